@@ -1,0 +1,1 @@
+"""The business: members, catalogue, stock, orders, charges, escrow, ledger. Knows no channel."""

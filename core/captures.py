@@ -1,0 +1,103 @@
+"""Captures: a payer's money shared out over the orders of her checkout."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+from uuid import UUID
+
+from core import escrow, ledger, orders, stock
+from core.database import Db
+from core.orders import Order
+
+ACCEPT_WITHIN: Final = timedelta(hours=24)
+
+Captured = Literal["held", "late", "second_payment"]
+
+
+@dataclass(frozen=True)
+class Payable:
+    """A checkout as money finds it: locked, with its orders."""
+
+    id: UUID
+    buyer_id: UUID
+    state: str
+    total_cents: int
+    pay_by: datetime
+    orders: Sequence[Order]
+
+
+@dataclass(frozen=True)
+class _Checkout:
+    buyer_id: UUID
+    state: str
+    total_cents: int
+    pay_by: datetime
+
+
+def lock(db: Db, checkout_id: UUID) -> Payable:
+    """The checkout, then its orders: the first two of the locks that every payment takes."""
+    found = db.row(
+        _Checkout,
+        """
+        SELECT buyer_id, state, total_cents, pay_by FROM checkouts
+        WHERE id = %(id)s AND state <> 'draft' FOR UPDATE
+        """,
+        {"id": checkout_id},
+    )
+    assert found is not None, f"checkout {checkout_id} was never placed"
+    return Payable(
+        checkout_id,
+        found.buyer_id,
+        found.state,
+        found.total_cents,
+        found.pay_by,
+        orders.lock(db, checkout_id),
+    )
+
+
+def capture(db: Db, payable: Payable, key: str, source: ledger.Account, now: datetime) -> Captured:
+    """Move the checkout's whole total from `source`: to escrow for each order that can still be
+    filled, the rest to the buyer's balance.
+
+    Called before the charge's own state says "paid": a reservation counts while its charge is open.
+    "late": no order waited for it any more; "second_payment": they were paid already.
+    An escrow is locked after stock here: nobody touches it without its order's lock, held by now.
+    """
+    waiting = [order for order in payable.orders if order.state == "placed"]
+    filled_ids = stock.allocate(db, [order.id for order in waiting], now) if waiting else set()
+    filled = [order for order in waiting if order.id in filled_ids]
+    rest_cents = payable.total_cents - sum(order.total_cents for order in filled)
+    legs = [
+        ledger.debit(source, payable.total_cents),
+        *(ledger.credit(ledger.escrow(order.id), order.total_cents) for order in filled),
+    ]
+    if rest_cents:
+        legs.append(ledger.credit(ledger.buyer(payable.buyer_id), rest_cents))
+    posted = ledger.post(db, "capture", key, legs, now)
+    assert posted == "posted", f"{key} was captured before"
+    _close(db, payable, waiting, filled, now)
+    if filled:
+        return "held"
+    return "second_payment" if payable.state == "paid" else "late"
+
+
+def _close(
+    db: Db, payable: Payable, waiting: Sequence[Order], filled: Sequence[Order], now: datetime
+) -> None:
+    """Tell each order, and the checkout, what the money did for it."""
+    paid = [order.id for order in filled]
+    missed = [order.id for order in waiting if order.id not in paid]
+    others = [order.id for order in payable.orders if order not in waiting]
+    if paid:
+        escrow.hold(db, {order.id: order.total_cents for order in filled}, now)
+        orders.move_all(db, paid, "paid", now, accept_by=now + ACCEPT_WITHIN)
+    if missed:
+        orders.move_all(db, missed, "expired", now, detail={"reason": "sold_out"})
+    if others:
+        orders.note(db, others, "paid_again" if payable.state == "paid" else "paid_late", now)
+    if waiting:
+        db.run(
+            "UPDATE checkouts SET state = %(state)s, updated_at = %(now)s WHERE id = %(id)s",
+            {"state": "paid" if paid else "expired", "now": now, "id": payable.id},
+        )

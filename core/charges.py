@@ -1,0 +1,791 @@
+"""Charges: attempts to ask a payer for the money of a checkout, one push each.
+
+A push has no idempotency key at the provider, so it is made at most once: claimed, committed,
+called, recorded. What became of it is learned from whatever proof comes first; every proof may
+come twice, late, out of order or never. Timers are outbox rows that the verbs here set themselves.
+"""
+
+import hmac
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from string import ascii_uppercase, digits
+from typing import Final, Literal, LiteralString
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from core import captures, incidents, ledger, outbox, receipts
+from core.captures import Payable
+from core.database import Db, metadata
+from core.receipts import Receipt as Receipt
+from core.rules import Rules
+
+Opened = Literal["opened", "already_open", "too_soon"]
+Settled = Literal[
+    "paid", "late", "second_payment", "failed", "pending", "already_settled", "doubted", "conflict"
+]
+Received = Literal[
+    "captured",
+    "repeat",
+    "attached",
+    "second_payment",
+    "late",
+    "suspense",
+    "short",
+    "over",
+    "conflict",
+]
+
+STATES: Final = (
+    "created",
+    "pending",
+    "refused",
+    "unknown",
+    "failed",
+    "review",
+    "paid",
+    "reversed",
+)
+OPEN: Final = ("created", "pending", "unknown")  # the payer may still be asked, or be answering
+_PAID: Final = ("paid", "reversed")
+
+CLAIM_LOST_AFTER: Final = timedelta(seconds=60)  # the call itself ends after 11 s
+REVIEW_AFTER: Final = timedelta(minutes=15)
+# Between two prompts on one phone, and where M-Pesa refuses the same amount again (result 17).
+PROMPT_GAP: Final = timedelta(seconds=60)
+SAME_AMOUNT_GAP: Final = timedelta(minutes=2)
+# After the ack: half of all payers have answered after 16 s, 99 % after 49 s.
+QUERY_AFTER: Final = tuple(
+    timedelta(seconds=seconds)
+    for seconds in (30, 60, 90, 150, 300, *(3600 * hour for hour in range(1, 25)))
+)
+_REFERENCE_LETTERS: Final = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # none that reads like another
+_COLUMNS: Final[LiteralString] = """
+    id, checkout_id, msisdn, amount_cents, reference, state, code, claimed_at, asked_at, push_id,
+    push_group_id, receipt, query_count"""
+_LETTERS_TYPED: Final = frozenset(ascii_uppercase + digits)
+_REFERENCE_LENGTH: Final = 8  # of 12 that M-Pesa shows; short enough to type by hand
+
+charges = sa.Table(
+    "charges",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("checkout_id", sa.Uuid, sa.ForeignKey("checkouts.id"), nullable=False, index=True),
+    sa.Column("msisdn", sa.Text, nullable=False, index=True),
+    sa.Column("amount_cents", sa.BigInteger, nullable=False),
+    sa.Column("reference", sa.Text, nullable=False, unique=True),
+    sa.Column("token_hash", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("code", sa.Text),  # the first final one
+    sa.Column("claimed_at", sa.DateTime(timezone=True)),
+    sa.Column("asked_at", sa.DateTime(timezone=True)),  # when the gateway's answer was recorded
+    sa.Column("push_id", sa.Text, unique=True),
+    sa.Column("push_group_id", sa.Text),
+    sa.Column("receipt", sa.Text, unique=True),
+    sa.Column("query_count", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint(f"state IN ({', '.join(repr(state) for state in STATES)})", name="state"),
+    sa.CheckConstraint("amount_cents > 0 AND amount_cents % 100 = 0", name="amount_cents"),
+    sa.CheckConstraint("reference ~ '^[A-Z0-9]{1,12}$'", name="reference"),
+    sa.Index(
+        "uq_charges_open_msisdn",
+        "msisdn",
+        unique=True,
+        postgresql_where=sa.text("state IN ('created', 'pending', 'unknown')"),
+    ),
+    sa.Index(
+        "uq_charges_open_checkout",
+        "checkout_id",
+        unique=True,
+        postgresql_where=sa.text("state IN ('created', 'pending', 'unknown')"),
+    ),
+)
+
+charge_codes = sa.Table(
+    "charge_codes",
+    metadata,
+    sa.Column("charge_id", sa.Uuid, sa.ForeignKey("charges.id"), primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("meaning", sa.Text, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),  # first seen
+)
+
+
+class UnknownCharge(LookupError):
+    """No such charge; the caller keeps what it was told and alerts."""
+
+
+@dataclass(frozen=True)
+class PushAnswer:
+    """What the gateway said to a push. "unknown": it may or may not have reached the payer."""
+
+    outcome: Literal["accepted", "refused", "unknown"]
+    push_id: str | None = field(default=None, repr=False)  # Daraja's holds a phone number
+    push_group_id: str | None = None
+    code: str | None = None
+    detail: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class ChargeResult:
+    """What a callback or a query says became of a push.
+
+    verdict: "failed" only for a code known to be final, "unknown" for one that is not known.
+    amount_cents, receipt: as told, if told. msisdn: None when absent or masked.
+    """
+
+    source: Literal["callback", "query"]
+    verdict: Literal["paid", "failed", "pending", "unknown"]
+    code: str
+    amount_cents: int | None = None
+    receipt: str | None = None
+    msisdn: str | None = field(default=None, repr=False)
+    push_id: str | None = field(default=None, repr=False)
+    push_group_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ClaimedCharge:
+    """A push to be made now, by its holder and nobody else.
+
+    token: the 32 hex digits of the callback's path.
+    """
+
+    id: UUID
+    msisdn: str = field(repr=False)
+    amount_cents: int
+    reference: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ChargeToQuery:
+    id: UUID
+    push_id: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Charge:
+    """One attempt. asked_at: when the gateway's answer to the push was recorded."""
+
+    id: UUID
+    checkout_id: UUID
+    msisdn: str = field(repr=False)
+    amount_cents: int
+    reference: str
+    state: str
+    code: str | None
+    claimed_at: datetime | None
+    asked_at: datetime | None
+    push_id: str | None = field(repr=False)
+    push_group_id: str | None
+    receipt: str | None
+    query_count: int
+
+
+def permit(
+    db: Db, checkout_id: UUID, msisdn: str, amount_cents: int, now: datetime
+) -> Literal["clear", "already_open", "too_soon"]:
+    """May this phone be asked now? The answer stands until the transaction ends.
+
+    "already_open": a charge on this phone or for this checkout still waits for its answer.
+    "too_soon": it was prompted within a minute, or within two for this amount.
+    """
+    db.run(
+        "SELECT pg_advisory_xact_lock(hashtextextended('charge ' || %(msisdn)s, 0))",
+        {"msisdn": msisdn},
+    )
+    found: Literal["clear", "already_open", "too_soon"] = db.value(
+        """
+        SELECT CASE
+            WHEN EXISTS (SELECT FROM charges WHERE (msisdn = %(msisdn)s
+                             OR checkout_id = %(checkout_id)s)
+                         AND state IN ('created', 'pending', 'unknown')) THEN 'already_open'
+            WHEN EXISTS (SELECT FROM charges WHERE msisdn = %(msisdn)s
+                         AND (coalesce(asked_at, claimed_at) > %(prompted)s
+                              OR (coalesce(asked_at, claimed_at) > %(same)s
+                                  AND (amount_cents = %(amount_cents)s OR state = 'review'))))
+                THEN 'too_soon'
+            ELSE 'clear' END
+        """,
+        {
+            "msisdn": msisdn,
+            "checkout_id": checkout_id,
+            "amount_cents": amount_cents,
+            "prompted": now - PROMPT_GAP,
+            "same": now - SAME_AMOUNT_GAP,
+        },
+    )
+    return found
+
+
+def open(  # noqa: A001 - read as charges.open
+    db: Db, checkout_id: UUID, msisdn: str, amount_cents: int, rules: Rules, now: datetime
+) -> Opened:
+    """Ask this phone for the checkout's money, if it may be asked now (see permit)."""
+    permitted = permit(db, checkout_id, msisdn, amount_cents, now)
+    if permitted != "clear":
+        return permitted
+    create(db, checkout_id, msisdn, amount_cents, rules, now)
+    return "opened"
+
+
+def create(
+    db: Db, checkout_id: UUID, msisdn: str, amount_cents: int, rules: Rules, now: datetime
+) -> UUID:
+    """A charge that was permitted, and its push, due once the USSD screen has closed."""
+    charge_id = db.new_id()
+    db.run(
+        """
+        INSERT INTO charges (id, checkout_id, msisdn, amount_cents, reference, token_hash, state,
+                             query_count, created_at, updated_at)
+        VALUES (%(id)s, %(checkout_id)s, %(msisdn)s, %(amount_cents)s, %(reference)s,
+                %(token_hash)s, 'created', 0, %(now)s, %(now)s)
+        """,
+        {
+            "id": charge_id,
+            "checkout_id": checkout_id,
+            "msisdn": msisdn,
+            "amount_cents": amount_cents,
+            "reference": "".join(db.random.choices(_REFERENCE_LETTERS, k=_REFERENCE_LENGTH)),
+            "token_hash": _token_hash(_token(charge_id, rules)),
+            "now": now,
+        },
+    )
+    due_at = now + timedelta(seconds=rules.push_after_seconds)
+    outbox.put(db, "stk_push", due_at=due_at, charge_id=charge_id)
+    return charge_id
+
+
+def withdraw(db: Db, checkout_id: UUID, now: datetime) -> None:
+    """The checkout is closed: a push that was not begun shall not be made."""
+    db.run(
+        """
+        UPDATE charges SET state = 'refused', code = 'withdrawn', updated_at = %(now)s
+        WHERE checkout_id = %(checkout_id)s AND state = 'created' AND claimed_at IS NULL
+        """,
+        {"checkout_id": checkout_id, "now": now},
+    )
+
+
+def claim_for_push(db: Db, charge_id: UUID, rules: Rules, now: datetime) -> ClaimedCharge | None:
+    """Take the one right to push; commit, call the gateway once, then record_push.
+
+    None: nothing to do, now or later: claimed before, closed, or its time to pay is over. A claim
+    whose holder died is found by a timer that is set here.
+    """
+    charge = _lock_charge(db, charge_id)
+    if charge.state != "created" or charge.claimed_at is not None:
+        return None
+    still_wanted: bool = db.value(
+        "SELECT state = 'placed' AND pay_by > %(now)s FROM checkouts WHERE id = %(id)s",
+        {"id": charge.checkout_id, "now": now},
+    )
+    if not still_wanted:
+        _close(db, charge, "refused", "too_late", now)
+        return None
+    db.run(
+        "UPDATE charges SET claimed_at = %(now)s, updated_at = %(now)s WHERE id = %(id)s",
+        {"now": now, "id": charge_id},
+    )
+    outbox.put(db, "query_charge", due_at=now + CLAIM_LOST_AFTER, charge_id=charge_id)
+    return ClaimedCharge(
+        charge.id, charge.msisdn, charge.amount_cents, charge.reference, _token(charge_id, rules)
+    )
+
+
+def record_push(db: Db, charge_id: UUID, answer: PushAnswer, now: datetime) -> None:
+    """What came of the call. A repeat changes nothing; a callback may have been here before us."""
+    charge = _lock_charge(db, charge_id)
+    if charge.asked_at is not None:
+        return
+    if answer.code is not None:
+        _keep_code(db, charge_id, "ack", answer.code, answer.outcome, now)
+    db.run(
+        """
+        UPDATE charges SET asked_at = %(now)s, updated_at = %(now)s,
+            push_id = coalesce(%(push_id)s, push_id),
+            push_group_id = coalesce(%(push_group_id)s, push_group_id)
+        WHERE id = %(id)s
+        """,
+        {
+            "now": now,
+            "push_id": answer.push_id,
+            "push_group_id": answer.push_group_id,
+            "id": charge_id,
+        },
+    )
+    if charge.state not in ("created", "unknown"):
+        return
+    if answer.outcome == "refused":
+        _close(db, charge, "refused", answer.code, now)
+        return
+    _set_state(db, charge_id, "pending" if answer.outcome == "accepted" else "unknown", now)
+    outbox.put(db, "query_charge", due_at=now + QUERY_AFTER[0], charge_id=charge_id)
+    outbox.put(db, "review_charge", due_at=now + REVIEW_AFTER, charge_id=charge_id)
+
+
+def query_due(db: Db, charge_id: UUID, now: datetime) -> ChargeToQuery | None:
+    """For the timer query_charge: what to ask the gateway now; then settle with what it says.
+
+    None: there is nothing to ask. Either way the next time is set here. After 24 hours without an
+    answer an incident takes its place.
+    """
+    charge = _lock_charge(db, charge_id)
+    if charge.state not in (*OPEN, "review") or charge.claimed_at is None:
+        return None
+    if charge.state == "created":
+        lost_at = charge.claimed_at + CLAIM_LOST_AFTER
+        if now < lost_at:
+            outbox.put(db, "query_charge", due_at=lost_at, charge_id=charge_id)
+            return None
+        _set_state(db, charge_id, "unknown", now)
+        review_at = charge.claimed_at + REVIEW_AFTER
+        outbox.put(db, "review_charge", due_at=review_at, charge_id=charge_id)
+    asked_at = charge.asked_at or charge.claimed_at
+    next_at = next((asked_at + wait for wait in QUERY_AFTER if asked_at + wait > now), None)
+    if next_at is None:
+        incidents.open(db, "charge_unanswered", charge_id, now, state=charge.state)
+    else:
+        outbox.put(db, "query_charge", due_at=next_at, charge_id=charge_id)
+    if charge.push_id is None:
+        return None
+    db.run(
+        """
+        UPDATE charges SET query_count = query_count + 1, updated_at = %(now)s WHERE id = %(id)s
+        """,
+        {"now": now, "id": charge_id},
+    )
+    return ChargeToQuery(charge_id, charge.push_id)
+
+
+def review(db: Db, charge_id: UUID, now: datetime) -> Literal["review", "settled", "not_yet"]:
+    """For the timer review_charge: after 15 minutes without an answer phone and stock are free.
+
+    Queries go on; "not_yet" has set the timer anew.
+    """
+    charge = _lock_charge(db, charge_id)
+    if charge.state not in ("pending", "unknown"):
+        return "settled"
+    asked_at = charge.asked_at or charge.claimed_at
+    assert asked_at is not None, f"charge {charge_id} is {charge.state}, and nobody claimed it"
+    if now < asked_at + REVIEW_AFTER:
+        outbox.put(db, "review_charge", due_at=asked_at + REVIEW_AFTER, charge_id=charge_id)
+        return "not_yet"
+    _close(db, charge, "review", None, now)
+    return "review"
+
+
+def settle(db: Db, charge_id: UUID, result: ChargeResult, now: datetime) -> Settled:
+    """Record what M-Pesa says became of a push; the first proof of payment moves the money.
+
+    "late", "second_payment": the money is on the buyer's balance. "doubted": it cannot be so; the
+    gateway is asked at once, nothing moved. "conflict": it contradicts what is proved; an incident
+    is open. "already_settled": a repeat, another channel, or a failure after the payment.
+    Raises UnknownCharge. Source: Daraja, STK callback and query; ResultCode 0 = paid.
+    """
+    payable, charge = _lock(db, charge_id)
+    first_time = _keep_code(db, charge_id, result.source, result.code, result.verdict, now)
+    doubts = _doubts(charge, result)
+    if doubts:
+        return _doubt(db, charge, result, doubts, now)
+    if result.verdict == "paid":
+        if result.source == "query":
+            return _prove(db, payable, charge, now)
+        return _accept(db, payable, charge, result, first_time, now)
+    if charge.state in (*OPEN, "review"):
+        if result.verdict == "failed":
+            _close(db, charge, "failed", result.code, now)
+            return "failed"
+        if result.verdict == "unknown":
+            incidents.open(db, "unknown_code", charge_id, now, code=result.code)
+            if result.source == "callback":
+                _adopt_and_ask(db, charge, result, now)
+        return "pending"
+    if charge.state in _PAID and result.verdict == "failed":
+        incidents.open(db, "failure_after_payment", charge_id, now, code=result.code)
+    return "already_settled"
+
+
+def receive(db: Db, receipt: Receipt, now: datetime) -> Received:
+    """Book a line by which M-Pesa itself says that money came in: C2B, pull, statement.
+
+    "attached": it names the receipt of a payment that a query had proved. "short", "over": the
+    whole amount is on the buyer's balance, and an "over" one has paid the orders from there, as
+    a "captured" one has, be it the last part. "suspense": nothing explains it.
+    """
+    charge_id = db.value(
+        "SELECT id FROM charges WHERE reference = %(reference)s",
+        {"reference": _as_ours(receipt.reference)},
+    )
+    if charge_id is None:
+        return _suspend(db, receipt, now)
+    payable, charge = _lock(db, charge_id)
+    known = receipts.find(db, receipt.receipt)
+    if known is not None:
+        if known == receipts.Known(charge.id, receipt.amount_cents):
+            return "repeat"
+        return _contradict(db, charge.id, receipt, now)
+    if charge.state in _PAID:
+        if charge.receipt is None and receipt.amount_cents == charge.amount_cents:
+            receipts.keep(db, receipt, charge.id, "attached", now)
+            _set_receipt(db, charge.id, receipt.receipt, now)
+            return "attached"
+        return _credit_buyer(db, payable, charge, receipt, now)
+    if receipt.amount_cents == charge.amount_cents:
+        captured = _capture(db, payable, charge, receipt, ledger.C2B, now)
+        return "captured" if captured == "held" else captured
+    return _part_payment(db, payable, charge, receipt, now)
+
+
+def by_token(db: Db, token: str) -> Charge | None:
+    """The charge whose callback path holds this token."""
+    return db.row(
+        Charge,
+        f"""
+        SELECT {_COLUMNS}
+        FROM charges WHERE token_hash = %(hash)s
+        """,
+        {"hash": _token_hash(token)},
+    )
+
+
+def by_push_id(db: Db, push_id: str) -> Charge | None:
+    return db.row(
+        Charge,
+        f"""
+        SELECT {_COLUMNS}
+        FROM charges WHERE push_id = %(push_id)s
+        """,
+        {"push_id": push_id},
+    )
+
+
+def by_reference(db: Db, reference: str) -> Charge | None:
+    """The charge whose account the payer named, however she typed it."""
+    return db.row(
+        Charge,
+        f"""
+        SELECT {_COLUMNS}
+        FROM charges WHERE reference = %(reference)s
+        """,
+        {"reference": _as_ours(reference)},
+    )
+
+
+def by_id(db: Db, charge_id: UUID) -> Charge | None:
+    return db.row(
+        Charge,
+        f"""
+        SELECT {_COLUMNS}
+        FROM charges WHERE id = %(id)s
+        """,
+        {"id": charge_id},
+    )
+
+
+def of_checkout(db: Db, checkout_id: UUID) -> list[Charge]:
+    """Every attempt for the checkout, oldest first."""
+    return db.rows(
+        Charge,
+        f"""
+        SELECT {_COLUMNS}
+        FROM charges WHERE checkout_id = %(checkout_id)s ORDER BY id
+        """,
+        {"checkout_id": checkout_id},
+    )
+
+
+def _as_ours(reference: str) -> str:
+    """A reference as payers type it, in the form ours have."""
+    return "".join(letter for letter in reference.upper() if letter in _LETTERS_TYPED)
+
+
+def _token(charge_id: UUID, rules: Rules) -> str:
+    """Derived, so that only its hash need be stored and the push can still name it."""
+    return hmac.new(rules.token_key, charge_id.bytes, sha256).hexdigest()[:32]
+
+
+def _token_hash(token: str) -> bytes:
+    return sha256(token.encode()).digest()
+
+
+def _lock(db: Db, charge_id: UUID) -> tuple[Payable, Charge]:
+    """Checkout, orders, charge: in the order of locks that everybody keeps."""
+    checkout_id = db.value("SELECT checkout_id FROM charges WHERE id = %(id)s", {"id": charge_id})
+    if checkout_id is None:
+        raise UnknownCharge(f"no charge {charge_id}")
+    payable = captures.lock(db, checkout_id)
+    return payable, _lock_charge(db, charge_id)
+
+
+def _lock_charge(db: Db, charge_id: UUID) -> Charge:
+    charge = db.row(
+        Charge,
+        f"""
+        SELECT {_COLUMNS}
+        FROM charges WHERE id = %(id)s FOR UPDATE
+        """,
+        {"id": charge_id},
+    )
+    if charge is None:
+        raise UnknownCharge(f"no charge {charge_id}")
+    return charge
+
+
+def _keep_code(
+    db: Db, charge_id: UUID, source: str, code: str, meaning: str, now: datetime
+) -> bool:
+    """True: the first time this source says this of the charge."""
+    return (
+        db.run(
+            """
+        INSERT INTO charge_codes (charge_id, source, code, meaning, at)
+        VALUES (%(charge_id)s, %(source)s, %(code)s, %(meaning)s, %(now)s)
+        ON CONFLICT DO NOTHING
+        """,
+            {
+                "charge_id": charge_id,
+                "source": source,
+                "code": code,
+                "meaning": meaning,
+                "now": now,
+            },
+        )
+        == 1
+    )
+
+
+def _set_state(db: Db, charge_id: UUID, state: str, now: datetime) -> None:
+    db.run(
+        "UPDATE charges SET state = %(state)s, updated_at = %(now)s WHERE id = %(id)s",
+        {"state": state, "now": now, "id": charge_id},
+    )
+
+
+def _set_receipt(db: Db, charge_id: UUID, receipt: str, now: datetime) -> None:
+    db.run(
+        "UPDATE charges SET receipt = %(receipt)s, updated_at = %(now)s WHERE id = %(id)s",
+        {"receipt": receipt, "now": now, "id": charge_id},
+    )
+
+
+def _close(db: Db, charge: Charge, state: str, code: str | None, now: datetime) -> None:
+    """The phone is free again, and the checkout may expire when its time is up."""
+    pay_by: datetime = db.value(
+        """
+        WITH closed AS (
+            UPDATE charges
+            SET state = %(state)s, code = coalesce(code, %(code)s), updated_at = %(now)s
+            WHERE id = %(id)s
+        )
+        SELECT pay_by FROM checkouts WHERE id = %(checkout_id)s
+        """,
+        {
+            "state": state,
+            "code": code,
+            "now": now,
+            "id": charge.id,
+            "checkout_id": charge.checkout_id,
+        },
+    )
+    due_at = max(pay_by, now)
+    outbox.put(db, "expire_checkout", due_at=due_at, checkout_id=charge.checkout_id)
+
+
+def _doubts(charge: Charge, result: ChargeResult) -> list[str]:
+    """What in it does not fit the push we made: the names of those things.
+
+    A query answers for the push it was asked about and names neither amount nor receipt.
+    """
+    doubts = []
+    if charge.push_id and result.push_id and result.push_id != charge.push_id:
+        doubts.append("push_id")
+    if (
+        charge.push_group_id
+        and result.push_group_id
+        and result.push_group_id != charge.push_group_id
+    ):
+        doubts.append("push_group_id")
+    if result.source == "callback" and result.verdict == "paid":
+        if result.amount_cents != charge.amount_cents:
+            doubts.append("amount")
+        if result.msisdn is not None and result.msisdn != charge.msisdn:
+            doubts.append("msisdn")
+        if not result.receipt:
+            doubts.append("receipt")
+    return doubts
+
+
+def _doubt(
+    db: Db, charge: Charge, result: ChargeResult, doubts: list[str], now: datetime
+) -> Settled:
+    incidents.open(
+        db, "callback_doubted", charge.id, now, doubts=doubts, code=result.code, state=charge.state
+    )
+    if result.source == "callback":  # after a query its own timer goes on
+        _adopt_and_ask(db, charge, result, now)
+    return "doubted"
+
+
+def _adopt_and_ask(db: Db, charge: Charge, result: ChargeResult, now: datetime) -> None:
+    """Ask the gateway at once; where the ack was lost, by the push's id that the callback names."""
+    if charge.push_id is None and result.push_id is not None:
+        db.run(
+            """
+            UPDATE charges SET push_id = %(push_id)s, push_group_id = %(push_group_id)s,
+                               updated_at = %(now)s
+            WHERE id = %(id)s
+              AND NOT EXISTS (SELECT FROM charges WHERE push_id = %(push_id)s)
+            """,
+            {
+                "push_id": result.push_id,
+                "push_group_id": result.push_group_id,
+                "now": now,
+                "id": charge.id,
+            },
+        )
+    if charge.state not in _PAID:
+        outbox.put(db, "query_charge", due_at=now, charge_id=charge.id)
+
+
+def _prove(db: Db, payable: Payable, charge: Charge, now: datetime) -> Settled:
+    """A query says paid: proof of the amount we asked for, its receipt still to come."""
+    if charge.state in _PAID:
+        return "already_settled"
+    captured = _capture(db, payable, charge, None, ledger.C2B, now)
+    return "paid" if captured == "held" else captured
+
+
+def _accept(
+    db: Db,
+    payable: Payable,
+    charge: Charge,
+    result: ChargeResult,
+    first_time: bool,
+    now: datetime,
+) -> Settled:
+    """A callback that fits says paid."""
+    assert result.receipt is not None, f"charge {charge.id} was to be accepted without a receipt"
+    assert result.amount_cents is not None, f"charge {charge.id} without an amount"
+    receipt = Receipt("callback", result.receipt, result.amount_cents, charge.reference, now)
+    known = receipts.find(db, receipt.receipt)
+    explained = known is None or known == receipts.Known(None, receipt.amount_cents)
+    if charge.state not in _PAID and explained:
+        source = ledger.C2B if known is None else ledger.SUSPENSE
+        captured = _capture(db, payable, charge, receipt, source, now)
+        return "paid" if captured == "held" else captured
+    if charge.state in _PAID and known is None:
+        if charge.receipt is None:
+            receipts.keep(db, receipt, charge.id, "attached", now)
+            _set_receipt(db, charge.id, receipt.receipt, now)
+            return "already_settled"
+        if first_time:  # the orders were paid by hand, then the prompt was answered as well
+            return _credit_buyer(db, payable, charge, receipt, now)
+    if known == receipts.Known(charge.id, receipt.amount_cents):
+        return "already_settled"
+    _contradict(db, charge.id, receipt, now)
+    if charge.state not in _PAID:
+        _adopt_and_ask(db, charge, result, now)
+    return "conflict"
+
+
+def _capture(
+    db: Db,
+    payable: Payable,
+    charge: Charge,
+    receipt: Receipt | None,
+    source: ledger.Account,
+    now: datetime,
+) -> captures.Captured:
+    """The one capture of a charge: its money shared out, its receipt on record."""
+    assert charge.amount_cents == payable.total_cents, f"{charge} of {payable}"
+    captured = captures.capture(db, payable, f"capture:{charge.id}", source, now)
+    if receipt is not None:
+        kept = receipts.keep(db, receipt, charge.id, captured, now)
+        assert kept, f"receipt of charge {charge.id} is on record for another"
+    db.run(
+        """
+        UPDATE charges
+        SET state = 'paid', receipt = coalesce(%(receipt)s, receipt), updated_at = %(now)s
+        WHERE id = %(id)s
+        """,
+        {"receipt": receipt and receipt.receipt, "now": now, "id": charge.id},
+    )
+    return captured
+
+
+def _credit_buyer(
+    db: Db, payable: Payable, charge: Charge, receipt: Receipt, now: datetime
+) -> Literal["second_payment"]:
+    """Money for a charge that is paid: it belongs to the buyer."""
+    _book(db, receipt, ledger.buyer(payable.buyer_id), now)
+    receipts.keep(db, receipt, charge.id, "second_payment", now)
+    return "second_payment"
+
+
+def _part_payment(
+    db: Db, payable: Payable, charge: Charge, receipt: Receipt, now: datetime
+) -> Received:
+    """Another amount than asked: the buyer's, and if she then has enough, it pays her orders."""
+    mine = ledger.buyer(payable.buyer_id)
+    _book(db, receipt, mine, now)
+    outcome: Received = "short"
+    if payable.state == "paid":
+        outcome = "second_payment"
+    elif payable.state != "placed":
+        outcome = "late"
+    elif ledger.balance(db, mine) >= payable.total_cents:
+        captured = captures.capture(db, payable, f"capture:{charge.id}", mine, now)
+        over = receipt.amount_cents > charge.amount_cents
+        outcome = "late" if captured != "held" else "over" if over else "captured"
+        db.run(
+            """
+            UPDATE charges SET state = 'paid', receipt = %(receipt)s, updated_at = %(now)s
+            WHERE id = %(id)s
+            """,
+            {"receipt": receipt.receipt, "now": now, "id": charge.id},
+        )
+    receipts.keep(db, receipt, charge.id, outcome, now)
+    return outcome
+
+
+def _suspend(db: Db, receipt: Receipt, now: datetime) -> Received:
+    if receipts.keep(db, receipt, None, "suspense", now):
+        _book(db, receipt, ledger.SUSPENSE, now)
+        incidents.open(db, "unexplained_money", receipt.receipt, now, cents=receipt.amount_cents)
+        return "suspense"
+    known = receipts.find(db, receipt.receipt)
+    assert known is not None, "a receipt is refused, and is not there"
+    if known.amount_cents == receipt.amount_cents:
+        return "repeat"
+    return _contradict(db, known.charge_id, receipt, now)
+
+
+def _book(db: Db, receipt: Receipt, to: ledger.Account, now: datetime) -> None:
+    ledger.post(
+        db,
+        "receipt",
+        f"receipt:{receipt.receipt}",
+        [ledger.debit(ledger.C2B, receipt.amount_cents), ledger.credit(to, receipt.amount_cents)],
+        now,
+    )
+
+
+def _contradict(
+    db: Db, charge_id: UUID | None, receipt: Receipt, now: datetime
+) -> Literal["conflict"]:
+    """One receipt for two charges or two amounts: forged or broken. Nothing moves."""
+    incidents.open(
+        db,
+        "receipt_conflict",
+        receipt.receipt,
+        now,
+        charge_id=str(charge_id),
+        source=receipt.source,
+        cents=receipt.amount_cents,
+    )
+    return "conflict"

@@ -1,0 +1,588 @@
+"""Checkouts: a buyer's cart, and what becomes of it once she confirms."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from core import captures, charges, escrow, orders, outbox, stock
+from core.database import Db, metadata
+from core.money import fee_cents, line_cents
+from core.rules import Rules
+
+LINES_MAX: Final = 12
+TOTAL_CENTS_MAX: Final = 25_000_000  # M-Pesa moves at most KSh 250,000 at once
+ASK_AGAIN: Final = timedelta(seconds=60)  # whether a checkout past its time has been paid
+
+Added = Literal[
+    "added",
+    "sold_out",
+    "own_offer",
+    "below_minimum",
+    "price_changed",
+    "too_many_lines",
+    "too_large",
+]
+Placed = Literal[
+    "placed",
+    "cart_empty",
+    "sold_out",
+    "price_changed",
+    "too_many_open",
+    "payment_open",
+    "too_soon",
+]
+
+checkouts = sa.Table(
+    "checkouts",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("buyer_id", sa.Uuid, sa.ForeignKey("members.id"), nullable=False, index=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("total_cents", sa.BigInteger, nullable=False),  # 0 until placed
+    sa.Column("placed_at", sa.DateTime(timezone=True)),
+    sa.Column("pay_by", sa.DateTime(timezone=True)),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint(
+        "state IN ('draft', 'placed', 'paid', 'expired', 'cancelled')", name="state"
+    ),
+    sa.CheckConstraint(
+        "CASE WHEN state = 'draft'"
+        " THEN total_cents = 0 AND placed_at IS NULL AND pay_by IS NULL"
+        " ELSE total_cents > 0 AND placed_at IS NOT NULL AND pay_by IS NOT NULL END",
+        name="placed",
+    ),
+    sa.Index(
+        "uq_checkouts_draft",
+        "buyer_id",
+        unique=True,
+        postgresql_where=sa.text("state = 'draft'"),
+    ),
+)
+
+lines = sa.Table(
+    "lines",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("checkout_id", sa.Uuid, sa.ForeignKey("checkouts.id"), nullable=False),
+    sa.Column("order_id", sa.Uuid, sa.ForeignKey("orders.id"), index=True),
+    sa.Column("offer_id", sa.Uuid, sa.ForeignKey("offers.id"), nullable=False, index=True),
+    sa.Column("product_id", sa.Uuid, sa.ForeignKey("products.id"), nullable=False),
+    sa.Column("seller_id", sa.Uuid, sa.ForeignKey("members.id"), nullable=False),
+    sa.Column("quantity_milli", sa.BigInteger, nullable=False),
+    sa.Column("price_cents", sa.BigInteger, nullable=False),  # of one unit
+    sa.Column("amount_cents", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint("quantity_milli > 0", name="quantity_milli"),
+    sa.CheckConstraint("price_cents > 0", name="price_cents"),
+    sa.CheckConstraint("amount_cents > 0 AND amount_cents % 100 = 0", name="amount_cents"),
+    sa.UniqueConstraint("checkout_id", "offer_id"),
+)
+
+
+@dataclass(frozen=True)
+class CartLine:
+    """unit: of one, "bag"; units: of many, "bags". price_cents: of one unit, as she was shown it.
+
+    available_milli: what she could have now; less than quantity_milli when others were faster.
+    """
+
+    id: UUID
+    checkout_id: UUID
+    offer_id: UUID
+    seller_id: UUID
+    product_name: str
+    seller_name: str
+    quantity_milli: int
+    available_milli: int
+    unit: str
+    units: str
+    price_cents: int
+    amount_cents: int
+
+
+@dataclass(frozen=True)
+class Cart:
+    """checkout_id None: there is nothing in it."""
+
+    checkout_id: UUID | None
+    lines: Sequence[CartLine]
+    total_cents: int
+    sellers_count: int
+
+
+@dataclass(frozen=True)
+class OrderLine:
+    """One of a buyer's orders, as a list shows it."""
+
+    id: UUID
+    checkout_id: UUID
+    number: int
+    state: str
+    seller_name: str
+    total_cents: int
+    pay_by: datetime
+    placed_at: datetime
+
+
+def cart(db: Db, buyer_id: UUID, language: str, now: datetime) -> Cart:
+    """What she has chosen so far, first choice first."""
+    found = db.rows(
+        CartLine,
+        f"""
+        SELECT l.id, l.checkout_id, l.offer_id, l.seller_id, l.quantity_milli, l.price_cents,
+               l.amount_cents, m.name AS seller_name,
+               greatest({stock.AVAILABLE_MILLI}, 0) AS available_milli,
+               coalesce(p.names->>%(language)s, p.names->>'en') AS product_name,
+               coalesce(p.units->%(language)s->>'one', p.units->'en'->>'one') AS unit,
+               coalesce(p.units->%(language)s->>'many', p.units->'en'->>'many') AS units
+        FROM checkouts k
+        JOIN lines l ON l.checkout_id = k.id
+        JOIN products p ON p.id = l.product_id
+        JOIN members m ON m.id = l.seller_id
+        JOIN stock s ON s.offer_id = l.offer_id
+        WHERE k.buyer_id = %(buyer_id)s AND k.state = 'draft'
+        ORDER BY l.id
+        """,
+        {"buyer_id": buyer_id, "language": language, "now": now},
+    )
+    return Cart(
+        found[0].checkout_id if found else None,
+        found,
+        sum(line.amount_cents for line in found),
+        len({line.seller_id for line in found}),
+    )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """An offer as it stands, and what the cart holds besides."""
+
+    product_id: UUID
+    seller_id: UUID
+    price_cents: int
+    minimum_milli: int
+    available_milli: int
+    in_cart_milli: int
+    other_lines: int
+    other_cents: int
+
+
+def add(
+    db: Db,
+    buyer_id: UUID,
+    offer_id: UUID,
+    quantity_milli: int,
+    shown_price_cents: int | None,
+    now: datetime,
+) -> Added:
+    """Put so much of an offer into her cart, on top of what is there. Nothing is reserved yet.
+
+    shown_price_cents: the price a unit that she agreed to; None: she saw none. "sold_out": there is
+    not that much, or the offer is gone. "price_changed", like every refusal, leaves the cart alone.
+    """
+    checkout_id = _draft(db, buyer_id, now)
+    choice = db.row(
+        _Choice,
+        f"""
+        SELECT o.product_id, o.seller_id, o.price_cents, o.minimum_milli,
+               {stock.AVAILABLE_MILLI} AS available_milli,
+               coalesce(mine.quantity_milli, 0) AS in_cart_milli,
+               others.lines AS other_lines, others.cents AS other_cents
+        FROM offers o
+        JOIN products p ON p.id = o.product_id AND p.active
+        JOIN members m ON m.id = o.seller_id AND m.deleted_at IS NULL
+        JOIN stock s ON s.offer_id = o.id
+        LEFT JOIN lines mine ON mine.checkout_id = %(checkout_id)s AND mine.offer_id = o.id
+        CROSS JOIN (
+            SELECT count(*) AS lines, coalesce(sum(amount_cents), 0)::bigint AS cents
+            FROM lines WHERE checkout_id = %(checkout_id)s AND offer_id <> %(offer_id)s
+        ) AS others
+        WHERE o.id = %(offer_id)s AND o.active
+        """,
+        {"checkout_id": checkout_id, "offer_id": offer_id, "now": now},
+    )
+    if choice is None:
+        return "sold_out"
+    if choice.seller_id == buyer_id:
+        return "own_offer"
+    if shown_price_cents not in (None, choice.price_cents):
+        return "price_changed"
+    wanted_milli = choice.in_cart_milli + quantity_milli
+    if wanted_milli < choice.minimum_milli:
+        return "below_minimum"
+    if wanted_milli > choice.available_milli:
+        return "sold_out"
+    if choice.other_lines >= LINES_MAX:
+        return "too_many_lines"
+    amount_cents = line_cents(choice.price_cents, wanted_milli)
+    if choice.other_cents + amount_cents > TOTAL_CENTS_MAX:
+        return "too_large"
+    db.run(
+        """
+        INSERT INTO lines (id, checkout_id, offer_id, product_id, seller_id, quantity_milli,
+                           price_cents, amount_cents, created_at, updated_at)
+        VALUES (%(id)s, %(checkout_id)s, %(offer_id)s, %(product_id)s, %(seller_id)s,
+                %(quantity_milli)s, %(price_cents)s, %(amount_cents)s, %(now)s, %(now)s)
+        ON CONFLICT (checkout_id, offer_id) DO UPDATE
+        SET quantity_milli = excluded.quantity_milli, price_cents = excluded.price_cents,
+            amount_cents = excluded.amount_cents, updated_at = %(now)s
+        """,
+        {
+            "id": db.new_id(),
+            "checkout_id": checkout_id,
+            "offer_id": offer_id,
+            "product_id": choice.product_id,
+            "seller_id": choice.seller_id,
+            "quantity_milli": wanted_milli,
+            "price_cents": choice.price_cents,
+            "amount_cents": amount_cents,
+            "now": now,
+        },
+    )
+    return "added"
+
+
+def remove(db: Db, buyer_id: UUID, line_id: UUID, now: datetime) -> None:
+    """Take a line out of her cart; what is not there is out already."""
+    db.run(
+        "DELETE FROM lines WHERE id = %(line_id)s AND checkout_id = %(checkout_id)s",
+        {"line_id": line_id, "checkout_id": _draft(db, buyer_id, now)},
+    )
+
+
+def empty(db: Db, buyer_id: UUID, now: datetime) -> None:
+    """Take everything out of her cart."""
+    db.run(
+        "DELETE FROM lines WHERE checkout_id = %(checkout_id)s",
+        {"checkout_id": _draft(db, buyer_id, now)},
+    )
+
+
+def place(
+    db: Db,
+    buyer_id: UUID,
+    payer_msisdn: str,
+    shown_total_cents: int,
+    rules: Rules,
+    now: datetime,
+) -> Placed:
+    """Confirm the cart: stock reserved, an order and an escrow for each seller, the payer asked.
+
+    All or nothing. "sold_out": the cart is cut to what is left. "price_changed": the cart holds the
+    new prices, or it is another one than she was shown. "too_many_open": she has checkouts to pay
+    first. "payment_open", "too_soon": the payer's phone cannot be prompted now (charges.permit).
+    """
+    draft = db.row(
+        _Draft,
+        """
+        SELECT id, (SELECT count(*) FROM checkouts
+                    WHERE buyer_id = %(buyer_id)s AND state = 'placed') AS open_checkouts
+        FROM checkouts WHERE buyer_id = %(buyer_id)s AND state = 'draft' FOR UPDATE
+        """,
+        {"buyer_id": buyer_id},
+    )
+    chosen = [] if draft is None else _chosen(db, draft.id)
+    if draft is None or not chosen:
+        return "cart_empty"
+    if draft.open_checkouts >= rules.open_checkouts_max:
+        return "too_many_open"
+    permitted = charges.permit(db, draft.id, payer_msisdn, shown_total_cents, now)
+    if permitted != "clear":
+        return "payment_open" if permitted == "already_open" else "too_soon"
+    offer_ids = [line.offer_id for line in chosen]
+    stock.lock(db, offer_ids)
+    left = stock.available(db, offer_ids, now)
+    kept = _fitting([_cut(line, left[line.offer_id]) for line in chosen])
+    if kept != chosen:
+        _rewrite(db, draft.id, kept, now)
+        quantities = [line.quantity_milli for line in kept]
+        if quantities != [line.quantity_milli for line in chosen]:
+            return "sold_out"
+        return "price_changed"
+    total_cents = sum(line.amount_cents for line in kept)
+    if total_cents != shown_total_cents:
+        return "price_changed"
+    _commit(db, draft.id, buyer_id, kept, payer_msisdn, total_cents, rules, now)
+    return "placed"
+
+
+def pay_again(
+    db: Db, checkout_id: UUID, buyer_id: UUID, payer_msisdn: str, rules: Rules, now: datetime
+) -> Literal["asked", "not_open", "payment_open", "too_soon"]:
+    """Ask for the money of a placed checkout once more, while its goods are still promised."""
+    payable = captures.lock(db, checkout_id)
+    if payable.buyer_id != buyer_id or payable.state != "placed" or payable.pay_by <= now:
+        return "not_open"
+    permitted = charges.permit(db, checkout_id, payer_msisdn, payable.total_cents, now)
+    if permitted != "clear":
+        return "payment_open" if permitted == "already_open" else "too_soon"
+    # A new charge keeps reservations alive past their time; a neighbour whose clock runs ahead of
+    # ours may hold them for lapsed at this moment.
+    if not stock.still_promised(db, [order.id for order in payable.orders], now):
+        return "not_open"
+    charges.create(db, checkout_id, payer_msisdn, payable.total_cents, rules, now)
+    return "asked"
+
+
+def expire(db: Db, checkout_id: UUID, now: datetime) -> Literal["expired", "not_yet", "not_open"]:
+    """For the timer expire_checkout: nobody paid in time, and nobody is being asked.
+
+    "not_yet" has set the timer anew.
+    """
+    payable = captures.lock(db, checkout_id)
+    if payable.state != "placed":
+        return "not_open"
+    asked = any(c.state in charges.OPEN for c in charges.of_checkout(db, checkout_id))
+    if payable.pay_by > now or asked:
+        due_at = max(payable.pay_by, now + ASK_AGAIN) if asked else payable.pay_by
+        outbox.put(db, "expire_checkout", due_at=due_at, checkout_id=checkout_id)
+        return "not_yet"
+    _give_up(db, payable, "expired", now)
+    return "expired"
+
+
+def cancel(
+    db: Db, checkout_id: UUID, buyer_id: UUID, now: datetime
+) -> Literal["cancelled", "not_open"]:
+    """She does not want it any more. What an open prompt still brings is her balance."""
+    payable = captures.lock(db, checkout_id)
+    if payable.buyer_id != buyer_id or payable.state != "placed":
+        return "not_open"
+    _give_up(db, payable, "cancelled", now)
+    charges.withdraw(db, checkout_id, now)
+    return "cancelled"
+
+
+def orders_of(db: Db, buyer_id: UUID, limit: int) -> list[OrderLine]:
+    """Her orders in whatever state, the newest first."""
+    return db.rows(
+        OrderLine,
+        """
+        SELECT o.id, o.checkout_id, o.number, o.state, m.name AS seller_name, o.total_cents,
+               o.pay_by, o.created_at AS placed_at
+        FROM orders o JOIN members m ON m.id = o.seller_id
+        WHERE o.buyer_id = %(buyer_id)s
+        ORDER BY o.number DESC LIMIT %(limit)s
+        """,
+        {"buyer_id": buyer_id, "limit": limit},
+    )
+
+
+def order_of(db: Db, buyer_id: UUID, order_id: UUID) -> OrderLine | None:
+    """One of her orders; None: it is not hers."""
+    return db.row(
+        OrderLine,
+        """
+        SELECT o.id, o.checkout_id, o.number, o.state, m.name AS seller_name, o.total_cents,
+               o.pay_by, o.created_at AS placed_at
+        FROM orders o JOIN members m ON m.id = o.seller_id
+        WHERE o.buyer_id = %(buyer_id)s AND o.id = %(order_id)s
+        """,
+        {"buyer_id": buyer_id, "order_id": order_id},
+    )
+
+
+def unpaid(db: Db, buyer_id: UUID) -> list[OrderLine]:
+    """Her orders that still wait for their payment, the oldest first."""
+    return db.rows(
+        OrderLine,
+        """
+        SELECT o.id, o.checkout_id, o.number, o.state, m.name AS seller_name, o.total_cents,
+               o.pay_by, o.created_at AS placed_at
+        FROM orders o JOIN members m ON m.id = o.seller_id
+        WHERE o.buyer_id = %(buyer_id)s AND o.state = 'placed'
+        ORDER BY o.number
+        """,
+        {"buyer_id": buyer_id},
+    )
+
+
+def placed(db: Db, checkout_id: UUID) -> list[OrderLine]:
+    """The orders of one checkout by number, for the screen that follows the confirmation."""
+    return db.rows(
+        OrderLine,
+        """
+        SELECT o.id, o.checkout_id, o.number, o.state, m.name AS seller_name, o.total_cents,
+               o.pay_by, o.created_at AS placed_at
+        FROM orders o JOIN members m ON m.id = o.seller_id
+        WHERE o.checkout_id = %(checkout_id)s
+        ORDER BY o.number
+        """,
+        {"checkout_id": checkout_id},
+    )
+
+
+def _draft(db: Db, buyer_id: UUID, now: datetime) -> UUID:
+    """Her cart, made if she has none, and locked."""
+    found: UUID = db.value(
+        """
+        INSERT INTO checkouts (id, buyer_id, state, total_cents, created_at, updated_at)
+        VALUES (%(id)s, %(buyer_id)s, 'draft', 0, %(now)s, %(now)s)
+        ON CONFLICT (buyer_id) WHERE state = 'draft' DO UPDATE SET updated_at = %(now)s
+        RETURNING id
+        """,
+        {"id": db.new_id(), "buyer_id": buyer_id, "now": now},
+    )
+    return found
+
+
+@dataclass(frozen=True)
+class _Draft:
+    id: UUID
+    open_checkouts: int
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of the cart. The first five are as the cart has them, the others as the offer does."""
+
+    id: UUID
+    offer_id: UUID
+    seller_id: UUID
+    quantity_milli: int
+    price_cents: int
+    amount_cents: int
+    offered_cents: int | None  # a unit, now; None: no longer for sale
+    minimum_milli: int
+    step_milli: int
+
+
+def _chosen(db: Db, checkout_id: UUID) -> list[_Line]:
+    return db.rows(
+        _Line,
+        """
+        SELECT l.id, l.offer_id, l.seller_id, l.quantity_milli, l.price_cents, l.amount_cents,
+               CASE WHEN o.active AND p.active AND m.deleted_at IS NULL THEN o.price_cents END
+                   AS offered_cents,
+               o.minimum_milli, p.step_milli
+        FROM lines l
+        JOIN offers o ON o.id = l.offer_id
+        JOIN products p ON p.id = l.product_id
+        JOIN members m ON m.id = l.seller_id
+        WHERE l.checkout_id = %(checkout_id)s
+        ORDER BY l.id
+        """,
+        {"checkout_id": checkout_id},
+    )
+
+
+def _cut(line: _Line, available_milli: int) -> _Line | None:
+    """The line at today's price and what is left, in whole steps; None: too little is left."""
+    if line.offered_cents is None:
+        return None
+    quantity_milli = line.quantity_milli
+    if quantity_milli > available_milli:
+        quantity_milli = available_milli - available_milli % line.step_milli
+    if quantity_milli < line.minimum_milli:
+        return None
+    return replace(
+        line,
+        quantity_milli=quantity_milli,
+        price_cents=line.offered_cents,
+        amount_cents=line_cents(line.offered_cents, quantity_milli),
+    )
+
+
+def _fitting(cut: Sequence[_Line | None]) -> list[_Line]:
+    """What is left of the cart; its last lines go where new prices make it too large."""
+    kept = [line for line in cut if line is not None]
+    while sum(line.amount_cents for line in kept) > TOTAL_CENTS_MAX:
+        kept.pop()
+    return kept
+
+
+def _rewrite(db: Db, checkout_id: UUID, kept: Sequence[_Line], now: datetime) -> None:
+    """Make the cart what is left of it."""
+    db.run(
+        "DELETE FROM lines WHERE checkout_id = %(checkout_id)s AND id <> ALL(%(ids)s)",
+        {"checkout_id": checkout_id, "ids": [line.id for line in kept]},
+    )
+    db.run(
+        """
+        UPDATE lines l SET quantity_milli = k.quantity_milli, price_cents = k.price_cents,
+                           amount_cents = k.amount_cents, updated_at = %(now)s
+        FROM unnest(%(ids)s::uuid[], %(quantities)s::bigint[], %(prices)s::bigint[],
+                    %(amounts)s::bigint[]) AS k (id, quantity_milli, price_cents, amount_cents)
+        WHERE l.id = k.id
+        """,
+        {
+            "ids": [line.id for line in kept],
+            "quantities": [line.quantity_milli for line in kept],
+            "prices": [line.price_cents for line in kept],
+            "amounts": [line.amount_cents for line in kept],
+            "now": now,
+        },
+    )
+
+
+def _commit(
+    db: Db,
+    checkout_id: UUID,
+    buyer_id: UUID,
+    kept: Sequence[_Line],
+    payer_msisdn: str,
+    total_cents: int,
+    rules: Rules,
+    now: datetime,
+) -> None:
+    """The cart becomes orders. Everything it needs is locked and was looked at."""
+    pay_by = now + timedelta(minutes=rules.reservation_minutes)
+    by_seller = sorted(kept, key=attrgetter("seller_id"))
+    new = [
+        _new_order(seller_id, [line.amount_cents for line in group], rules)
+        for seller_id, group in groupby(by_seller, key=attrgetter("seller_id"))
+    ]
+    order_ids = orders.place(db, checkout_id, buyer_id, new, pay_by, now)
+    db.run(
+        """
+        WITH placed AS (
+            UPDATE checkouts SET state = 'placed', total_cents = %(total_cents)s,
+                                 placed_at = %(now)s, pay_by = %(pay_by)s, updated_at = %(now)s
+            WHERE id = %(id)s
+        )
+        UPDATE lines l SET order_id = o.order_id, updated_at = %(now)s
+        FROM unnest(%(seller_ids)s::uuid[], %(order_ids)s::uuid[]) AS o (seller_id, order_id)
+        WHERE l.checkout_id = %(id)s AND l.seller_id = o.seller_id
+        """,
+        {
+            "total_cents": total_cents,
+            "now": now,
+            "pay_by": pay_by,
+            "id": checkout_id,
+            "seller_ids": list(order_ids),
+            "order_ids": list(order_ids.values()),
+        },
+    )
+    escrow.prepare(db, list(order_ids.values()), now)
+    wanted = [
+        stock.Wanted(order_ids[line.seller_id], line.offer_id, line.quantity_milli) for line in kept
+    ]
+    stock.reserve(db, checkout_id, wanted, pay_by, now)
+    charges.create(db, checkout_id, payer_msisdn, total_cents, rules, now)
+    outbox.put(db, "expire_checkout", due_at=pay_by, checkout_id=checkout_id)
+
+
+def _new_order(seller_id: UUID, amounts: Sequence[int], rules: Rules) -> orders.NewOrder:
+    total_cents = sum(amounts)
+    return orders.NewOrder(seller_id, total_cents, fee_cents(total_cents, rules.fee_basis_points))
+
+
+def _give_up(
+    db: Db, payable: captures.Payable, state: Literal["expired", "cancelled"], now: datetime
+) -> None:
+    """Close the checkout unpaid: its orders that still wait, and what was promised to them."""
+    waiting = [order.id for order in payable.orders if order.state == "placed"]
+    orders.move_all(db, waiting, state, now)
+    stock.release(db, waiting, now)
+    db.run(
+        "UPDATE checkouts SET state = %(state)s, updated_at = %(now)s WHERE id = %(id)s",
+        {"state": state, "now": now, "id": payable.id},
+    )

@@ -1,0 +1,465 @@
+"""Ledger: where every cent is. Balanced transfers of entries that nobody can change.
+
+Accounts A and E hold what debits bring, L, Q and R what credits bring; a balance is shown positive
+on its account's own side. Only the balances of escrow,
+buyer, seller and payout accounts are cached, each touched by its own orders alone; every other
+balance is the sum of its entries, because a row that all orders change makes them queue.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Final, Literal
+from uuid import UUID, uuid5
+
+import sqlalchemy as sa
+
+from core.database import Database, Db, metadata
+from core.money import show
+
+KINDS: Final = (
+    "A.c2b",
+    "A.b2c",
+    "A.transit",
+    "A.bank",
+    "L.escrow",
+    "L.buyer",
+    "L.seller",
+    "L.out",
+    "L.suspense",
+    "L.mcharges",
+    "Q.capital",
+    "R.fee",
+    "E.mcharges",
+    "E.loss",
+)
+CACHED: Final = frozenset({"L.escrow", "L.buyer", "L.seller", "L.out"})
+_DEBIT_NORMAL: Final = "AE"  # an account's class is the first letter of its kind
+_NAMESPACE: Final = UUID("6a5c7f0e-2d43-4e0b-9c1f-534f4b4f4e49")
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("owner_id", sa.Uuid),
+    sa.Column("balance_cents", sa.BigInteger),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    sa.UniqueConstraint("kind", "owner_id", postgresql_nulls_not_distinct=True),
+    sa.CheckConstraint(f"kind IN ({', '.join(repr(kind) for kind in KINDS)})", name="kind"),
+    sa.CheckConstraint(
+        f"(kind IN ({', '.join(repr(kind) for kind in KINDS if kind in CACHED)}))"
+        " = (owner_id IS NOT NULL)",
+        name="owner_id",
+    ),
+    sa.CheckConstraint("(owner_id IS NULL) = (balance_cents IS NULL)", name="cached"),
+    sa.CheckConstraint("balance_cents >= 0", name="balance_cents"),
+)
+
+transfers = sa.Table(
+    "transfers",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False, unique=True),
+    sa.Column("body_hash", sa.LargeBinary, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+)
+
+entries = sa.Table(
+    "entries",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("transfer_id", sa.Uuid, sa.ForeignKey("transfers.id"), nullable=False, index=True),
+    sa.Column("account_id", sa.Uuid, sa.ForeignKey("accounts.id"), nullable=False, index=True),
+    sa.Column("amount_cents", sa.BigInteger, nullable=False),  # debit above zero, credit below
+    sa.CheckConstraint("amount_cents <> 0", name="amount_cents"),
+)
+
+
+class Conflict(Exception):
+    """A transfer's key is used already, for other entries. Nothing has moved."""
+
+
+class Overdrawn(Exception):
+    """A transfer would take more from an account than it holds. Nothing has moved."""
+
+
+@dataclass(frozen=True, order=True)
+class Account:
+    """kind: one of KINDS. owner_id: the order, member or payout it belongs to, if one."""
+
+    kind: str
+    owner_id: UUID | None = None
+
+    def __post_init__(self) -> None:
+        assert self.kind in KINDS, f"no account is called {self.kind}"
+        assert (self.kind in CACHED) == (self.owner_id is not None), f"whose {self.kind}?"
+
+    @property
+    def id(self) -> UUID:
+        """Follows from what it is, so that a posting needs no look-up."""
+        return uuid5(_NAMESPACE, f"{self.kind}:{self.owner_id}")
+
+    @property
+    def debit_normal(self) -> bool:
+        return self.kind[0] in _DEBIT_NORMAL
+
+
+C2B: Final = Account("A.c2b")  # the collection float: what payers sent, at M-Pesa
+B2C: Final = Account("A.b2c")  # the payout float
+TRANSIT: Final = Account("A.transit")
+BANK: Final = Account("A.bank")
+SUSPENSE: Final = Account("L.suspense")  # money nobody can explain yet
+MPESA_CHARGES_OWED: Final = Account("L.mcharges")
+CAPITAL: Final = Account("Q.capital")
+FEES: Final = Account("R.fee")
+MPESA_CHARGES: Final = Account("E.mcharges")
+LOSS: Final = Account("E.loss")
+
+
+def escrow(order_id: UUID) -> Account:
+    """Money held for one order."""
+    return Account("L.escrow", order_id)
+
+
+def buyer(member_id: UUID) -> Account:
+    """What a member has back as a buyer, and may withdraw."""
+    return Account("L.buyer", member_id)
+
+
+def seller(member_id: UUID) -> Account:
+    """What a member has earned as a seller, and may withdraw."""
+    return Account("L.seller", member_id)
+
+
+def out(payout_id: UUID) -> Account:
+    """A payout or refund on its way."""
+    return Account("L.out", payout_id)
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One entry to be. amount_cents: a debit is above zero, a credit below."""
+
+    account: Account
+    amount_cents: int
+
+
+def debit(account: Account, cents: int) -> Leg:
+    return Leg(account, cents)
+
+
+def credit(account: Account, cents: int) -> Leg:
+    return Leg(account, -cents)
+
+
+def post(
+    db: Db, kind: str, key: str, legs: Sequence[Leg], now: datetime
+) -> Literal["posted", "repeat"]:
+    """Move money, once for each key. "repeat": the same was posted under this key before.
+
+    Raises Conflict: the key stands for another transfer; Overdrawn: an account would go below
+    zero. Neither moves anything.
+    """
+    assert len(legs) >= 2, f"{key} has one leg only: {legs}"
+    assert sum(leg.amount_cents for leg in legs) == 0, f"{key} does not balance: {legs}"
+    assert all(leg.amount_cents for leg in legs), f"{key} has an empty leg: {legs}"
+    body_hash = _hash(kind, legs)
+    _ensure(db, legs, now)
+    if _overdraws(db, legs):
+        if _was_posted(db, key, body_hash):
+            return "repeat"
+        raise Overdrawn(f"{key} takes more than there is: {legs}")
+    if _insert(db, kind, key, body_hash, legs, now):
+        return "posted"
+    assert _was_posted(db, key, body_hash), f"{key} was refused, and is not there"
+    return "repeat"
+
+
+def balance(db: Db, account: Account) -> int:
+    """In cents, positive on the account's own side. An account never used has nothing."""
+    if account.kind in CACHED:
+        cached = db.value(
+            "SELECT balance_cents FROM accounts WHERE id = %(id)s", {"id": account.id}
+        )
+        return int(cached or 0)
+    debits_less_credits = db.value(
+        "SELECT coalesce(sum(amount_cents), 0)::bigint FROM entries WHERE account_id = %(id)s",
+        {"id": account.id},
+    )
+    return int(debits_less_credits) if account.debit_normal else -int(debits_less_credits)
+
+
+@dataclass(frozen=True)
+class Balance:
+    """All accounts of one kind. debits_cents and credits_cents are both positive."""
+
+    kind: str
+    debits_cents: int
+    credits_cents: int
+
+    @property
+    def balance_cents(self) -> int:
+        """Positive on the kind's own side."""
+        side = 1 if self.kind[0] in _DEBIT_NORMAL else -1
+        return side * (self.debits_cents - self.credits_cents)
+
+
+def trial_balance(db: Db) -> list[Balance]:
+    """Every kind of account that was ever used, by its name."""
+    return db.rows(
+        Balance,
+        """
+        SELECT a.kind,
+               coalesce(sum(e.amount_cents) FILTER (WHERE e.amount_cents > 0), 0)::bigint
+                   AS debits_cents,
+               coalesce(-sum(e.amount_cents) FILTER (WHERE e.amount_cents < 0), 0)::bigint
+                   AS credits_cents
+        FROM accounts a JOIN entries e ON e.account_id = a.id
+        GROUP BY a.kind ORDER BY a.kind
+        """,
+    )
+
+
+def unbalanced_transfers(db: Db) -> int:
+    """Transfers whose entries do not sum to zero. The database refuses them: always 0."""
+    return int(
+        db.value(
+            """
+            SELECT count(*) FROM (
+                SELECT FROM transfers t LEFT JOIN entries e ON e.transfer_id = t.id
+                GROUP BY t.id HAVING count(e.id) < 2 OR sum(e.amount_cents) <> 0
+            ) AS wrong
+            """
+        )
+    )
+
+
+def stale_balances(db: Db) -> int:
+    """Cached balances that are not the sum of their entries. Anything but 0 is an incident."""
+    return int(
+        db.value(
+            """
+            SELECT count(*) FROM (
+                SELECT FROM accounts a LEFT JOIN entries e ON e.account_id = a.id
+                WHERE a.balance_cents IS NOT NULL
+                GROUP BY a.id HAVING a.balance_cents <> -coalesce(sum(e.amount_cents), 0)
+            ) AS stale
+            """
+        )
+    )
+
+
+@dataclass(frozen=True)
+class HeldEscrow:
+    """order: its id. held_cents: what lies on the escrow's account now."""
+
+    order: UUID
+    number: int
+    state: str
+    held_cents: int
+
+
+def held_escrows(db: Db) -> list[HeldEscrow]:
+    """Every escrow with money in it, by order number."""
+    return db.rows(
+        HeldEscrow,
+        """
+        SELECT o.id AS order, o.number, e.state, a.balance_cents AS held_cents
+        FROM accounts a
+        JOIN orders o ON o.id = a.owner_id
+        JOIN escrows e ON e.order_id = o.id
+        WHERE a.kind = 'L.escrow' AND a.balance_cents > 0
+        ORDER BY o.number
+        """,
+    )
+
+
+def _hash(kind: str, legs: Sequence[Leg]) -> bytes:
+    body = [kind, *sorted(f"{leg.account.id} {leg.amount_cents}" for leg in legs)]
+    return sha256("\n".join(body).encode()).digest()
+
+
+def _ensure(db: Db, legs: Sequence[Leg], now: datetime) -> None:
+    """Open the accounts that are used for the first time."""
+    used = sorted({leg.account for leg in legs}, key=_lock_order)
+    db.run(
+        """
+        INSERT INTO accounts (id, kind, owner_id, balance_cents, created_at, updated_at)
+        SELECT id, kind, owner_id, balance_cents, %(now)s, %(now)s
+        FROM unnest(%(ids)s::uuid[], %(kinds)s::text[], %(owners)s::uuid[], %(zeros)s::bigint[])
+            WITH ORDINALITY AS a (id, kind, owner_id, balance_cents, position)
+        ORDER BY position
+        ON CONFLICT DO NOTHING
+        """,
+        {
+            "ids": [account.id for account in used],
+            "kinds": [account.kind for account in used],
+            "owners": [account.owner_id for account in used],
+            "zeros": [0 if account.kind in CACHED else None for account in used],
+            "now": now,
+        },
+    )
+
+
+def _lock_order(account: Account) -> tuple[str, str]:
+    return account.kind, str(account.owner_id)
+
+
+@dataclass(frozen=True)
+class _Locked:
+    kind: str
+    owner_id: UUID
+    balance_cents: int
+
+
+def _overdraws(db: Db, legs: Sequence[Leg]) -> bool:
+    """Would somebody's money go below zero? What is cached stays locked, and what is taken from."""
+    changes = _changes(legs)
+    locked = db.rows(
+        _Locked,
+        """
+        SELECT kind, owner_id, balance_cents FROM accounts
+        WHERE id = ANY(%(ids)s) AND balance_cents IS NOT NULL
+        ORDER BY kind, owner_id FOR UPDATE
+        """,
+        {"ids": [account.id for account in changes]},
+    )
+    if any(row.balance_cents + changes[Account(row.kind, row.owner_id)] < 0 for row in locked):
+        return True
+    # Suspense and its like are taken from by an operator at most: the lock queues nobody else.
+    for account in sorted(changes, key=_lock_order):
+        if account.kind not in CACHED and changes[account] < 0:
+            db.run("SELECT FROM accounts WHERE id = %(id)s FOR UPDATE", {"id": account.id})
+            if balance(db, account) + changes[account] < 0:
+                return True
+    return False
+
+
+def _changes(legs: Sequence[Leg]) -> dict[Account, int]:
+    """What each account of other people's money gains; these are credit-normal."""
+    changes: dict[Account, int] = {}
+    for leg in legs:
+        if leg.account.kind.startswith("L."):
+            changes[leg.account] = changes.get(leg.account, 0) - leg.amount_cents
+    return changes
+
+
+def _insert(
+    db: Db, kind: str, key: str, body_hash: bytes, legs: Sequence[Leg], now: datetime
+) -> bool:
+    """The transfer, its entries and the cached balances at once; False: the key is used."""
+    cached = {a.id: cents for a, cents in _changes(legs).items() if a.kind in CACHED}
+    posted = db.value(
+        """
+        WITH transfer AS (
+            INSERT INTO transfers (id, kind, key, body_hash, at)
+            VALUES (%(id)s, %(kind)s, %(key)s, %(body_hash)s, %(now)s)
+            ON CONFLICT (key) DO NOTHING
+            RETURNING id
+        ), entered AS (
+            INSERT INTO entries (id, transfer_id, account_id, amount_cents)
+            SELECT e.id, transfer.id, e.account_id, e.amount_cents
+            FROM transfer, unnest(%(entry_ids)s::uuid[], %(account_ids)s::uuid[],
+                                  %(amounts)s::bigint[]) AS e (id, account_id, amount_cents)
+        ), cached AS (
+            UPDATE accounts a
+            SET balance_cents = a.balance_cents + c.cents, updated_at = %(now)s
+            FROM transfer, unnest(%(changed_ids)s::uuid[], %(changes)s::bigint[]) AS c (id, cents)
+            WHERE a.id = c.id
+        )
+        SELECT count(*) FROM transfer
+        """,
+        {
+            "id": db.new_id(),
+            "kind": kind,
+            "key": key,
+            "body_hash": body_hash,
+            "entry_ids": [db.new_id() for _ in legs],
+            "account_ids": [leg.account.id for leg in legs],
+            "amounts": [leg.amount_cents for leg in legs],
+            "changed_ids": list(cached),
+            "changes": list(cached.values()),
+            "now": now,
+        },
+    )
+    return bool(posted)
+
+
+def _was_posted(db: Db, key: str, body_hash: bytes) -> bool:
+    found = db.value("SELECT body_hash FROM transfers WHERE key = %(key)s", {"key": key})
+    if found is not None and bytes(found) != body_hash:
+        raise Conflict(f"{key} stands for another transfer")
+    return found is not None
+
+
+def report(db: Db) -> dict[str, object]:
+    """The books as JSON: cents by kind of account, the totals, the escrows, what was checked."""
+    kinds = trial_balance(db)
+    debits = sum(b.debits_cents for b in kinds)
+    credited = sum(b.credits_cents for b in kinds)
+    return {
+        "accounts": {b.kind: b.balance_cents for b in kinds},
+        "debits": debits,
+        "credits": credited,
+        "balanced": debits == credited and unbalanced_transfers(db) == 0,
+        "cached_equal_fold": stale_balances(db) == 0,
+        "escrows": [
+            {
+                "order": str(held.order),
+                "number": held.number,
+                "state": held.state,
+                "held_cents": held.held_cents,
+            }
+            for held in held_escrows(db)
+        ],
+    }
+
+
+def main() -> None:
+    """`python -m core.ledger [--json]`; ends with 1 where the books do not balance."""
+    from settings import from_environment  # here only: the business itself knows no settings
+
+    settings = from_environment()
+    if settings.database_url is None:
+        raise SystemExit("Ledger: no database. Set DATABASE_URL, or start one: make services")
+    database = Database(settings.database_url)
+    try:
+        with database.begin() as db:
+            db.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            books = report(db)
+            kinds = trial_balance(db)
+    finally:
+        database.close()
+    if "--json" in sys.argv[1:]:
+        print(json.dumps(books, indent=2))
+    else:
+        print(_table(books, kinds))
+    if not (books["balanced"] and books["cached_equal_fold"]):
+        raise SystemExit(1)
+
+
+def _table(books: dict[str, object], kinds: Sequence[Balance]) -> str:
+    """In shillings, as people read books."""
+    rows = [("account", "debits", "credits", "balance")]
+    rows += [
+        (b.kind, show(b.debits_cents), show(b.credits_cents), show(b.balance_cents)) for b in kinds
+    ]
+    debits = sum(b.debits_cents for b in kinds)
+    credited = sum(b.credits_cents for b in kinds)
+    rows.append(("total", show(debits), show(credited), ""))
+    lines = [
+        f"{name:<12}{left:>16}{right:>16}{own:>16}".rstrip() for name, left, right, own in rows
+    ]
+    verdict = "balanced" if books["balanced"] else "NOT BALANCED"
+    cached = "equal" if books["cached_equal_fold"] else "DO NOT EQUAL"
+    return "\n".join([*lines, f"{verdict}; cached balances {cached} the sum of their entries"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""Orders: what one buyer has of one seller, from the confirmed cart to the goods in her hands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from psycopg.types.json import Jsonb
+from sqlalchemy.dialects.postgresql import JSONB
+
+from core.database import Db, metadata
+
+# From state to state; a move that is not here cannot be made.
+MOVES: Final[Mapping[str, frozenset[str]]] = {
+    "placed": frozenset({"paid", "expired", "cancelled"}),
+    "paid": frozenset({"accepted", "cancelled"}),
+    "accepted": frozenset({"dispatched", "cancelled"}),
+    "dispatched": frozenset({"completed", "delivered", "disputed"}),
+    "delivered": frozenset({"completed", "disputed"}),
+    "disputed": frozenset({"completed", "refunded", "split"}),
+    "completed": frozenset(),
+    "expired": frozenset(),
+    "cancelled": frozenset(),
+    "refunded": frozenset(),
+    "split": frozenset(),
+}
+
+numbers = sa.Sequence("order_numbers", start=1001, metadata=metadata)
+
+orders = sa.Table(
+    "orders",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("checkout_id", sa.Uuid, sa.ForeignKey("checkouts.id"), nullable=False),
+    sa.Column("buyer_id", sa.Uuid, sa.ForeignKey("members.id"), nullable=False),
+    sa.Column("seller_id", sa.Uuid, sa.ForeignKey("members.id"), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("total_cents", sa.BigInteger, nullable=False),
+    sa.Column("fee_cents", sa.BigInteger, nullable=False),  # the seller's, fixed when placed
+    sa.Column("pay_by", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("accept_by", sa.DateTime(timezone=True)),  # set when paid
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint(f"state IN ({', '.join(repr(state) for state in MOVES)})", name="state"),
+    sa.CheckConstraint("total_cents > 0 AND total_cents % 100 = 0", name="total_cents"),
+    sa.CheckConstraint("fee_cents BETWEEN 0 AND total_cents", name="fee_cents"),
+    sa.CheckConstraint("buyer_id <> seller_id", name="two_people"),
+    sa.UniqueConstraint("checkout_id", "seller_id"),
+    sa.Index("ix_orders_buyer_id", "buyer_id", "number"),
+    sa.Index("ix_orders_seller_id", "seller_id", "number"),
+)
+
+order_events = sa.Table(
+    "order_events",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("order_id", sa.Uuid, sa.ForeignKey("orders.id"), nullable=False, index=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("detail", JSONB, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+)
+
+
+class WrongMove(Exception):
+    """An order was to go where its state does not lead."""
+
+
+@dataclass(frozen=True)
+class NewOrder:
+    seller_id: UUID
+    total_cents: int
+    fee_cents: int
+
+
+@dataclass(frozen=True)
+class Order:
+    id: UUID
+    number: int
+    checkout_id: UUID
+    buyer_id: UUID
+    seller_id: UUID
+    state: str
+    total_cents: int
+    fee_cents: int
+    pay_by: datetime
+    accept_by: datetime | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of an order's timeline. detail: codes and amounts, never personal data."""
+
+    kind: str
+    detail: dict[str, object]
+    at: datetime
+
+
+def place(
+    db: Db,
+    checkout_id: UUID,
+    buyer_id: UUID,
+    new: Sequence[NewOrder],
+    pay_by: datetime,
+    now: datetime,
+) -> dict[UUID, UUID]:
+    """One order for each seller, with its first event. The orders' ids by seller."""
+    ids = {order.seller_id: db.new_id() for order in new}
+    db.run(
+        """
+        INSERT INTO orders (id, number, checkout_id, buyer_id, seller_id, state, total_cents,
+                            fee_cents, pay_by, created_at, updated_at)
+        SELECT id, nextval('order_numbers'), %(checkout_id)s, %(buyer_id)s, seller_id, 'placed',
+               total_cents, fee_cents, %(pay_by)s, %(now)s, %(now)s
+        FROM unnest(%(ids)s::uuid[], %(seller_ids)s::uuid[], %(totals)s::bigint[],
+                    %(fees)s::bigint[]) AS o (id, seller_id, total_cents, fee_cents)
+        """,
+        {
+            "checkout_id": checkout_id,
+            "buyer_id": buyer_id,
+            "ids": [ids[order.seller_id] for order in new],
+            "seller_ids": [order.seller_id for order in new],
+            "totals": [order.total_cents for order in new],
+            "fees": [order.fee_cents for order in new],
+            "pay_by": pay_by,
+            "now": now,
+        },
+    )
+    note(db, list(ids.values()), "placed", now)
+    return ids
+
+
+def lock(db: Db, checkout_id: UUID) -> list[Order]:
+    """The orders of a checkout, by id, locked."""
+    return db.rows(
+        Order,
+        """
+        SELECT id, number, checkout_id, buyer_id, seller_id, state, total_cents, fee_cents,
+               pay_by, accept_by
+        FROM orders WHERE checkout_id = %(checkout_id)s ORDER BY id FOR UPDATE
+        """,
+        {"checkout_id": checkout_id},
+    )
+
+
+def move(db: Db, order_id: UUID, to: str, now: datetime, **detail: object) -> None:
+    """Take one order to the state `to`, with a line in its timeline. Raises WrongMove."""
+    move_all(db, [order_id], to, now, detail=detail)
+
+
+def move_all(
+    db: Db,
+    order_ids: Sequence[UUID],
+    to: str,
+    now: datetime,
+    *,
+    accept_by: datetime | None = None,
+    detail: Mapping[str, object] | None = None,
+) -> None:
+    """Take these orders to the state `to`, each with a line in its timeline.
+
+    accept_by: the seller's deadline, where the move sets one.
+    Raises WrongMove: one of them may not go there; the caller's transaction is to be given up.
+    """
+    moved = db.run(
+        """
+        UPDATE orders
+        SET state = %(to)s, accept_by = coalesce(%(accept_by)s, accept_by), updated_at = %(now)s
+        WHERE id = ANY(%(ids)s) AND state = ANY(%(from)s)
+        """,
+        {
+            "to": to,
+            "accept_by": accept_by,
+            "ids": list(order_ids),
+            "from": [state for state, targets in MOVES.items() if to in targets],
+            "now": now,
+        },
+    )
+    if moved != len(order_ids):
+        raise WrongMove(f"{len(order_ids) - moved} of {len(order_ids)} orders cannot become {to}")
+    note(db, order_ids, to, now, **(detail or {}))
+
+
+def note(db: Db, order_ids: Sequence[UUID], kind: str, now: datetime, **detail: object) -> None:
+    """Write the same line into each order's timeline."""
+    db.run(
+        """
+        INSERT INTO order_events (id, order_id, kind, detail, at)
+        SELECT id, order_id, %(kind)s, %(detail)s, %(now)s
+        FROM unnest(%(ids)s::uuid[], %(order_ids)s::uuid[]) AS e (id, order_id)
+        """,
+        {
+            "kind": kind,
+            "detail": Jsonb(detail),
+            "ids": [db.new_id() for _ in order_ids],
+            "order_ids": list(order_ids),
+            "now": now,
+        },
+    )
+
+
+def timeline(db: Db, order_id: UUID) -> list[Event]:
+    """Everything that happened to the order, oldest first."""
+    return db.rows(
+        Event,
+        "SELECT kind, detail, at FROM order_events WHERE order_id = %(id)s ORDER BY at, id",
+        {"id": order_id},
+    )

@@ -1,0 +1,191 @@
+"""Outbox: work to do outside, or later, written in the transaction that is its reason.
+
+A row is handed out at least once: the relay takes it for a lease, and what nobody reported done
+comes back when the lease ends. So every task may run twice without harm. Timers are rows too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+from psycopg.types.json import Jsonb
+from sqlalchemy.dialects.postgresql import JSONB
+
+from core.database import Db, metadata
+
+Queue = Literal["money", "receipts", "broadcasts", "reports"]
+
+CHANNEL: Final = "outbox"  # of NOTIFY
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where a kind of work runs, and how long it may take before it is handed out again.
+
+    wakes: NOTIFY on put. Only for what somebody waits for at this moment: NOTIFY makes every
+    commit in the database queue behind one lock.
+    """
+
+    queue: Queue
+    lease_seconds: int = 60
+    wakes: bool = False
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "stk_push": Kind("money"),
+    "query_charge": Kind("money"),
+    "review_charge": Kind("money"),
+    "expire_checkout": Kind("money"),
+    "settle_inbox": Kind("money", wakes=True),
+}
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("arguments", JSONB, nullable=False),
+    sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("handed_until", sa.DateTime(timezone=True)),  # NULL: it waits, nobody works on it
+    sa.Column("done_at", sa.DateTime(timezone=True)),
+    sa.Column("last_error", sa.Text),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    # Asking twice for the same work is asking once: a timer is set by putting it.
+    sa.Index(
+        "uq_outbox_open",
+        "kind",
+        "arguments",
+        unique=True,
+        postgresql_where=sa.text("done_at IS NULL"),
+    ),
+    sa.Index("ix_outbox_due", "due_at", postgresql_where=sa.text("done_at IS NULL")),
+    sa.Index("ix_outbox_done", "done_at", postgresql_where=sa.text("done_at IS NOT NULL")),
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """arguments: as given to put, ids as text. attempts: times handed out, this one included."""
+
+    id: UUID
+    kind: str
+    arguments: dict[str, Any]
+    due_at: datetime
+    attempts: int
+    done_at: datetime | None
+
+    @property
+    def queue(self) -> Queue:
+        return KINDS[self.kind].queue
+
+
+def put(db: Db, kind: str, *, due_at: datetime, **arguments: object) -> UUID:
+    """Ask for `kind` at due_at; it happens only if this transaction commits.
+
+    The same kind and arguments still open: that row is made due by then, if it was not sooner;
+    one that is being worked on right now will run once more.
+    """
+    assert kind in KINDS, f"outbox kind {kind} is not one of {sorted(KINDS)}"
+    new_id = db.new_id()
+    found: UUID = db.value(
+        """
+        INSERT INTO outbox (id, kind, arguments, due_at, attempts, created_at)
+        VALUES (%(id)s, %(kind)s, %(arguments)s, %(due_at)s, 0, %(created_at)s)
+        ON CONFLICT (kind, arguments) WHERE done_at IS NULL
+        DO UPDATE SET handed_until = NULL, due_at = CASE
+            WHEN outbox.handed_until IS NULL THEN least(outbox.due_at, excluded.due_at)
+            ELSE excluded.due_at END
+        RETURNING id
+        """,
+        {
+            "id": new_id,
+            "kind": kind,
+            "arguments": Jsonb({name: str(value) for name, value in arguments.items()}),
+            "due_at": due_at,
+            "created_at": datetime.fromtimestamp((new_id.int >> 80) / 1000, UTC),  # version 7
+        },
+    )
+    if KINDS[kind].wakes:
+        db.run("SELECT pg_notify(%(channel)s, '')", {"channel": CHANNEL})
+    return found
+
+
+def take_due(db: Db, now: datetime, limit: int) -> list[Item]:
+    """Up to `limit` due rows, soonest first, each ours for its lease. Several relays may ask."""
+    return db.rows(
+        Item,
+        """
+        WITH due AS (
+            SELECT o.id, o.due_at, %(now)s + make_interval(secs => l.seconds) AS until
+            FROM outbox o
+            JOIN unnest(%(kinds)s::text[], %(seconds)s::int[]) AS l (kind, seconds) USING (kind)
+            WHERE o.done_at IS NULL AND o.due_at <= %(now)s
+            ORDER BY o.due_at, o.id
+            LIMIT %(limit)s
+            FOR UPDATE OF o SKIP LOCKED
+        ), taken AS (
+            UPDATE outbox o
+            SET due_at = due.until, handed_until = due.until, attempts = o.attempts + 1
+            FROM due
+            WHERE o.id = due.id
+            RETURNING o.id, o.kind, o.arguments, due.due_at, o.attempts, o.done_at
+        )
+        SELECT id, kind, arguments, due_at, attempts, done_at FROM taken ORDER BY due_at, id
+        """,
+        {
+            "now": now,
+            "limit": limit,
+            "kinds": list(KINDS),
+            "seconds": [kind.lease_seconds for kind in KINDS.values()],
+        },
+    )
+
+
+def item(db: Db, item_id: UUID) -> Item | None:
+    """The row as it stands, done or not; None: long done and tidied away."""
+    return db.row(
+        Item,
+        "SELECT id, kind, arguments, due_at, attempts, done_at FROM outbox WHERE id = %(id)s",
+        {"id": item_id},
+    )
+
+
+def done(db: Db, item_id: UUID, now: datetime) -> None:
+    """The work is over: say so in the transaction of its last effect.
+
+    If the same work was asked for again while it was in hand, it stays open and runs again.
+    """
+    db.run(
+        """
+        UPDATE outbox SET done_at = %(now)s
+        WHERE id = %(id)s AND done_at IS NULL
+          AND (handed_until IS NOT NULL OR attempts = 0)
+        """,
+        {"id": item_id, "now": now},
+    )
+
+
+def postpone(db: Db, item_id: UUID, due_at: datetime, reason: str) -> None:
+    """Hand it out again at due_at. reason: for whoever runs this; no personal data."""
+    db.run(
+        """
+        UPDATE outbox SET due_at = %(due_at)s, handed_until = NULL, last_error = %(reason)s
+        WHERE id = %(id)s AND done_at IS NULL
+        """,
+        {"id": item_id, "due_at": due_at, "reason": reason},
+    )
+
+
+def next_due(db: Db) -> datetime | None:
+    """When the soonest open row is due; None: nothing waits."""
+    found: datetime | None = db.value("SELECT min(due_at) FROM outbox WHERE done_at IS NULL")
+    return found
+
+
+def tidy(db: Db, before: datetime) -> int:
+    """Forget what was done before then; how many."""
+    return db.run("DELETE FROM outbox WHERE done_at < %(before)s", {"before": before})

@@ -1,0 +1,86 @@
+"""Receipts: each M-Pesa transaction that brought us money, known once whoever told us of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from core.database import Db, metadata
+
+receipts = sa.Table(
+    "receipts",
+    metadata,
+    sa.Column("receipt", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),  # the first that told us
+    sa.Column("charge_id", sa.Uuid, sa.ForeignKey("charges.id"), index=True),
+    sa.Column("amount_cents", sa.BigInteger, nullable=False),
+    sa.Column("reference", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),  # by M-Pesa's clock, or ours
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint("source IN ('callback', 'c2b', 'pull', 'statement')", name="source"),
+    sa.CheckConstraint("amount_cents > 0", name="amount_cents"),
+)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A line by which M-Pesa says that money came in.
+
+    receipt: M-Pesa's transaction id. amount_cents: what was paid. reference: the account the payer
+    named, as it came. at: when, by M-Pesa's clock.
+    """
+
+    source: Literal["callback", "c2b", "pull", "statement"]
+    receipt: str
+    amount_cents: int
+    reference: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is on record. charge_id None: nothing explains the money, it lies in suspense."""
+
+    charge_id: UUID | None
+    amount_cents: int
+
+
+def find(db: Db, receipt: str) -> Known | None:
+    return db.row(
+        Known,
+        "SELECT charge_id, amount_cents FROM receipts WHERE receipt = %(receipt)s",
+        {"receipt": receipt},
+    )
+
+
+def keep(db: Db, receipt: Receipt, charge_id: UUID | None, outcome: str, now: datetime) -> bool:
+    """Put it on record with what it paid for. False: it is there already, and stays as it is.
+
+    Money that lay in suspense and is now explained by a charge is moved to that charge.
+    """
+    kept = db.run(
+        """
+        INSERT INTO receipts (receipt, source, charge_id, amount_cents, reference, outcome, at,
+                              created_at, updated_at)
+        VALUES (%(receipt)s, %(source)s, %(charge_id)s, %(amount_cents)s, %(reference)s,
+                %(outcome)s, %(at)s, %(now)s, %(now)s)
+        ON CONFLICT (receipt) DO UPDATE
+        SET charge_id = excluded.charge_id, outcome = excluded.outcome, updated_at = %(now)s
+        WHERE receipts.charge_id IS NULL AND excluded.charge_id IS NOT NULL
+        """,
+        {
+            "receipt": receipt.receipt,
+            "source": receipt.source,
+            "charge_id": charge_id,
+            "amount_cents": receipt.amount_cents,
+            "reference": receipt.reference,
+            "outcome": outcome,
+            "at": receipt.at,
+            "now": now,
+        },
+    )
+    return kept == 1

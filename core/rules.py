@@ -1,0 +1,13 @@
+"""The numbers and keys that whoever runs the market sets; entry points build it from the settings."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Rules:
+    fee_basis_points: int = 250  # of an order, paid by the seller
+    reservation_minutes: int = 15  # stock waits this long for its payment
+    push_after_seconds: int = 4  # the handset shows no M-Pesa prompt over an open USSD screen
+    open_checkouts_max: int = 3  # placed and unpaid, for each buyer
+    pin_pepper: bytes = field(default=b"", repr=False)
+    token_key: bytes = field(default=b"", repr=False)  # callback path tokens are derived with it

@@ -1,0 +1,257 @@
+"""Stock: how much of an offer can still be promised to a buyer.
+
+What can be promised is computed when it is asked for: a reservation counts while its time runs or
+a payment for it may still come in, so no sweep is needed for it to lapse.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import LiteralString
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from core.database import Db, metadata
+
+stock = sa.Table(
+    "stock",
+    metadata,
+    sa.Column("offer_id", sa.Uuid, sa.ForeignKey("offers.id"), primary_key=True),
+    sa.Column("on_hand_milli", sa.BigInteger, nullable=False),
+    sa.Column("allocated_milli", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint("allocated_milli >= 0", name="allocated_milli"),
+    sa.CheckConstraint("on_hand_milli >= allocated_milli", name="on_hand_milli"),
+)
+
+stock_movements = sa.Table(
+    "stock_movements",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("offer_id", sa.Uuid, sa.ForeignKey("stock.offer_id"), nullable=False, index=True),
+    sa.Column("order_id", sa.Uuid, sa.ForeignKey("orders.id"), index=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("quantity_milli", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint("kind IN ('received', 'dispatched', 'corrected')", name="kind"),
+    sa.CheckConstraint("quantity_milli <> 0", name="quantity_milli"),
+)
+
+reservations = sa.Table(
+    "reservations",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("offer_id", sa.Uuid, sa.ForeignKey("stock.offer_id"), nullable=False),
+    sa.Column("checkout_id", sa.Uuid, sa.ForeignKey("checkouts.id"), nullable=False),
+    sa.Column("order_id", sa.Uuid, sa.ForeignKey("orders.id"), nullable=False, index=True),
+    sa.Column("quantity_milli", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint("quantity_milli > 0", name="quantity_milli"),
+    sa.CheckConstraint("state IN ('live', 'allocated', 'released', 'consumed')", name="state"),
+    sa.UniqueConstraint("checkout_id", "offer_id"),
+    sa.Index("ix_reservations_live", "offer_id", postgresql_where=sa.text("state = 'live'")),
+)
+
+# Does the reservation r still hold its goods at %(now)s? Not after its time, unless a charge for
+# it is open: a payer who is typing her PIN must not lose what she pays for.
+LIVE: LiteralString = """(r.state = 'live' AND (r.until > %(now)s OR EXISTS (
+    SELECT FROM charges c
+    WHERE c.checkout_id = r.checkout_id AND c.state IN ('created', 'pending', 'unknown'))))"""
+
+# What can still be promised of the stock row s at %(now)s; for anybody's SELECT.
+AVAILABLE_MILLI: LiteralString = f"""(s.on_hand_milli - s.allocated_milli - coalesce((
+    SELECT sum(r.quantity_milli) FROM reservations r
+    WHERE r.offer_id = s.offer_id AND {LIVE}), 0)::bigint)"""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A line of an order, as far as stock is concerned."""
+
+    order_id: UUID
+    offer_id: UUID
+    quantity_milli: int
+
+
+def receive(db: Db, offer_id: UUID, quantity_milli: int, reason: str, now: datetime) -> None:
+    """Goods came in; the offer's stock begins with the first."""
+    assert quantity_milli > 0, f"{quantity_milli} thousandths of a unit cannot come in"
+    db.run(
+        """
+        INSERT INTO stock (offer_id, on_hand_milli, allocated_milli, created_at, updated_at)
+        VALUES (%(offer_id)s, %(quantity_milli)s, 0, %(now)s, %(now)s)
+        ON CONFLICT (offer_id) DO UPDATE
+        SET on_hand_milli = stock.on_hand_milli + excluded.on_hand_milli, updated_at = %(now)s
+        """,
+        {"offer_id": offer_id, "quantity_milli": quantity_milli, "now": now},
+    )
+    db.run(
+        """
+        INSERT INTO stock_movements (id, offer_id, kind, quantity_milli, reason, at)
+        VALUES (%(id)s, %(offer_id)s, 'received', %(quantity_milli)s, %(reason)s, %(now)s)
+        """,
+        {
+            "id": db.new_id(),
+            "offer_id": offer_id,
+            "quantity_milli": quantity_milli,
+            "reason": reason,
+            "now": now,
+        },
+    )
+
+
+def lock(db: Db, offer_ids: Sequence[UUID]) -> None:
+    """Nobody else promises or takes of these until the transaction ends."""
+    db.run(
+        """
+        SELECT FROM stock WHERE offer_id = ANY(%(offer_ids)s) ORDER BY offer_id FOR UPDATE
+        """,
+        {"offer_ids": list(offer_ids)},
+    )
+
+
+@dataclass(frozen=True)
+class _Available:
+    offer_id: UUID
+    available_milli: int
+
+
+def available(db: Db, offer_ids: Sequence[UUID], now: datetime) -> dict[UUID, int]:
+    """What can be promised of each, in thousandths. What never had stock is 0.
+
+    Only after `lock` is it still true in the next statement.
+    """
+    found = db.rows(
+        _Available,
+        f"""
+        SELECT s.offer_id, greatest({AVAILABLE_MILLI}, 0) AS available_milli
+        FROM stock s WHERE s.offer_id = ANY(%(offer_ids)s)
+        """,
+        {"offer_ids": list(offer_ids), "now": now},
+    )
+    return dict.fromkeys(offer_ids, 0) | {row.offer_id: row.available_milli for row in found}
+
+
+def reserve(
+    db: Db, checkout_id: UUID, wanted: Sequence[Wanted], until: datetime, now: datetime
+) -> None:
+    """Promise these goods to the checkout until then. The caller has locked and looked."""
+    db.run(
+        """
+        INSERT INTO reservations (id, offer_id, checkout_id, order_id, quantity_milli, state,
+                                  until, created_at, updated_at)
+        SELECT id, offer_id, %(checkout_id)s, order_id, quantity_milli, 'live',
+               %(until)s, %(now)s, %(now)s
+        FROM unnest(%(ids)s::uuid[], %(offer_ids)s::uuid[], %(order_ids)s::uuid[],
+                    %(quantities)s::bigint[]) AS w (id, offer_id, order_id, quantity_milli)
+        """,
+        {
+            "checkout_id": checkout_id,
+            "ids": [db.new_id() for _ in wanted],
+            "offer_ids": [line.offer_id for line in wanted],
+            "order_ids": [line.order_id for line in wanted],
+            "quantities": [line.quantity_milli for line in wanted],
+            "until": until,
+            "now": now,
+        },
+    )
+
+
+def still_promised(db: Db, order_ids: Sequence[UUID], now: datetime) -> bool:
+    """Is there still enough for every promise made of these orders' offers? They stay locked."""
+    promises = _lock_promises(db, order_ids, now)
+    return bool(promises) and all(p.live and p.available_milli >= 0 for p in promises)
+
+
+@dataclass(frozen=True)
+class _Promise:
+    id: UUID
+    order_id: UUID
+    offer_id: UUID
+    quantity_milli: int
+    live: bool
+    unallocated_milli: int
+    available_milli: int
+
+
+def allocate(db: Db, order_ids: Sequence[UUID], now: datetime) -> set[UUID]:
+    """These orders of one checkout are paid: their goods become theirs. Returns those that got all.
+
+    A reservation that lapsed is honoured where nobody else was promised the goods meanwhile; an
+    order that cannot be filled whole gets nothing, and its reservation is released.
+    """
+    promises = _lock_promises(db, order_ids, now)
+    missed = {
+        p.order_id
+        for p in promises
+        if p.quantity_milli > (p.unallocated_milli if p.live else p.available_milli)
+    }
+    filled = {p.order_id for p in promises} - missed
+    _settle_promises(db, promises, filled, now)
+    return filled
+
+
+def _lock_promises(db: Db, order_ids: Sequence[UUID], now: datetime) -> list[_Promise]:
+    """The orders' reservations with what their offers have left; the stock rows stay locked."""
+    db.run(
+        """
+        SELECT FROM stock
+        WHERE offer_id IN (SELECT offer_id FROM reservations WHERE order_id = ANY(%(order_ids)s))
+        ORDER BY offer_id FOR UPDATE
+        """,
+        {"order_ids": list(order_ids)},
+    )
+    return db.rows(
+        _Promise,
+        f"""
+        SELECT r.id, r.order_id, r.offer_id, r.quantity_milli, {LIVE} AS live,
+               s.on_hand_milli - s.allocated_milli AS unallocated_milli,
+               {AVAILABLE_MILLI} AS available_milli
+        FROM reservations r JOIN stock s USING (offer_id)
+        WHERE r.order_id = ANY(%(order_ids)s) AND r.state = 'live'
+        """,
+        {"order_ids": list(order_ids), "now": now},
+    )
+
+
+def _settle_promises(
+    db: Db, promises: Sequence[_Promise], filled: set[UUID], now: datetime
+) -> None:
+    taken = [p for p in promises if p.order_id in filled]
+    db.run(
+        """
+        WITH settled AS (
+            UPDATE reservations
+            SET state = CASE WHEN order_id = ANY(%(filled)s) THEN 'allocated' ELSE 'released' END,
+                updated_at = %(now)s
+            WHERE id = ANY(%(ids)s)
+        )
+        UPDATE stock s SET allocated_milli = allocated_milli + quantity_milli, updated_at = %(now)s
+        FROM unnest(%(offer_ids)s::uuid[], %(quantities)s::bigint[]) AS t (offer_id, quantity_milli)
+        WHERE s.offer_id = t.offer_id
+        """,
+        {
+            "filled": list(filled),
+            "ids": [p.id for p in promises],
+            "offer_ids": [p.offer_id for p in taken],
+            "quantities": [p.quantity_milli for p in taken],
+            "now": now,
+        },
+    )
+
+
+def release(db: Db, order_ids: Sequence[UUID], now: datetime) -> None:
+    """These orders will not be paid: what was promised to them is free."""
+    db.run(
+        """
+        UPDATE reservations SET state = 'released', updated_at = %(now)s
+        WHERE order_id = ANY(%(order_ids)s) AND state = 'live'
+        """,
+        {"order_ids": list(order_ids), "now": now},
+    )

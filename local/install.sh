@@ -1,0 +1,47 @@
+#!/bin/sh
+# The virtual environment .venv: `environment PYTHON` makes it, `LOCK` puts in what the lock names.
+set -eu
+
+make_environment() {
+    if [ -z "$1" ]; then
+        echo "Sokoni needs Python 3.11 or newer, and no python3 here is." >&2
+        exit 1
+    fi
+    echo "Making .venv ..."
+    rm -rf .venv
+    if ! "$1" -m venv .venv >/dev/null 2>&1; then
+        # Debian keeps ensurepip in a package of its own.
+        if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+            { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy python3-venv; } \
+                >/tmp/sokoni-apt.$$ 2>&1 || { cat /tmp/sokoni-apt.$$ >&2; exit 1; }
+            rm -f /tmp/sokoni-apt.$$
+        else
+            echo "Python's venv is missing here. This installs it:" >&2
+            echo "    sudo apt-get install -y python3-venv" >&2
+            rm -rf .venv
+            exit 1
+        fi
+        rm -rf .venv
+        "$1" -m venv .venv
+    fi
+    # Without uv the locks are installed by pip, only slower.
+    .venv/bin/python -m pip install -qq --disable-pip-version-check uv ||
+        echo "uv cannot be had; pip will do." >&2
+}
+
+install() {
+    echo "Installing $1 ..."
+    if [ -x .venv/bin/uv ]; then
+        # uv itself is in no lock, and sync removes what no lock names: it removes itself last.
+        cp .venv/bin/uv .venv/uv
+        VIRTUAL_ENV="$PWD/.venv" .venv/uv pip sync -q --require-hashes "$1"
+        mv .venv/uv .venv/bin/uv
+    else
+        .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r "$1"
+    fi
+}
+
+case $1 in
+environment) make_environment "${2:-}" ;;
+*) install "$1" ;;
+esac

@@ -1,0 +1,361 @@
+"""The settings: read from the environment once, at the start, and all judged together."""
+
+import hashlib
+import hmac
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from core.rules import Rules
+
+SECRET_LETTERS_MIN = 16
+SECRET_VARIETY_MIN = 8  # different letters in a secret
+
+# M-Pesa refuses a callback address with one of these in it (Daraja, CallBackURL).
+REFUSED_BY_MPESA = re.compile("m-?pesa|safaricom|exec?|cmd|sql|query", re.IGNORECASE)
+PATH_PART = re.compile(r"[A-Za-z0-9_-]+")
+
+# What production demands of a setting.
+_GIVEN = "given"  # named, and not what a laptop uses
+_HTTPS = "https"  # that, and an https:// address
+_STRONG = "strong"  # that, and not to be guessed
+
+
+def _setting(default: Any, about: str, production: str | None = None, **limits: Any) -> Any:
+    """One name: its default in development, one line of help, what production demands of it."""
+    how = {"default_factory": default} if callable(default) else {"default": default}
+    return Field(description=about, json_schema_extra={"production": production}, **how, **limits)
+
+
+def _at(port: str) -> Callable[[dict[str, Any]], str]:
+    """The address of a server of this machine, made of the names that stand before."""
+
+    def address(earlier: dict[str, Any]) -> str:
+        host = earlier.get("host", "127.0.0.1")
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104
+        return f"http://{host}:{earlier.get(port, 0)}"
+
+    return address
+
+
+def _broker(earlier: dict[str, Any]) -> str | None:
+    return broker_url(earlier.get("redis_url"))
+
+
+class Settings(BaseModel):
+    """Every field is the environment's name in lower case. Secrets hide themselves in a repr."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    sokoni_env: Literal["development", "test", "production"] = _setting(
+        "development", "where this runs; production takes no default secret"
+    )
+    sokoni_home: Path = _setting(
+        Path(".sokoni"), "the folder of the embedded servers' data and of the logs"
+    )
+    host: str = _setting("127.0.0.1", "the address that web and pretend world listen on")
+    port: int = _setting(8000, "the web server's port", ge=1, le=65535)
+    simulator_port: int = _setting(8001, "the pretend world's port", ge=1, le=65535)
+    public_base_url: str = _setting(
+        _at("port"), "our address as M-Pesa and the gateways reach it", _HTTPS
+    )
+    web_processes: int = _setting(2, "processes of the web server", ge=1, le=64)
+    web_threads: int = _setting(
+        4, "threads a web process; about 16 where the disk needs 2 ms", ge=1, le=64
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
+        "INFO", "the least a log line must matter"
+    )
+
+    database_url: str | None = _setting(
+        None,
+        "PostgreSQL 15 or newer, postgresql://…; without it an embedded one",
+        _GIVEN,
+        repr=False,
+    )
+    redis_url: str | None = _setting(
+        None,
+        "Redis or Valkey, redis://… or unix://…; without it an embedded one",
+        _GIVEN,
+        repr=False,
+    )
+    celery_broker_url: str | None = _setting(
+        _broker, "Celery's broker, if not REDIS_URL", repr=False
+    )
+    embedded_pg_bin: Path | None = _setting(
+        None, "the folder of the PostgreSQL programs to embed, if not the wheel's"
+    )
+
+    secret_key: SecretStr = _setting(
+        SecretStr("sandbox-secret-key"), "keys what we sign and derive; 32 random letters", _STRONG
+    )
+    pin_pepper: SecretStr = _setting(
+        SecretStr("sandbox-pin-pepper"),
+        "mixed into every Sokoni PIN; changed, no PIN fits any more",
+        _STRONG,
+    )
+
+    ussd_service_code: str = _setting(
+        "*384*7042#", "the code that people dial", pattern=r"^\*[0-9]+(\*[0-9]+)*#$"
+    )
+    ussd_room_septets: int = _setting(
+        156, "room of a USSD screen on the strictest network, after the prefix", ge=60, le=182
+    )
+    ussd_dialled_ahead: bool = _setting(
+        True, "whether answers dialled with the code (*384*7042*1#) are taken"
+    )
+    hop_seconds_max: float = _setting(
+        3, "a USSD answer later than this says sorry instead", gt=0, le=9
+    )
+
+    africastalking_base_url: str = _setting(
+        _at("simulator_port"), "where Africa's Talking takes SMS", _HTTPS
+    )
+    africastalking_username: str = _setting("sandbox", "our user at Africa's Talking", _GIVEN)
+    africastalking_api_key: SecretStr = _setting(
+        SecretStr("sandbox-api-key"), "our key at Africa's Talking", _STRONG
+    )
+    africastalking_secret: SecretStr = _setting(
+        SecretStr("sandbox-path-secret"), "the secret part of their callback paths", _STRONG
+    )
+
+    daraja_base_url: str = _setting(_at("simulator_port"), "where M-Pesa's API is", _HTTPS)
+    daraja_consumer_key: SecretStr = _setting(
+        SecretStr("sandbox-consumer-key"), "our app's key at Daraja", _STRONG
+    )
+    daraja_consumer_secret: SecretStr = _setting(
+        SecretStr("sandbox-consumer-secret"), "our app's secret at Daraja", _STRONG
+    )
+    daraja_shortcode: str = _setting(
+        "174379", "our paybill at M-Pesa", _GIVEN, pattern=r"^[0-9]{5,7}$"
+    )
+    daraja_passkey: SecretStr = _setting(
+        # Safaricom publishes this one for everybody's trials.
+        SecretStr("bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"),
+        "the paybill's passkey for M-Pesa prompts",
+        _STRONG,
+    )
+    daraja_c2b_secret: SecretStr = _setting(
+        SecretStr("sandbox-c2b-path"), "the secret part of the paths for payments by hand", _STRONG
+    )
+
+    telegram_base_url: str = _setting(_at("simulator_port"), "where Telegram's API is", _HTTPS)
+    telegram_token: SecretStr = _setting(
+        SecretStr("7042:sandbox-telegram-token"), "our bot's token", _STRONG
+    )
+    telegram_secret: SecretStr = _setting(
+        SecretStr("sandbox-telegram-secret"), "the secret that Telegram's calls carry", _STRONG
+    )
+
+    push_after_seconds: int = _setting(
+        4, "from the closing USSD screen to the M-Pesa prompt", ge=0, le=120
+    )
+    reservation_minutes: int = _setting(15, "stock waits this long for its payment", ge=1, le=1440)
+    fee_basis_points: int = _setting(
+        250, "the seller's fee, in hundredths of a percent", ge=0, le=10_000
+    )
+
+    @field_validator("africastalking_secret", "daraja_c2b_secret", "telegram_secret")
+    @classmethod
+    def _fits_a_path(cls, secret: SecretStr) -> SecretStr:
+        if not PATH_PART.fullmatch(secret.get_secret_value()):
+            raise ValueError("only letters, digits, - and _ may stand in a path")
+        return secret
+
+    @field_validator("daraja_c2b_secret", "public_base_url")
+    @classmethod
+    def _taken_by_mpesa(cls, value: Any) -> Any:
+        found = REFUSED_BY_MPESA.search(
+            value.get_secret_value() if isinstance(value, SecretStr) else value
+        )
+        if found:
+            raise ValueError(f"M-Pesa refuses callback addresses with {found[0].lower()!r} in them")
+        return value
+
+    @field_validator(
+        "public_base_url", "africastalking_base_url", "daraja_base_url", "telegram_base_url"
+    )
+    @classmethod
+    def _is_web_address(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+            raise ValueError("not an address like https://example.org")
+        return url.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, url: str | None) -> str | None:
+        if url is not None and not re.match(r"postgres(ql)?(\+psycopg)?://", url):
+            raise ValueError("not an address like postgresql://user@host/name")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: str | None) -> str | None:
+        if url is not None and not re.match(r"(rediss?|unix)://", url):
+            raise ValueError("not an address like redis://host:6379/0")
+        return url
+
+    @property
+    def in_production(self) -> bool:
+        return self.sokoni_env == "production"
+
+    def rules(self) -> Rules:
+        """What the business needs of the settings; it knows nothing of where they come from."""
+        key = self.secret_key.get_secret_value().encode()
+        return Rules(
+            fee_basis_points=self.fee_basis_points,
+            reservation_minutes=self.reservation_minutes,
+            push_after_seconds=self.push_after_seconds,
+            pin_pepper=self.pin_pepper.get_secret_value().encode(),
+            token_key=hmac.digest(key, b"the tokens in callback paths", hashlib.sha256),
+        )
+
+
+class SettingsError(Exception):
+    """Some settings cannot be used. lines: one a name, with its help; no value of any."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The settings from these names. An empty value counts as none. Raises SettingsError."""
+    given = {
+        name: environ[name.upper()]
+        for name in Settings.model_fields
+        if environ.get(name.upper(), "").strip()
+    }
+    wrong: dict[str, str] = {}
+    if given.get("sokoni_env") == "production":
+        wrong |= dict(_unfit_for_production(given))
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            said = problem["msg"].removeprefix("Value error, ")
+            wrong[str(problem["loc"][0])] = said[:1].lower() + said[1:]
+    else:
+        if settings.port == settings.simulator_port:
+            wrong["simulator_port"] = "the same as PORT"
+    if wrong:
+        raise SettingsError(
+            [
+                f"{name.upper()}: {wrong[name]} ({field.description})"
+                for name, field in Settings.model_fields.items()
+                if name in wrong
+            ]
+        )
+    return settings
+
+
+def load_environment() -> Settings:
+    """The settings of this process. Raises SettingsError."""
+    return load(os.environ)
+
+
+def from_environment(*, needs: tuple[str, ...] = ("database_url",)) -> Settings:
+    """For entry points: the process's settings, with the servers it shall use filled in.
+
+    Where no database or Redis is named, those that `make run` or `make services` started are
+    taken. needs: the fields without which this process cannot work.
+    Settings that cannot be used are named on stderr, and the process ends with 2.
+    """
+    from local import services  # which itself needs Settings
+
+    try:
+        settings = services.resolve(load_environment())
+        missing = [name for name in needs if getattr(settings, name) is None]
+        if missing:
+            raise SettingsError(
+                [f"{name.upper()}: missing, and no embedded server runs" for name in missing]
+            )
+    except SettingsError as error:
+        refuse(error)
+    return settings
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """What a child process gets so that it reads exactly these settings."""
+    named = {name.upper(): getattr(settings, name) for name in Settings.model_fields}
+    return {**os.environ} | {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in named.items()
+        if value is not None
+    }
+
+
+def refuse(error: SettingsError) -> NoReturn:
+    print("Sokoni cannot start with these settings:", file=sys.stderr)
+    for line in error.lines:
+        print(f"  {line}", file=sys.stderr)
+    print("`make settings` lists them all.", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def broker_url(redis_url: str | None) -> str | None:
+    """Celery's name for the same server; it spells unix sockets differently."""
+    if redis_url is not None and redis_url.startswith("unix://"):
+        path, _, number = redis_url.removeprefix("unix://").partition("?db=")
+        return f"redis+socket://{path}?virtual_host={number or 0}"
+    return redis_url
+
+
+def manual() -> str:
+    """Every name with its default, what production demands, and what it is for."""
+    lines = []
+    for name, field in Settings.model_fields.items():
+        demand = _demand(name)
+        lines.append(f"{name.upper()}={_default(name) or ''}")
+        lines.append(f"    {field.description}")
+        if demand:
+            lines.append(f"    production: required, {_DEMANDS[demand]}")
+    return "\n".join(lines)
+
+
+_DEMANDS = {
+    _GIVEN: "your own",
+    _HTTPS: "an https:// address",
+    _STRONG: f"{SECRET_LETTERS_MIN} letters or more, not to be guessed",
+}
+
+
+def _unfit_for_production(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name in Settings.model_fields:
+        demand, value = _demand(name), given.get(name)
+        if demand is None:
+            continue
+        if value is None:
+            yield name, "missing"
+        elif value == _default(name):
+            yield name, "still the default of development"
+        elif demand == _HTTPS and not value.startswith("https://"):
+            yield name, "not an https:// address"
+        elif demand == _STRONG and len(value) < SECRET_LETTERS_MIN:
+            yield name, f"weak, shorter than {SECRET_LETTERS_MIN} letters"
+        elif demand == _STRONG and len(set(value)) < SECRET_VARIETY_MIN:
+            yield name, f"weak, fewer than {SECRET_VARIETY_MIN} different letters"
+
+
+def _demand(name: str) -> str | None:
+    extra = Settings.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict), f"{name} was not made by _setting"
+    demand = extra["production"]
+    assert demand is None or isinstance(demand, str), f"{name} demands {demand!r}"
+    return demand
+
+
+def _default(name: str) -> str | None:
+    default = getattr(Settings(), name)
+    if default is None:
+        return None
+    return default.get_secret_value() if isinstance(default, SecretStr) else str(default)
+
+
+if __name__ == "__main__":
+    print(manual())

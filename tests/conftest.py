@@ -1,0 +1,177 @@
+"""A real PostgreSQL for the tests: one server a run, one database a worker, rolled back a test.
+
+TEST_DATABASE_URL names a server to use; otherwise an embedded one is started (EMBEDDED_PG_BIN
+chooses its version) and thrown away with its data.
+"""
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from psycopg import sql
+
+from core.database import Database, Db
+from local import postgres
+
+ROOT = Path(__file__).parent.parent
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+SEED = 7042
+
+
+class _Run:
+    """The server of this run of pytest, shared with its workers (pytest-xdist)."""
+
+    def __init__(self, name: str | None, url: str | None) -> None:
+        self.name = name or uuid4().hex[:8]
+        self.template = f"test_{self.name}_template"
+        self._url = url
+        self._home: Path | None = None
+        self._server: postgres.Server | None = None
+        self._owner = url is None or name is None
+
+    @property
+    def url(self) -> str:
+        if self._url is None:
+            # Not pytest's own folder: that one is closed to the user PostgreSQL runs as.
+            self._home = Path(tempfile.mkdtemp(prefix="sokoni-tests-"))
+            self._home.chmod(0o755)
+            chosen = os.environ.get("EMBEDDED_PG_BIN")
+            self._server = postgres.start(
+                self._home,
+                bin_folder=Path(chosen) if chosen else None,
+                options=FAST,
+                dies_with_us=True,
+            )
+            self._url = self._server.url
+        return self._url
+
+    @contextmanager
+    def database(self, name: str) -> Iterator[str]:
+        """A copy of the migrated template, dropped afterwards; its URL."""
+        self._ensure_template()
+        self._run("CREATE DATABASE {} TEMPLATE {}", name, self.template)
+        try:
+            yield self._url_of(name)
+        finally:
+            self._run("DROP DATABASE {} WITH (FORCE)", name)
+
+    def close(self) -> None:
+        if not self._owner or self._url is None:
+            return
+        if self._server is None:
+            self._run("DROP DATABASE IF EXISTS {}", self.template)
+            return
+        postgres.stop(self._server)
+        assert self._home is not None
+        shutil.rmtree(self._home)
+
+    def _ensure_template(self) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("SELECT pg_advisory_lock(7042)")
+            known = connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", [self.template]
+            ).fetchone()
+            if not known:
+                part = f"{self.template}_part"
+                self._run("DROP DATABASE IF EXISTS {}", part)
+                self._run("CREATE DATABASE {}", part)
+                migrate(self._url_of(part))
+                self._run("ALTER DATABASE {} RENAME TO {}", part, self.template)
+
+    def _run(self, statement: Any, *names: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def _url_of(self, name: str) -> str:
+        return sa.make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+
+def migrate(url: str, to: str = "head") -> None:
+    """What `python -m alembic upgrade` does, in this process."""
+    config = Config(str(ROOT / "alembic.ini"))
+    config.attributes["url"] = url
+    command.upgrade(config, to)
+
+
+_RUN = pytest.StashKey[_Run]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given = getattr(config, "workerinput", {})
+    url = given.get("server_url") or os.environ.get("TEST_DATABASE_URL")
+    config.stash[_RUN] = _Run(given.get("server_run"), url)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Runs in the controller, which owns the server, before each worker starts."""
+    run = node.config.stash[_RUN]
+    node.workerinput.update(server_run=run.name, server_url=run.url)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_RUN].close()
+
+
+@pytest.fixture(scope="session")
+def new_database(
+    request: pytest.FixtureRequest,
+) -> Callable[[], Any]:
+    """Call it for a context manager: a migrated, empty database of your own; its URL."""
+    run = request.config.stash[_RUN]
+    worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
+    numbers = count()
+    return lambda: run.database(f"test_{run.name}_{worker}_{next(numbers)}")
+
+
+@pytest.fixture(scope="session")
+def database_url(new_database: Callable[[], Any]) -> Iterator[str]:
+    """The worker's own migrated database. What is committed stays: use `database` for that."""
+    with new_database() as url:
+        yield url
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def database(new_database: Callable[[], Any], now: datetime) -> Iterator[Database]:
+    """Of this test alone, empty but for the migrations: commit as you like."""
+    with new_database() as url:
+        made = Database(url, clock=lambda: now, random=random.Random(SEED))
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def fresh_database(database: Database) -> Database:
+    return database
+
+
+class _RollBack(Exception):
+    """The end of a test's transaction."""
+
+
+@pytest.fixture
+def db(database_url: str, now: datetime) -> Iterator[Db]:
+    """One open transaction, rolled back after the test."""
+    mine = Database(database_url, clock=lambda: now, random=random.Random(SEED), size=1)
+    with suppress(_RollBack), mine.begin(seconds=3600) as db:
+        yield db
+        raise _RollBack
+    mine.close()

@@ -1,0 +1,161 @@
+"""A small market to buy from: two sellers with an offer each, a buyer, and her payments."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from core import catalogue, charges, checkouts, outbox, stock
+from core.charges import ChargeResult, PushAnswer, Receipt
+from core.database import Db
+from core.rules import Rules
+from tests.core.people import member
+
+RULES = Rules(pin_pepper=b"pepper for tests", token_key=b"token key for tests")
+PRICE_CENTS = 25_000  # of a kilo of tomatoes, from Wanjiku
+OTHER_PRICE_CENTS = 12_050  # of a kilo of beans, from Otieno; half kilos too
+
+
+def msisdn(number: int) -> str:
+    return f"+2547{number:08}"
+
+
+@dataclass(frozen=True)
+class Market:
+    """tomatoes: 10 units on hand, by the unit. beans: 10 units on hand, by the half unit."""
+
+    buyer: UUID
+    wanjiku: UUID
+    otieno: UUID
+    tomatoes: UUID
+    beans: UUID
+
+
+def open_market(db: Db, now: datetime, on_hand_milli: int = 10_000) -> Market:
+    buyer = member(db, now, 1, "Amina")
+    wanjiku, otieno = member(db, now, 2, "Wanjiku Fresh"), member(db, now, 3, "Otieno Supplies")
+    category = catalogue.add_category(
+        db, slug="vegetables", names={"en": "Vegetables", "sw": "Mboga"}, position=1, now=now
+    )
+    offers = [
+        _offer(db, category, slug, seller, price_cents, step_milli, on_hand_milli, now)
+        for slug, seller, price_cents, step_milli in (
+            ("tomatoes", wanjiku, PRICE_CENTS, 1000),
+            ("beans", otieno, OTHER_PRICE_CENTS, 500),
+        )
+    ]
+    return Market(buyer, wanjiku, otieno, *offers)
+
+
+def _offer(
+    db: Db,
+    category: UUID,
+    slug: str,
+    seller: UUID,
+    price_cents: int,
+    step_milli: int,
+    on_hand_milli: int,
+    now: datetime,
+) -> UUID:
+    product = catalogue.add_product(
+        db,
+        category_id=category,
+        slug=slug,
+        names={"en": slug.capitalize(), "sw": f"{slug} (sw)"},
+        units={"en": {"one": "kilo", "many": "kilos"}},
+        step_milli=step_milli,
+        now=now,
+    )
+    offer = catalogue.add_offer(
+        db,
+        product_id=product,
+        seller_id=seller,
+        price_cents=price_cents,
+        minimum_milli=step_milli,
+        now=now,
+    )
+    if on_hand_milli:
+        stock.receive(db, offer, on_hand_milli, "opening", now)
+    return offer
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """A placed checkout of two tomatoes (KSh 500) and 1.5 beans (KSh 181), with its charge."""
+
+    checkout_id: UUID
+    charge_id: UUID
+    buyer: UUID
+    payer: str
+    total_cents: int
+    reference: str
+
+
+TOTAL_CENTS = 50_000 + 18_100
+
+
+def fill_cart(db: Db, market: Market, buyer: UUID, now: datetime) -> None:
+    assert checkouts.add(db, buyer, market.tomatoes, 2000, PRICE_CENTS, now) == "added"
+    assert checkouts.add(db, buyer, market.beans, 1500, None, now) == "added"
+
+
+def purchase(
+    db: Db, market: Market, now: datetime, *, buyer: UUID | None = None, payer: str = msisdn(1)
+) -> Purchase:
+    buyer = buyer or market.buyer
+    fill_cart(db, market, buyer, now)
+    placed = checkouts.place(db, buyer, payer, TOTAL_CENTS, RULES, now)
+    assert placed == "placed", placed
+    checkout_id = checkouts.orders_of(db, buyer, 1)[0].checkout_id
+    (charge,) = charges.of_checkout(db, checkout_id)
+    return Purchase(checkout_id, charge.id, buyer, payer, TOTAL_CENTS, charge.reference)
+
+
+def pushed(db: Db, bought: Purchase, now: datetime, push: str = "1") -> Purchase:
+    """The push of its charge was made, and accepted by the gateway."""
+    assert charges.claim_for_push(db, bought.charge_id, RULES, now) is not None
+    answer = PushAnswer("accepted", f"ws_CO_{push}", f"group-{push}", "0")
+    charges.record_push(db, bought.charge_id, answer, now)
+    return bought
+
+
+def paid(bought: Purchase, receipt: str = "RCPT000001", **changes: object) -> ChargeResult:
+    """The callback of a payment that went well."""
+    result = ChargeResult(
+        "callback",
+        "paid",
+        "0",
+        amount_cents=bought.total_cents,
+        receipt=receipt,
+        msisdn=bought.payer,
+    )
+    return replace(result, **changes)
+
+
+def failed(code: str = "1032", source: str = "callback") -> ChargeResult:
+    return ChargeResult(source, "failed", code)  # type: ignore[arg-type]
+
+
+QUERIED_PAID = ChargeResult("query", "paid", "0")
+QUERIED_PENDING = ChargeResult("query", "pending", "4999")
+
+
+def c2b(
+    reference: str, now: datetime, receipt: str = "RCPT000001", cents: int = TOTAL_CENTS
+) -> Receipt:
+    return Receipt("c2b", receipt, cents, reference, now)
+
+
+def run_timers(db: Db, now: datetime) -> list[tuple[str, object]]:
+    """The worker's work on all that is due, but for calls to the gateway: kinds and results."""
+    results = []
+    for item in outbox.take_due(db, now, 100):
+        (subject,) = (UUID(value) for value in item.arguments.values())
+        verb = {
+            "stk_push": lambda db, subject, now: charges.claim_for_push(db, subject, RULES, now),
+            "query_charge": charges.query_due,
+            "review_charge": charges.review,
+            "expire_checkout": checkouts.expire,
+        }[item.kind]
+        results.append((item.kind, verb(db, subject, now)))
+        outbox.done(db, item.id, now)
+    return results

@@ -1,0 +1,96 @@
+"""The migrated database is the one that the tables' definitions describe."""
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+import core
+from core.database import metadata
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = """
+    SELECT table_name, column_name, data_type, is_nullable, column_default
+    FROM information_schema.columns WHERE table_schema = 'public'
+"""
+CONSTRAINTS = """
+    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 't'
+"""
+INDEXES = "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+SEQUENCES = "SELECT sequencename, start_value FROM pg_sequences WHERE schemaname = 'public'"
+
+
+@pytest.fixture(scope="module")
+def alembic_config() -> Config:
+    return Config(str(ROOT / "alembic.ini"))
+
+
+@pytest.fixture
+def described_url(new_database: Callable[[], Any], alembic_config: Config) -> Any:
+    """A database made from the definitions alone."""
+    for module in pkgutil.iter_modules(core.__path__, "core."):
+        importlib.import_module(module.name)
+    importlib.import_module("flows.conversations")
+    with new_database() as url:
+        with psycopg.connect(url) as connection:
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+            connection.execute("CREATE EXTENSION pg_trgm")
+        engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"))
+        metadata.create_all(engine)
+        engine.dispose()
+        yield url
+
+
+def _facts(url: str, sql: Any) -> set[Any]:
+    with psycopg.connect(url) as connection:
+        return {row for row in connection.execute(sql) if not str(row[0]).startswith("alembic")}
+
+
+@pytest.mark.parametrize("facts", [COLUMNS, CONSTRAINTS, INDEXES, SEQUENCES])
+def test_the_definitions_and_the_migrations_make_the_same_database(
+    facts: str, described_url: str, database_url: str
+) -> None:
+    described, migrated = _facts(described_url, facts), _facts(database_url, facts)
+    assert described - migrated == set(), "defined, not migrated"
+    assert migrated - described == set(), "migrated, not defined"
+
+
+def test_there_is_one_head(alembic_config: Config) -> None:
+    assert len(ScriptDirectory.from_config(alembic_config).get_heads()) == 1
+
+
+def test_the_migrations_run_down_and_up_again(
+    new_database: Callable[[], Any], alembic_config: Config
+) -> None:
+    with new_database() as url:
+        before = _facts(url, COLUMNS)
+        alembic_config.attributes["url"] = url
+        command.downgrade(alembic_config, "base")
+        assert _facts(url, COLUMNS) == set()
+        command.upgrade(alembic_config, "head")
+        assert _facts(url, COLUMNS) == before
+
+
+def test_two_that_migrate_at_once_both_end_well(new_database: Callable[[], Any]) -> None:
+    with new_database() as url:
+        downs = Config(str(ROOT / "alembic.ini"))
+        downs.attributes["url"] = url
+        command.downgrade(downs, "base")
+
+        upgrade = [sys.executable, "-m", "alembic", "-x", f"url={url}", "upgrade", "head"]
+        both = [subprocess.Popen(upgrade, cwd=ROOT, stderr=subprocess.DEVNULL) for _ in range(2)]
+        assert [process.wait(30) for process in both] == [0, 0]
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)

@@ -1,0 +1,173 @@
+"""`make run` for real, servers, tables, goods and all; only the parts are stubs."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from local import run, services
+from settings import load
+
+ROOT = Path(__file__).parents[2]
+STUB = Path(__file__).with_name("stub.py")
+NAMES = {"web", "relay", "worker", "beat", "simulator"}
+
+SUPERVISE = f"""
+import sys
+from pathlib import Path
+from local import run
+
+def stub(name, settings):
+    port = {{"web": settings.port, "simulator": settings.simulator_port}}.get(name, 0)
+    return [sys.executable, {str(STUB)!r}, name, str(port), str(settings.sokoni_home.parent)]
+
+run.command = stub
+sys.exit(run.main(sys.argv[1:]))
+"""
+
+
+@dataclass
+class Run:
+    process: "subprocess.Popen[str]"
+    folder: Path  # where the stubs write
+    environ: dict[str, str]
+
+    def number(self, name: str) -> int:
+        return int((self.folder / name).read_text())
+
+    def processes(self) -> list[str]:
+        """The command lines of all that lives and has to do with this run."""
+        found = []
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if str(self.folder) in line:
+                found.append(line)
+        return found
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.environ['PORT']}{path}") as answer:
+            return answer.read()
+
+
+@pytest.fixture
+def running(home: Path) -> Iterator[Run]:
+    ports = free_ports(2)
+    environ = {
+        **os.environ,
+        "SOKONI_HOME": str(home),
+        "PORT": str(ports[0]),
+        "SIMULATOR_PORT": str(ports[1]),
+    }
+    for name in ("DATABASE_URL", "REDIS_URL", "SOKONI_ENV"):
+        environ.pop(name, None)
+    process = start(environ)
+    made = Run(process, home.parent, environ)
+    try:
+        read_until(process, "Ctrl-C stops everything")
+        yield made
+    finally:
+        process.kill()
+        process.communicate()
+        wait_for(lambda: not made.processes())
+
+
+def start(environ: dict[str, str], *parts: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", SUPERVISE, *parts],
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def read_until(process: "subprocess.Popen[str]", words: str) -> list[str]:
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if words in line:
+            return lines
+    pytest.fail(f"ended before saying {words!r}: {''.join(lines)}")
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    until = monotonic() + seconds
+    while not condition():
+        assert monotonic() < until, "waited in vain"
+        sleep(0.02)
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [it.getsockname()[1] for it in held]
+    for it in held:
+        it.close()
+    return ports
+
+
+def test_it_restarts_what_dies_and_a_stop_finishes_answers_and_leaves_nothing_behind(running):
+    dead = running.number("relay")
+    os.kill(dead, signal.SIGKILL)
+    read_until(running.process, "relay stopped (SIGKILL), starts again")
+    wait_for(lambda: running.number("relay") != dead)
+
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(running.get, "/slow")
+        sleep(0.2)
+        began = monotonic()
+        running.process.send_signal(signal.SIGINT)
+        running.process.send_signal(signal.SIGTERM)  # a second signal changes nothing
+        assert answer.result() == b"done"
+    assert running.process.wait(10) == 0
+    assert monotonic() - began < 10
+    assert running.processes() == []
+    ended = (running.folder / "ended").read_text().split()
+    assert ended[0] == "web"
+    assert set(ended) == NAMES
+
+
+def test_when_it_is_killed_its_children_and_servers_stop_by_themselves(running):
+    running.process.kill()
+    running.process.wait()
+    wait_for(lambda: running.processes() == [])
+    assert set((running.folder / "ended").read_text().split()) == NAMES
+
+
+def test_a_second_one_names_the_ports_it_cannot_have_and_stops_nothing(running):
+    second = start(running.environ)
+    said, _ = second.communicate(timeout=10)
+    assert second.returncode == 2
+    assert f"Port {running.environ['PORT']} of 127.0.0.1 cannot be had" in said
+    assert running.environ["SIMULATOR_PORT"] in said
+
+    elsewhere = dict(zip(("PORT", "SIMULATOR_PORT"), map(str, free_ports(2)), strict=True))
+    third = start({**running.environ, **elsewhere})
+    said, _ = third.communicate(timeout=10)
+    assert third.returncode == 2
+    assert "already runs" in said
+    assert running.get("/") == b"done"
+
+
+def test_its_servers_are_found_by_every_other_command_of_that_home(running):
+    settings = services.resolve(load({"SOKONI_HOME": running.environ["SOKONI_HOME"]}))
+    assert settings.database_url is not None
+    assert settings.redis_url is not None
+    assert settings.celery_broker_url.startswith("redis+socket:///")
+
+
+def test_an_unknown_part_is_refused(capsys):
+    assert run.main(["wep"]) == 2
+    assert "no such part: wep" in capsys.readouterr().err

@@ -1,0 +1,70 @@
+"""The web application: every address of Sokoni, bound to one database."""
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from random import Random
+
+from flask import Flask, Response, jsonify
+
+import logs
+import settings as settings_
+from channels import ussd_africastalking
+from channels.ussd import Hopper
+from core.database import Database, utc_now
+from core.errors import Unavailable
+from payments import callbacks
+from settings import Settings
+
+READY_SECONDS_MAX = 2.0
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    database: Database | None = None,
+    clock: Callable[[], datetime] = utc_now,
+    random: Random | None = None,
+) -> Flask:
+    """The WSGI application. Without settings it takes the process's own."""
+    if settings is None:
+        settings = settings_.from_environment()
+    logs.configure(settings.log_level)
+    if database is None:
+        assert settings.database_url is not None, "the settings name no database"
+        database = Database(
+            settings.database_url, clock=clock, random=random, size=settings.web_threads + 1
+        )
+    app = Flask("sokoni", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions["sokoni.database"] = database
+    hopper = Hopper(database, settings.rules(), seconds_max=settings.hop_seconds_max)
+    app.register_blueprint(
+        ussd_africastalking.blueprint(
+            database,
+            hopper,
+            secret=settings.africastalking_secret.get_secret_value(),
+            room_septets=settings.ussd_room_septets,
+            dialled_ahead=settings.ussd_dialled_ahead,
+        )
+    )
+    app.register_blueprint(
+        callbacks.blueprint(database, c2b_secret=settings.daraja_c2b_secret.get_secret_value())
+    )
+    _health(app, database)
+    return app
+
+
+def _health(app: Flask, database: Database) -> None:
+    @app.get("/health/live")
+    def live() -> Response:
+        return jsonify({"status": "live", "process": os.getpid()})
+
+    @app.get("/health/ready")
+    def ready() -> tuple[Response, int]:
+        try:
+            with database.begin(seconds=READY_SECONDS_MAX) as db:
+                version = db.value("SELECT version_num FROM alembic_version")
+        except Unavailable as error:
+            return jsonify({"status": "not ready", "database": type(error).__name__}), 503
+        return jsonify({"status": "ready", "database": "up", "migration": version}), 200

@@ -1,0 +1,1 @@
+"""What speaks to people: one file a gateway. Parses, draws, sends; decides nothing."""

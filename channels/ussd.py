@@ -1,0 +1,65 @@
+"""USSD: one hop within its deadline, or an apology that never follows a commit."""
+
+from collections import OrderedDict
+from time import monotonic
+
+import structlog
+
+from core.database import Database
+from core.errors import CommitUnknown, Unavailable
+from core.rules import Rules
+from flows import run
+from flows.run import Inbound, Reply
+
+log = structlog.get_logger(__name__)
+
+LANGUAGES_KEPT_MAX = 10_000
+PROOF_SECONDS = 1.0  # to look up, on a new connection, whether a commit happened
+
+
+class Hopper:
+    """Answers hops for one process; remembers the languages of those it spoke to lately."""
+
+    def __init__(self, database: Database, rules: Rules, *, seconds_max: float) -> None:
+        self._database = database
+        self._rules = rules
+        self._seconds_max = seconds_max
+        self._languages: OrderedDict[str, str] = OrderedDict()
+
+    def answer(self, inbound: Inbound) -> Reply:
+        """The screen for this hop. Never raises: what cannot be answered is apologised for."""
+        started = monotonic()
+        try:
+            with self._database.begin(seconds=self._seconds_max, durable=False) as db:
+                reply = run.hop(db, inbound, self._rules, self._database.clock())
+        except CommitUnknown:
+            reply = self._proved(inbound) or self._apology(inbound)
+        except Unavailable as error:
+            log.warning("hop_late", reason=type(error).__name__, seconds=monotonic() - started)
+            reply = self._apology(inbound)
+        except Exception:
+            # Whatever we broke, she gets a polite end instead of the network's error.
+            log.exception("hop_broken", service_code=inbound.service_code)
+            reply = self._apology(inbound)
+        else:
+            self._remember(inbound.address, reply.language)
+        return reply
+
+    def _proved(self, inbound: Inbound) -> Reply | None:
+        """The connection broke during the commit: look whether the hop is there."""
+        try:
+            with self._database.begin(seconds=PROOF_SECONDS) as db:
+                return run.answered_before(db, inbound, self._rules)
+        except Unavailable:
+            return None
+
+    def _apology(self, inbound: Inbound) -> Reply:
+        language = self._languages.get(inbound.address)
+        return Reply(run.apology(language), True, "apology", language or "")
+
+    def _remember(self, address: str, language: str) -> None:
+        self._languages[address] = language
+        self._languages.move_to_end(address)
+        if len(self._languages) > LANGUAGES_KEPT_MAX:
+            self._languages.popitem(last=False)
+

@@ -1,0 +1,1 @@
+"""The conversations: tables of states with their words beside them. Knows no channel."""

@@ -1,0 +1,98 @@
+"""Account: a member's own name, place, language and PIN."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from core import members, pins, places
+from core.errors import Invalid
+from flows.answers import hints
+from flows.engine import Ask, Call, Context, End, Flow, Menu, Pick
+from flows.register import languages, name, new_pin, place_words, places_meant
+from flows.words import Values
+
+
+@dataclass
+class Answers:
+    language: str | None = None
+    name: str | None = None
+    place_words: str | None = None
+    place: UUID | None = None
+
+
+def who_and_where(context: Context, _answers: Any) -> Values:
+    place = places.by_id(context.db, context.buyer.place_id)
+    return {"name": context.buyer.name, "place": place.name if place else ""}
+
+
+def speak(context: Context, answers: Any) -> Literal["spoken"]:
+    members.set_language(context.db, context.buyer.id, answers.language, context.now)
+    context.language = answers.language
+    return "spoken"
+
+
+def rename(context: Context, answers: Any) -> Literal["renamed"]:
+    members.rename(context.db, context.buyer.id, answers.name, context.now)
+    context.member = members.by_id(context.db, context.buyer.id)
+    return "renamed"
+
+
+def move(context: Context, answers: Any) -> Literal["moved"]:
+    members.move(context.db, context.buyer.id, answers.place, context.now)
+    context.member = members.by_id(context.db, context.buyer.id)
+    return "moved"
+
+
+@hints("pin_digits")
+def typed_pin(_context: Context, _answers: Any, text: str) -> str:
+    if not re.fullmatch("[0-9]{4}", text):
+        raise Invalid("pin_digits")
+    return text
+
+
+def check_pin(context: Context, _answers: Any, pin: str) -> pins.Checked:
+    return pins.check(context.db, context.buyer.id, pin, context.rules, context.now)
+
+
+def set_pin(context: Context, _answers: Any, pin: str) -> Literal["changed"]:
+    pins.set(context.db, context.buyer.id, pin, context.rules, context.now)
+    return "changed"
+
+
+ACCOUNT = Flow(
+    "account",
+    Answers,
+    (
+        Menu(
+            "menu",
+            show=who_and_where,
+            to={"language": "language", "name": "name", "place": "place_words", "pin": "old_pin"},
+            resume="restart",
+        ),
+        Pick("language", options=languages, to="speak", resume="restart"),
+        Call("speak", do=speak, to={"spoken": "menu"}),
+        Ask("name", parse=name, to="rename", resume="restart"),
+        Call("rename", do=rename, to={"renamed": "menu"}),
+        Ask("place_words", parse=place_words, to="place", resume="restart"),
+        Pick("place", options=places_meant, to="move", empty="place_words", resume="restart"),
+        Call("move", do=move, to={"moved": "menu"}),
+        Ask(
+            "old_pin",
+            parse=typed_pin,
+            secret=True,
+            do=check_pin,
+            to={"right": "new_pin", "wrong": "old_pin", "locked": "locked"},
+            resume="restart",
+        ),
+        Ask(
+            "new_pin",
+            parse=new_pin,
+            secret=True,
+            do=set_pin,
+            to={"changed": "menu"},
+            resume="restart",
+        ),
+        End("locked"),
+    ),
+)

@@ -1,0 +1,278 @@
+"""Buy: choose goods from one seller or several, and confirm the basket to be paid."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from core import catalogue, checkouts, money, phone
+from core.catalogue import OfferLine, ProductLine
+from core.checkouts import Cart
+from core.errors import Invalid
+from flows.answers import hints
+from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick, Typed
+from flows.words import Values
+
+
+@dataclass
+class Answers:
+    category: UUID | None = None
+    words: str | None = None
+    product: UUID | None = None
+    offer: UUID | None = None
+    price_cents: int | None = None  # as the buyer was shown it
+    quantity: int | None = None  # thousandths of a unit
+    line: UUID | None = None
+    total_cents: int | None = None  # as the buyer was shown it
+
+
+def look(context: Context, answers: Any) -> Literal["filled", "empty"]:
+    """Is there a basket from before?"""
+    cart = _cart(context)
+    answers.total_cents = cart.total_cents
+    return "filled" if cart.lines else "empty"
+
+
+def categories(context: Context, _answers: Any) -> list[Option[UUID]]:
+    found = catalogue.categories(context.db, context.language, context.buyer.id, context.now)
+    return [Option(category.id, {"category": category.name}) for category in found]
+
+
+def products(context: Context, answers: Any) -> list[Option[UUID]]:
+    buyer = context.buyer.id
+    if answers.category is None:
+        return []
+    return _products(
+        catalogue.products(context.db, answers.category, context.language, buyer, context.now)
+    )
+
+
+@hints("words")
+def words(_context: Context, _answers: Any, text: str) -> str:
+    if sum(character.isalpha() for character in text) < 2:
+        raise Invalid("words")
+    return text
+
+
+def found(context: Context, answers: Any) -> list[Option[UUID]]:
+    buyer = context.buyer.id
+    return _products(
+        catalogue.search(context.db, answers.words, context.language, buyer, context.now)
+    )
+
+
+def offers(context: Context, answers: Any) -> list[Option[UUID]]:
+    lines = catalogue.offers(
+        context.db, answers.product, context.language, context.buyer.id, context.now
+    )
+    return [
+        Option(
+            line.id,
+            {"seller": line.seller_name, "price": money.show(line.price_cents), "unit": line.unit},
+        )
+        for line in lines
+    ]
+
+
+def see(context: Context, answers: Any) -> Literal["open", "gone"]:
+    """The offer as it stands, its price remembered as the one the buyer is shown."""
+    offer = _offer(context, answers)
+    if offer is None or offer.available_milli < offer.minimum_milli:
+        return "gone"
+    answers.price_cents = offer.price_cents
+    return "open"
+
+
+def offer_line(context: Context, answers: Any) -> Values:
+    offer = _offer(context, answers)
+    assert offer is not None, "an offer that was shown is not in the catalogue"
+    return {
+        "product": offer.product_name,
+        "seller": offer.seller_name,
+        "price": money.show(offer.price_cents),
+        "unit": offer.unit,
+        "units": offer.units,
+        "stock": catalogue.show_quantity(max(0, offer.available_milli)),
+        "minimum": catalogue.show_quantity(offer.minimum_milli),
+    }
+
+
+@hints("number", "whole_number", "step", "minimum", "not_enough", "too_much")
+def quantity(context: Context, answers: Any, text: str) -> int:
+    offer = _offer(context, answers)
+    if offer is None:
+        raise Invalid("not_enough", stock="0")
+    return catalogue.parse_quantity(
+        text,
+        step_milli=offer.step_milli,
+        minimum_milli=offer.minimum_milli,
+        available_milli=offer.available_milli,
+    )
+
+
+def add(
+    context: Context, answers: Any
+) -> Literal[
+    "added",
+    "not_so_many",
+    "own_offer",
+    "below_minimum",
+    "price_changed",
+    "too_many_lines",
+    "too_large",
+]:
+    outcome = checkouts.add(
+        context.db,
+        context.buyer.id,
+        answers.offer,
+        answers.quantity,
+        answers.price_cents,
+        context.now,
+    )
+    return "not_so_many" if outcome == "sold_out" else outcome
+
+
+def cart_line(context: Context, answers: Any) -> Values:
+    cart = _cart(context)
+    answers.total_cents = cart.total_cents
+    return {
+        "count": len(cart.lines),
+        "sellers": cart.sellers_count,
+        "total": money.show(cart.total_cents),
+    }
+
+
+def lines(context: Context, _answers: Any) -> list[Option[UUID]]:
+    return [
+        Option(
+            line.id,
+            {
+                "product": line.product_name,
+                "quantity": catalogue.show_quantity(line.quantity_milli),
+                "unit": line.unit if line.quantity_milli == 1000 else line.units,
+                "total": money.show(line.amount_cents),
+            },
+        )
+        for line in _cart(context).lines
+    ]
+
+
+def remove(context: Context, answers: Any) -> Literal["removed", "cart_empty"]:
+    checkouts.remove(context.db, context.buyer.id, answers.line, context.now)
+    return "removed" if look(context, answers) == "filled" else "cart_empty"
+
+
+def place(
+    context: Context, answers: Any
+) -> Literal[
+    "placed",
+    "cart_empty",
+    "sold_out",
+    "price_changed",
+    "too_many_open",
+    "payment_open",
+    "too_soon",
+    "no_mpesa",
+]:
+    if not phone.is_kenyan_mobile(context.msisdn):
+        return "no_mpesa"
+    return checkouts.place(
+        context.db,
+        context.buyer.id,
+        context.msisdn,
+        answers.total_cents,
+        context.rules,
+        context.now,
+    )
+
+
+def placed_orders(context: Context, _answers: Any) -> Values:
+    (newest,) = checkouts.orders_of(context.db, context.buyer.id, limit=1)
+    placed = checkouts.placed(context.db, newest.checkout_id)
+    return {
+        "orders": ", ".join(str(order.number) for order in placed),
+        "total": money.show(sum(order.total_cents for order in placed)),
+    }
+
+
+def basket(context: Context, _answers: Any) -> Values:
+    return {"total": money.show(_cart(context).total_cents)}
+
+
+def _cart(context: Context) -> Cart:
+    return checkouts.cart(context.db, context.buyer.id, context.language, context.now)
+
+
+def _offer(context: Context, answers: Any) -> OfferLine | None:
+    return catalogue.offer(context.db, answers.offer, context.language, context.now)
+
+
+def _products(found: list[ProductLine]) -> list[Option[UUID]]:
+    return [
+        Option(
+            product.id,
+            {
+                "product": product.name,
+                "price": money.show(product.from_price_cents),
+                "unit": product.unit,
+            },
+        )
+        for product in found
+    ]
+
+
+BY_NAME = Typed("words", parse=words, to="found")
+
+BUY = Flow(
+    "buy",
+    Answers,
+    (
+        Call("look", do=look, effect=False, to={"filled": "cart", "empty": "category"}),
+        Pick("category", options=categories, to="product", typed=BY_NAME, empty="closed"),
+        Pick("product", options=products, to="offer", typed=BY_NAME, empty="category"),
+        Pick("found", options=found, to="offer", field="product", typed=BY_NAME, empty="category"),
+        Pick("offer", options=offers, to="see", empty="category"),
+        Call("see", do=see, effect=False, to={"open": "quantity", "gone": "category"}),
+        Ask("quantity", show=offer_line, parse=quantity, to="add"),
+        Call(
+            "add",
+            do=add,
+            to={
+                "added": "cart",
+                "not_so_many": "see",
+                "own_offer": "category",
+                "below_minimum": "see",
+                "price_changed": "see",
+                "too_many_lines": "cart",
+                "too_large": "cart",
+            },
+        ),
+        Menu(
+            "cart",
+            show=cart_line,
+            to={"pay": "confirm", "more": "category", "change": "line"},
+        ),
+        Pick("line", options=lines, to="remove", empty="category"),
+        Call("remove", do=remove, to={"removed": "cart", "cart_empty": "category"}),
+        Menu("confirm", show=cart_line, to={"pay": "place", "change": "cart"}),
+        Call(
+            "place",
+            do=place,
+            to={
+                "placed": "asked",
+                "cart_empty": "category",
+                "sold_out": "look",
+                "price_changed": "confirm",
+                "too_many_open": "unpaid",
+                "payment_open": "wait",
+                "too_soon": "wait",
+                "no_mpesa": "no_mpesa",
+            },
+        ),
+        End("asked", show=placed_orders),
+        End("wait"),
+        End("unpaid"),
+        End("no_mpesa"),
+        End("closed"),
+    ),
+    resume_show=basket,
+)

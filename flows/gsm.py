@@ -1,0 +1,64 @@
+"""GSM text: what a plain phone can show, and how much room it takes.
+
+Source: 3GPP TS 23.038, default alphabet and its extension table.
+"""
+
+import unicodedata
+
+_BASIC = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_EXTENDED = "\f^{}\\[~]|€"  # each costs an escape besides itself
+SEPTETS = {**dict.fromkeys(_BASIC, 1), **dict.fromkeys(_EXTENDED, 2)}
+
+_REPLACED = {
+    **dict.fromkeys("‘’‚‛′ʼʻ`´", "'"),
+    **dict.fromkeys("“”„‟«»″", '"'),
+    **dict.fromkeys("‐‑‒–—―−•·‣◦", "-"),
+    **dict.fromkeys("\u00a0\u202f\u205f\u3000\t", " "),
+    **{chr(code): " " for code in range(0x2000, 0x200B)},
+    **dict.fromkeys("\u2028\u2029\r", "\n"),
+    **{"…": "...", "×": "x", "→": "->", "←": "<-", "ç": "c"},
+    **{"\u2126": "Ω", "\u2206": "Δ", "µ": "u", "₦": "NGN", "₵": "GHS", "¢": "c"},
+    **{"™": "TM", "©": "(c)", "®": "(R)", "°": "deg", "½": "1/2", "¼": "1/4", "¾": "3/4"},
+}
+
+
+def septets(text: str) -> int:
+    """How many septets the text takes; every character must be in the alphabet."""
+    return sum(SEPTETS[character] for character in text)
+
+
+def plain(text: str) -> str:
+    """The text in the GSM alphabet: look-alikes for what it lacks, nothing for what has none."""
+    if text.isascii() and text.isprintable() and "`" not in text:
+        return text
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n"))
+    shown = "".join(
+        character if character in SEPTETS and character != "\r" else _nearest(character)
+        for character in text
+    )
+    while "  " in shown and "  " not in text:  # where an emoji stood between two spaces
+        shown = shown.replace("  ", " ")
+    return shown
+
+
+def clip(text: str, width: int) -> str:
+    """The plain text, cut to at most `width` septets; what was cut ends in a full stop."""
+    shown = plain(text)
+    if len(shown) * 2 <= width or septets(shown) <= width:
+        return shown
+    room = width - 1
+    for end, character in enumerate(shown):
+        room -= SEPTETS[character]
+        if room < 0:
+            return shown[:end].rstrip() + "."
+    return shown
+
+
+def _nearest(character: str) -> str:
+    if character in _REPLACED:
+        return _REPLACED[character]
+    base = unicodedata.normalize("NFKD", character)[0]
+    return base if base in SEPTETS and base != "\r" else ""

@@ -64,7 +64,9 @@ def _health(app: Flask, database: Database) -> None:
     def ready() -> tuple[Response, int]:
         try:
             with database.begin(seconds=READY_SECONDS_MAX) as db:
-                version = db.value("SELECT version_num FROM alembic_version")
+                migrated = db.value("SELECT to_regclass('alembic_version') IS NOT NULL")
+                version = migrated and db.value("SELECT version_num FROM alembic_version")
         except Unavailable as error:
             return jsonify({"status": "not ready", "database": type(error).__name__}), 503
-        return jsonify({"status": "ready", "database": "up", "migration": version}), 200
+        state, status = ("ready", 200) if version else ("not migrated", 503)
+        return jsonify({"status": state, "database": "up", "migration": version}), status

@@ -62,4 +62,3 @@ class Hopper:
         self._languages.move_to_end(address)
         if len(self._languages) > LANGUAGES_KEPT_MAX:
             self._languages.popitem(last=False)
-

@@ -142,9 +142,7 @@ def _in_all_languages(words: str) -> str:
     return "\n".join(shared.texts[words][language] for language in shared.languages)
 
 
-def _field(
-    form: MultiDict[str, str], name: str, characters_max: int = FIELD_CHARACTERS_MAX
-) -> str:
+def _field(form: MultiDict[str, str], name: str, characters_max: int = FIELD_CHARACTERS_MAX) -> str:
     """Exactly one, not too long."""
     given = form.getlist(name)
     if len(given) != 1 or len(given[0]) > characters_max:

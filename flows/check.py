@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from core.gsm import SEPTETS
 from flows import answers
 from flows.book import BOOK
 from flows.engine import (
@@ -34,7 +35,6 @@ from flows.engine import (
     line_septets,
     targets,
 )
-from flows.gsm import SEPTETS
 from flows.words import Texts, common, placeholders, widest
 
 ROOM_SEPTETS = 156  # Africa's Talking's 160 of the strictest network, less "CON "
@@ -124,10 +124,9 @@ def _roads(book: Book, flow: Flow) -> Iterator[Fault]:
 def _outcomes(state: State) -> Iterator[Fault]:
     """A verb's targets are its Literal's outcomes, no more and no fewer."""
     verb = getattr(state, "do", None)
-    if isinstance(state, Ask):
-        if state.secret != (verb is not None) or state.secret == isinstance(state.to, str):
-            yield f"{state.name}: a secret has a verb and its outcomes, any other answer one target"
-            return
+    if isinstance(state, Ask) and not state.secret == (verb is not None) == _branches(state):
+        yield f"{state.name}: a secret has a verb and its outcomes, any other answer one target"
+        return
     if verb is None:
         return
     returned = get_type_hints(verb).get("return")
@@ -135,6 +134,10 @@ def _outcomes(state: State) -> Iterator[Fault]:
     ways = set(targets(state))
     yield from (f"{state.name} has no way out for {lost}" for lost in sorted(outcomes - ways))
     yield from (f"{state.name}: {lost} never happens" for lost in sorted(ways - outcomes))
+
+
+def _branches(state: Ask) -> bool:
+    return not isinstance(state.to, str)
 
 
 def _ends(flow: Flow, name: str) -> bool:
@@ -224,8 +227,9 @@ def _hints(flow: Flow) -> Iterator[Fault]:
     """Whoever is sent back is told why, in words that are there; no words are left over."""
     at, used = depths(flow), set[str]()
     for state in flow.table:
-        parsers = [getattr(state, "parse", None), getattr(getattr(state, "typed", None), "parse", None)]
-        raised = {hint for parser in parsers for hint in answers.hints_of(parser)}
+        typed = state.typed if isinstance(state, Pick) else None
+        parse = typed.parse if typed else getattr(state, "parse", None)
+        raised = set(answers.hints_of(parse))
         for hint in sorted(raised):
             if flow.words.hint(hint) is None:
                 yield f"{state.name}: the hint {hint} has no words"
@@ -234,11 +238,14 @@ def _hints(flow: Flow) -> Iterator[Fault]:
             continue
         for way, target in targets(state).items():
             has_words = flow.words.hint(way) is not None
-            sent_back = target in at and at[target] <= at.get(state.name, 0)
-            chosen = way in {"picked", "answered", "typed"}
+            sent_back = (
+                way not in {"picked", "answered", "typed"}
+                and at.get(target, len(at)) <= at.get(state.name, 0)
+                and not isinstance(flow.states[target], End)
+            )
             if has_words and target.startswith("@"):
                 yield f"{state.name}: the hint {way} would be shown in another flow"
-            if sent_back and not chosen and not has_words and not isinstance(flow.states[target], End):
+            if sent_back and not has_words:
                 yield f"{state.name}: {way} sends back to {target} without a hint"
             used.add(way)
     for name, texts in flow.words.hints.items():

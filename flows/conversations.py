@@ -133,7 +133,8 @@ def _locked(db: Db, channel: str, address: str) -> Conversation | None:
         Conversation,
         """
         SELECT c.id, c.msisdn, c.language, c.session, c.service_code, c.accepted_length,
-            c.accepted_digest, c.turn, c.frame, c.parked, c.updated_at, m.id AS member_id, m.name, m.language AS member_language, m.place_id, m.is_seller,
+            c.accepted_digest, c.turn, c.frame, c.parked, c.updated_at,
+            m.id AS member_id, m.name, m.language AS member_language, m.place_id, m.is_seller,
             m.consent_version
         FROM conversations c
         LEFT JOIN members m ON m.msisdn = c.msisdn AND m.deleted_at IS NULL

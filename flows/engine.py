@@ -17,11 +17,11 @@ from uuid import UUID
 
 from core.database import Db
 from core.errors import Invalid
+from core.gsm import septets
 from core.members import Member
 from core.rules import Rules
 from flows import answers as answers_
 from flows import paging
-from flows.gsm import septets
 from flows.words import StateWords, Texts, Values, Words, common, fill, load, widest
 
 Value = TypeVar("Value")
@@ -548,4 +548,3 @@ def _number(typed: str) -> int | None:
 
 def _kept(value: object) -> object:
     return str(value) if isinstance(value, UUID) else value
-

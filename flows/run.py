@@ -7,6 +7,7 @@ session, joined by stars, without escapes; what is new is what it adds to the te
 import hmac
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from core.database import Db
 from core.members import Member
@@ -16,6 +17,8 @@ from flows.book import BOOK
 from flows.conversations import Conversation
 from flows.engine import Context, EffectAhead, Frame, Outdated, Step
 from flows.words import FALLBACK, common
+
+Column = TypeVar("Column")
 
 DIGEST_BYTES = 16
 DIALLED_ANSWERS_MAX = 20
@@ -226,14 +229,18 @@ class _Hop:
 def _member(kept: Conversation) -> Member | None:
     if kept.member_id is None:
         return None
-    assert kept.msisdn and kept.name and kept.member_language and kept.place_id
-    assert kept.is_seller is not None and kept.consent_version is not None
     return Member(
         kept.member_id,
-        kept.msisdn,
-        kept.name,
-        kept.member_language,
-        kept.place_id,
-        kept.is_seller,
-        kept.consent_version,
+        _there(kept.msisdn),
+        _there(kept.name),
+        _there(kept.member_language),
+        _there(kept.place_id),
+        _there(kept.is_seller),
+        _there(kept.consent_version),
     )
+
+
+def _there(column: Column | None) -> Column:
+    """A column that a found member always has; the left join's type cannot say so."""
+    assert column is not None, "a member without one of its columns"
+    return column

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from flows.gsm import clip, septets
+from core.gsm import clip, septets
 
 FOLDER = Path(__file__).parent
 FALLBACK = "en"

@@ -23,7 +23,7 @@ check: .venv/.dev  ## lint, types, layers, the flows' proofs
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/python -m flows.check
+	@$(BIN)/python -m flows.check >/dev/null
 
 accept: .venv/.dev  ## record the dialogues anew; read the difference as a member would
 	@$(BIN)/python -m pytest -q tests/flows --accept
@@ -47,14 +47,14 @@ settings: .venv/.run  ## every setting, its default, what it is for
 
 lock: .venv/.uv  ## compile the locks anew from requirements*.in
 	@for it in requirements requirements-dev; do \
-		$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
+		.venv/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
 			--python-version 3.11 $$it.in -o $$it.lock || exit 1; done
 
 clean:  ## remove what the commands above made, except the data
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# A stamp a lock: the environment holds exactly what it names. Running needs less than testing,
-# and never takes away what testing put there.
+# A stamp a lock. Running needs less than testing: while its lock is unchanged it leaves alone what
+# testing put there.
 .venv/.run: requirements.lock .venv/.uv
 	@if [ ! -e .venv/.dev ] || [ requirements.lock -nt .venv/.dev ]; then \
 		sh local/install.sh requirements.lock && rm -f .venv/.dev; fi

@@ -11,6 +11,7 @@ import logs
 import settings as settings_
 from channels import ussd_africastalking
 from channels.ussd import Hopper
+from console import watch
 from core.database import Database, utc_now
 from core.errors import Unavailable
 from payments import callbacks
@@ -51,6 +52,9 @@ def create_app(
     app.register_blueprint(
         callbacks.blueprint(database, c2b_secret=settings.daraja_c2b_secret.get_secret_value())
     )
+    if not settings.in_production:
+        secret = settings.africastalking_secret.get_secret_value()
+        app.register_blueprint(watch.blueprint(database, secret=secret))
     _health(app, database)
     return app
 

@@ -42,7 +42,7 @@ HARMLESS = frozenset({"logger_name", "task_name", "queue_name", "thread_name", "
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
-_GAP = r"[ .()/\-\u00a0\u2010-\u2015]{0,2}"  # between the digits of a number that a person wrote
+_GAP = r"[ .()/\-\u00a0\u2010-\u2015]{0,3}"  # between the digits of a number that a person wrote
 _PERSONAL = re.compile(
     rf"""
       (?P<keep>
@@ -81,7 +81,7 @@ _LABELLED = re.compile(
 )
 # A text without any of these holds nothing that the two above would find: most do not.
 _SUSPECT = re.compile(
-    r"\d\D{0,2}\d\D{0,2}\d\D{0,2}\d|[=:@\"']|[0-9a-fA-F]{32}|ws_CO_|/\w|(?i:basic|bearer|\bis\b)"
+    r"\d\D{0,3}\d\D{0,3}\d\D{0,3}\d|[=:@\"']|[0-9a-fA-F]{32}|ws_CO_|/\w|(?i:basic|bearer|\bis\b)"
 )
 
 _KENYAN = range(254_100_000_000, 254_800_000_000)  # M-Pesa sends its numbers as JSON numbers

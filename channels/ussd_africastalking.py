@@ -7,7 +7,7 @@ import hmac
 from datetime import datetime
 
 import structlog
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -39,19 +39,22 @@ def blueprint(
     """The two addresses registered with the gateway. A wrong secret is 404 with an empty body."""
     routes = Blueprint("ussd_africastalking", __name__, url_prefix="/channels/ussd/africastalking")
 
+    @routes.url_value_preprocessor
+    def take_secret(_endpoint: str | None, values: dict[str, str] | None) -> None:
+        g.path_secret = (values or {}).pop("secret", "")
+
     @routes.before_request
-    def limit() -> tuple[str, int] | None:
+    def admit() -> tuple[str, int] | None:
         request.max_content_length = BODY_BYTES_MAX
-        given = str((request.view_args or {}).get("secret", ""))
-        same = hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
-        return None if same else ("", 404)
+        given = g.path_secret.encode("utf-8", "replace")
+        return None if hmac.compare_digest(given, secret.encode()) else ("", 404)
 
     @routes.errorhandler(RequestEntityTooLarge)
     def too_large(_error: RequestEntityTooLarge) -> Response:
         return _end(_in_all_languages("unclear"))
 
     @routes.post("/<secret>")
-    def hop(secret: str) -> Response:
+    def hop() -> Response:
         try:
             inbound = parse(request.form, room_septets, dialled_ahead)
         except Invalid as error:
@@ -61,7 +64,7 @@ def blueprint(
         return draw(reply)
 
     @routes.post("/<secret>/events")
-    def ended(secret: str) -> tuple[str, int]:
+    def ended() -> tuple[str, int]:
         try:
             with database.begin(seconds=EVENT_SECONDS_MAX) as db:
                 _keep_end(db, request.form, database.clock())

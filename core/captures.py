@@ -36,7 +36,11 @@ class _Checkout:
 
 
 def lock(db: Db, checkout_id: UUID) -> Payable:
-    """The checkout, then its orders: the first two of the locks that every payment takes."""
+    """The checkout, then its orders: the first two of the locks that every payment takes.
+
+    NO KEY, here and in every other lock: PostgreSQL itself locks the keys that a changed row refers
+    to, checkouts after charges for example, and that must not wait for us while we wait for it.
+    """
     found = db.row(
         _Checkout,
         """
@@ -95,7 +99,8 @@ def _close(
     if missed:
         orders.move_all(db, missed, "expired", now, detail={"reason": "sold_out"})
     if others:
-        orders.note(db, others, "paid_again" if payable.state == "paid" else "paid_late", now)
+        kind = "payment_second" if payable.state == "paid" else "payment_late"
+        orders.note(db, others, kind, now)
     if waiting:
         db.run(
             "UPDATE checkouts SET state = %(state)s, updated_at = %(now)s WHERE id = %(id)s",

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import captures, incidents, ledger, outbox, receipts
+from core import captures, incidents, ledger, messages, money, outbox, receipts
 from core.captures import Payable
 from core.database import Db, metadata
 from core.receipts import Receipt as Receipt
@@ -109,7 +109,7 @@ charge_codes = sa.Table(
     sa.Column("charge_id", sa.Uuid, sa.ForeignKey("charges.id"), primary_key=True),
     sa.Column("source", sa.Text, primary_key=True),
     sa.Column("code", sa.Text, primary_key=True),
-    sa.Column("meaning", sa.Text, nullable=False),
+    sa.Column("meaning", sa.Text, primary_key=True),
     sa.Column("at", sa.DateTime(timezone=True), nullable=False),  # first seen
 )
 
@@ -322,6 +322,7 @@ def record_push(db: Db, charge_id: UUID, answer: PushAnswer, now: datetime) -> N
         return
     if answer.outcome == "refused":
         _close(db, charge, "refused", answer.code, now)
+        _tell_how_to_pay(db, charge, now)
         return
     _set_state(db, charge_id, "pending" if answer.outcome == "accepted" else "unknown", now)
     outbox.put(db, "query_charge", due_at=now + QUERY_AFTER[0], charge_id=charge_id)
@@ -385,11 +386,12 @@ def settle(db: Db, charge_id: UUID, result: ChargeResult, now: datetime) -> Sett
     "late", "second_payment": the money is on the buyer's balance. "doubted": it cannot be so; the
     gateway is asked at once, nothing moved. "conflict": it contradicts what is proved; an incident
     is open. "already_settled": a repeat, another channel, or a failure after the payment.
-    Raises UnknownCharge. Source: Daraja, STK callback and query; ResultCode 0 = paid.
+    Raises UnknownCharge. Source: Daraja, STK callback and query; code 0 = paid.
     """
     payable, charge = _lock(db, charge_id)
-    first_time = _keep_code(db, charge_id, result.source, result.code, result.verdict, now)
     doubts = _doubts(charge, result)
+    meaning = "doubted" if doubts else result.verdict
+    first_time = _keep_code(db, charge_id, result.source, result.code, meaning, now)
     if doubts:
         return _doubt(db, charge, result, doubts, now)
     if result.verdict == "paid":
@@ -399,6 +401,7 @@ def settle(db: Db, charge_id: UUID, result: ChargeResult, now: datetime) -> Sett
     if charge.state in (*OPEN, "review"):
         if result.verdict == "failed":
             _close(db, charge, "failed", result.code, now)
+            _tell_how_to_pay(db, charge, now)
             return "failed"
         if result.verdict == "unknown":
             incidents.open(db, "unknown_code", charge_id, now, code=result.code)
@@ -493,7 +496,7 @@ def of_checkout(db: Db, checkout_id: UUID) -> list[Charge]:
         Charge,
         f"""
         SELECT {_COLUMNS}
-        FROM charges WHERE checkout_id = %(checkout_id)s ORDER BY id
+        FROM charges WHERE checkout_id = %(checkout_id)s ORDER BY created_at, id
         """,
         {"checkout_id": checkout_id},
     )
@@ -527,7 +530,7 @@ def _lock_charge(db: Db, charge_id: UUID) -> Charge:
         Charge,
         f"""
         SELECT {_COLUMNS}
-        FROM charges WHERE id = %(id)s FOR UPDATE
+        FROM charges WHERE id = %(id)s FOR NO KEY UPDATE
         """,
         {"id": charge_id},
     )
@@ -579,7 +582,7 @@ def _close(db: Db, charge: Charge, state: str, code: str | None, now: datetime) 
         """
         WITH closed AS (
             UPDATE charges
-            SET state = %(state)s, code = coalesce(code, %(code)s), updated_at = %(now)s
+            SET state = %(state)s, code = %(code)s, updated_at = %(now)s
             WHERE id = %(id)s
         )
         SELECT pay_by FROM checkouts WHERE id = %(checkout_id)s
@@ -724,6 +727,7 @@ def _credit_buyer(
     """Money for a charge that is paid: it belongs to the buyer."""
     _book(db, receipt, ledger.buyer(payable.buyer_id), now)
     receipts.keep(db, receipt, charge.id, "second_payment", now)
+    _tell_of_receipt(db, "payment_second", payable, charge, receipt, now)
     return "second_payment"
 
 
@@ -750,7 +754,40 @@ def _part_payment(
             {"receipt": receipt.receipt, "now": now, "id": charge.id},
         )
     receipts.keep(db, receipt, charge.id, outcome, now)
+    if outcome == "short":
+        _tell_of_receipt(db, "payment_short", payable, charge, receipt, now)
+    elif outcome == "over":
+        _tell_of_receipt(db, "payment_over", payable, charge, receipt, now)
+    elif payable.state == "paid":
+        _tell_of_receipt(db, "payment_second", payable, charge, receipt, now)
+    elif payable.state != "placed":  # what a capture did to the orders, they tell themselves
+        _tell_of_receipt(db, "payment_late", payable, charge, receipt, now)
     return outcome
+
+
+def _tell_how_to_pay(db: Db, charge: Charge, now: datetime) -> None:
+    """The prompt came to nothing: while her goods are promised, she can pay by hand."""
+    waits: bool = db.value(
+        "SELECT state = 'placed' AND pay_by > %(now)s FROM checkouts WHERE id = %(id)s",
+        {"id": charge.checkout_id, "now": now},
+    )
+    if waits:
+        values = {"reference": charge.reference}
+        messages.of_payment(db, "payment_failed", charge.id, charge.checkout_id, values, now)
+
+
+def _tell_of_receipt(
+    db: Db, trigger: str, payable: Payable, charge: Charge, receipt: Receipt, now: datetime
+) -> None:
+    """Money came that is not simply the orders' price: what it did, and what is left to pay."""
+    balance_cents = ledger.balance(db, ledger.buyer(payable.buyer_id))
+    values = {
+        "total": money.show(receipt.amount_cents),
+        "extra": money.show(balance_cents),
+        "missing": money.show(payable.total_cents - balance_cents),
+        "reference": charge.reference,
+    }
+    messages.of_payment(db, trigger, receipt.receipt, payable.id, values, now)
 
 
 def _suspend(db: Db, receipt: Receipt, now: datetime) -> Received:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
-from typing import Final, Literal
+from typing import Final, Literal, LiteralString
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -149,7 +149,7 @@ def cart(db: Db, buyer_id: UUID, language: str, now: datetime) -> Cart:
         JOIN members m ON m.id = l.seller_id
         JOIN stock s ON s.offer_id = l.offer_id
         WHERE k.buyer_id = %(buyer_id)s AND k.state = 'draft'
-        ORDER BY l.id
+        ORDER BY l.created_at, l.id
         """,
         {"buyer_id": buyer_id, "language": language, "now": now},
     )
@@ -285,7 +285,7 @@ def place(
         """
         SELECT id, (SELECT count(*) FROM checkouts
                     WHERE buyer_id = %(buyer_id)s AND state = 'placed') AS open_checkouts
-        FROM checkouts WHERE buyer_id = %(buyer_id)s AND state = 'draft' FOR UPDATE
+        FROM checkouts WHERE buyer_id = %(buyer_id)s AND state = 'draft' FOR NO KEY UPDATE
         """,
         {"buyer_id": buyer_id},
     )
@@ -365,10 +365,8 @@ def orders_of(db: Db, buyer_id: UUID, limit: int) -> list[OrderLine]:
     """Her orders in whatever state, the newest first."""
     return db.rows(
         OrderLine,
-        """
-        SELECT o.id, o.checkout_id, o.number, o.state, m.name AS seller_name, o.total_cents,
-               o.pay_by, o.created_at AS placed_at
-        FROM orders o JOIN members m ON m.id = o.seller_id
+        f"""
+        {_ORDER_LINES}
         WHERE o.buyer_id = %(buyer_id)s
         ORDER BY o.number DESC LIMIT %(limit)s
         """,
@@ -380,10 +378,8 @@ def order_of(db: Db, buyer_id: UUID, order_id: UUID) -> OrderLine | None:
     """One of her orders; None: it is not hers."""
     return db.row(
         OrderLine,
-        """
-        SELECT o.id, o.checkout_id, o.number, o.state, m.name AS seller_name, o.total_cents,
-               o.pay_by, o.created_at AS placed_at
-        FROM orders o JOIN members m ON m.id = o.seller_id
+        f"""
+        {_ORDER_LINES}
         WHERE o.buyer_id = %(buyer_id)s AND o.id = %(order_id)s
         """,
         {"buyer_id": buyer_id, "order_id": order_id},
@@ -394,10 +390,8 @@ def unpaid(db: Db, buyer_id: UUID) -> list[OrderLine]:
     """Her orders that still wait for their payment, the oldest first."""
     return db.rows(
         OrderLine,
-        """
-        SELECT o.id, o.checkout_id, o.number, o.state, m.name AS seller_name, o.total_cents,
-               o.pay_by, o.created_at AS placed_at
-        FROM orders o JOIN members m ON m.id = o.seller_id
+        f"""
+        {_ORDER_LINES}
         WHERE o.buyer_id = %(buyer_id)s AND o.state = 'placed'
         ORDER BY o.number
         """,
@@ -409,15 +403,19 @@ def placed(db: Db, checkout_id: UUID) -> list[OrderLine]:
     """The orders of one checkout by number, for the screen that follows the confirmation."""
     return db.rows(
         OrderLine,
-        """
-        SELECT o.id, o.checkout_id, o.number, o.state, m.name AS seller_name, o.total_cents,
-               o.pay_by, o.created_at AS placed_at
-        FROM orders o JOIN members m ON m.id = o.seller_id
+        f"""
+        {_ORDER_LINES}
         WHERE o.checkout_id = %(checkout_id)s
         ORDER BY o.number
         """,
         {"checkout_id": checkout_id},
     )
+
+
+_ORDER_LINES: Final[LiteralString] = """
+        SELECT o.id, o.checkout_id, o.number, o.state, m.name AS seller_name, o.total_cents,
+               o.pay_by, o.created_at AS placed_at
+        FROM orders o JOIN members m ON m.id = o.seller_id"""
 
 
 def _draft(db: Db, buyer_id: UUID, now: datetime) -> UUID:
@@ -468,7 +466,7 @@ def _chosen(db: Db, checkout_id: UUID) -> list[_Line]:
         JOIN products p ON p.id = l.product_id
         JOIN members m ON m.id = l.seller_id
         WHERE l.checkout_id = %(checkout_id)s
-        ORDER BY l.id
+        ORDER BY l.created_at, l.id
         """,
         {"checkout_id": checkout_id},
     )

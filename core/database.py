@@ -127,7 +127,9 @@ class Database:
         )
 
     @contextmanager
-    def begin(self, *, seconds: float = STATEMENT_SECONDS_MAX, durable: bool = True) -> Iterator[Db]:
+    def begin(
+        self, *, seconds: float = STATEMENT_SECONDS_MAX, durable: bool = True
+    ) -> Iterator[Db]:
         """One transaction: commits if the block ends, rolls back if it raises.
 
         seconds: the deadline of the whole; past it every statement, and the commit, raises

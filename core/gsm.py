@@ -4,6 +4,7 @@ Source: 3GPP TS 23.038, default alphabet and its extension table.
 """
 
 import unicodedata
+from typing import Literal
 
 _BASIC = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -43,6 +44,26 @@ _REPLACED = {
 def septets(text: str) -> int:
     """How many septets the text takes; every character must be in the alphabet."""
     return sum(SEPTETS[character] for character in text)
+
+
+def parts(text: str) -> tuple[Literal["gsm", "ucs2"], int]:
+    """How an SMS of this text is encoded, and how many parts of it the network bills.
+
+    Source: 3GPP TS 23.040: 160 septets or 70 units of UTF-16 in one, 153 or 67 in each of several;
+    no escape and no surrogate pair is split over two.
+    """
+    in_gsm = all(character in SEPTETS for character in text)
+    costs = [SEPTETS[c] if in_gsm else 1 + (c > "\uffff") for c in text]
+    whole, room_each = (160, 153) if in_gsm else (70, 67)
+    encoding: Literal["gsm", "ucs2"] = "gsm" if in_gsm else "ucs2"
+    if sum(costs) <= whole:
+        return encoding, 1
+    count, room = 1, room_each
+    for cost in costs:
+        if cost > room:
+            count, room = count + 1, room_each
+        room -= cost
+    return encoding, count
 
 
 def plain(text: str) -> str:

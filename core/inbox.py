@@ -82,7 +82,7 @@ def item(db: Db, item_id: UUID) -> Item | None:
         Item,
         """
         SELECT id, source, key, body, received_at, processed_at, outcome
-        FROM inbox WHERE id = %(id)s FOR UPDATE
+        FROM inbox WHERE id = %(id)s FOR NO KEY UPDATE
         """,
         {"id": item_id},
     )

@@ -1,6 +1,8 @@
 """Incidents: what a person should look at, one open at a time for each kind and subject."""
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -52,3 +54,43 @@ def open(  # noqa: A001 - read as incidents.open
         },
     )
     return found
+
+
+@dataclass(frozen=True)
+class Incident:
+    """detail: codes and amounts, as given to open and amend."""
+
+    id: UUID
+    detail: dict[str, Any]
+
+
+def find_open(db: Db, kind: str, subject: object) -> Incident | None:
+    """The one that is open for this kind and subject, locked."""
+    return db.row(
+        Incident,
+        """
+        SELECT id, detail FROM incidents
+        WHERE kind = %(kind)s AND subject = %(subject)s AND closed_at IS NULL
+        FOR UPDATE
+        """,
+        {"kind": kind, "subject": str(subject)},
+    )
+
+
+def amend(db: Db, incident_id: UUID, **detail: object) -> None:
+    """Add to what is known of it, or correct it."""
+    db.run(
+        "UPDATE incidents SET detail = detail || %(detail)s WHERE id = %(id)s",
+        {"id": incident_id, "detail": Jsonb(detail)},
+    )
+
+
+def close(db: Db, incident_id: UUID, note: str, now: datetime) -> None:
+    """It is over. note: how that was learned; no personal data."""
+    db.run(
+        """
+        UPDATE incidents SET closed_at = %(now)s, note = %(note)s
+        WHERE id = %(id)s AND closed_at IS NULL
+        """,
+        {"id": incident_id, "note": note, "now": now},
+    )

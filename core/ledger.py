@@ -326,7 +326,7 @@ def _overdraws(db: Db, legs: Sequence[Leg]) -> bool:
         """
         SELECT kind, owner_id, balance_cents FROM accounts
         WHERE id = ANY(%(ids)s) AND balance_cents IS NOT NULL
-        ORDER BY kind, owner_id FOR UPDATE
+        ORDER BY kind, owner_id FOR NO KEY UPDATE
         """,
         {"ids": [account.id for account in changes]},
     )
@@ -335,7 +335,7 @@ def _overdraws(db: Db, legs: Sequence[Leg]) -> bool:
     # Suspense and its like are taken from by an operator at most: the lock queues nobody else.
     for account in sorted(changes, key=_lock_order):
         if account.kind not in CACHED and changes[account] < 0:
-            db.run("SELECT FROM accounts WHERE id = %(id)s FOR UPDATE", {"id": account.id})
+            db.run("SELECT FROM accounts WHERE id = %(id)s FOR NO KEY UPDATE", {"id": account.id})
             if balance(db, account) + changes[account] < 0:
                 return True
     return False

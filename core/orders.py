@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
+from core import messages
 from core.database import Db, metadata
 
 # From state to state; a move that is not here cannot be made.
@@ -139,7 +140,7 @@ def lock(db: Db, checkout_id: UUID) -> list[Order]:
         """
         SELECT id, number, checkout_id, buyer_id, seller_id, state, total_cents, fee_cents,
                pay_by, accept_by
-        FROM orders WHERE checkout_id = %(checkout_id)s ORDER BY id FOR UPDATE
+        FROM orders WHERE checkout_id = %(checkout_id)s ORDER BY id FOR NO KEY UPDATE
         """,
         {"checkout_id": checkout_id},
     )
@@ -184,7 +185,8 @@ def move_all(
 
 
 def note(db: Db, order_ids: Sequence[UUID], kind: str, now: datetime, **detail: object) -> None:
-    """Write the same line into each order's timeline."""
+    """Write the same line into each order's timeline, and tell whom it concerns."""
+    events = {order_id: db.new_id() for order_id in order_ids}
     db.run(
         """
         INSERT INTO order_events (id, order_id, kind, detail, at)
@@ -194,11 +196,12 @@ def note(db: Db, order_ids: Sequence[UUID], kind: str, now: datetime, **detail: 
         {
             "kind": kind,
             "detail": Jsonb(detail),
-            "ids": [db.new_id() for _ in order_ids],
-            "order_ids": list(order_ids),
+            "ids": list(events.values()),
+            "order_ids": list(events),
             "now": now,
         },
     )
+    messages.of_orders(db, kind, events, detail, now)
 
 
 def timeline(db: Db, order_id: UUID) -> list[Event]:

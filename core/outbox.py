@@ -40,6 +40,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "review_charge": Kind("money"),
     "expire_checkout": Kind("money"),
     "settle_inbox": Kind("money", wakes=True),
+    "sms": Kind("receipts"),
 }
 
 outbox = sa.Table(

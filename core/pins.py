@@ -10,6 +10,7 @@ from uuid import UUID
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import VerifyMismatchError
 
+from core import messages
 from core.database import Db
 from core.errors import Invalid
 from core.rules import Rules
@@ -42,7 +43,7 @@ def hashed(member_id: UUID, pin: str, rules: Rules) -> str:
 def set(  # noqa: A001 - its callers read pins.set
     db: Db, member_id: UUID, pin: str, rules: Rules, now: datetime
 ) -> None:
-    """Replace the PIN; wrong guesses of the old one, and its lock, are forgotten."""
+    """Replace the PIN and tell its owner; wrong guesses, and the old one's lock, are forgotten."""
     db.run(
         """
         UPDATE members
@@ -51,6 +52,7 @@ def set(  # noqa: A001 - its callers read pins.set
         """,
         {"pin_hash": hashed(member_id, pin, rules), "member_id": member_id, "now": now},
     )
+    messages.of_member(db, "pin_changed", member_id, {}, now)
 
 
 def check(db: Db, member_id: UUID, pin: str, rules: Rules, now: datetime) -> Checked:
@@ -77,6 +79,7 @@ def check(db: Db, member_id: UUID, pin: str, rules: Rules, now: datetime) -> Che
         return "locked"
     failures = 0 if right else 1 + (0 if kept.pin_locked_until else kept.pin_failures)
     locked = failures >= FAILURES_MAX
+    until = now + timedelta(minutes=LOCKED_MINUTES)
     if not right or kept.pin_failures:
         db.run(
             """
@@ -86,12 +89,13 @@ def check(db: Db, member_id: UUID, pin: str, rules: Rules, now: datetime) -> Che
             """,
             {
                 "failures": failures,
-                "until": now + timedelta(minutes=LOCKED_MINUTES) if locked else None,
+                "until": until if locked else None,
                 "now": now,
                 "member_id": member_id,
             },
         )
     if locked:
+        messages.of_member(db, "pin_locked", member_id, {"until": until}, now)
         return "locked"
     return "right" if right else "wrong"
 

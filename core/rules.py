@@ -9,5 +9,7 @@ class Rules:
     reservation_minutes: int = 15  # stock waits this long for its payment
     push_after_seconds: int = 4  # the handset shows no M-Pesa prompt over an open USSD screen
     open_checkouts_max: int = 3  # placed and unpaid, for each buyer
+    paybill: str = "174379"  # where people pay by hand
+    dial_code: str = "*384*7042#"  # what people dial to reach us
     pin_pepper: bytes = field(default=b"", repr=False)
     token_key: bytes = field(default=b"", repr=False)  # callback path tokens are derived with it

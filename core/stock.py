@@ -110,7 +110,7 @@ def lock(db: Db, offer_ids: Sequence[UUID]) -> None:
     """Nobody else promises or takes of these until the transaction ends."""
     db.run(
         """
-        SELECT FROM stock WHERE offer_id = ANY(%(offer_ids)s) ORDER BY offer_id FOR UPDATE
+        SELECT FROM stock WHERE offer_id = ANY(%(offer_ids)s) ORDER BY offer_id FOR NO KEY UPDATE
         """,
         {"offer_ids": list(offer_ids)},
     )
@@ -203,7 +203,7 @@ def _lock_promises(db: Db, order_ids: Sequence[UUID], now: datetime) -> list[_Pr
         """
         SELECT FROM stock
         WHERE offer_id IN (SELECT offer_id FROM reservations WHERE order_id = ANY(%(order_ids)s))
-        ORDER BY offer_id FOR UPDATE
+        ORDER BY offer_id FOR NO KEY UPDATE
         """,
         {"order_ids": list(order_ids)},
     )

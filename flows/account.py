@@ -27,7 +27,7 @@ def who_and_where(context: Context, _answers: Any) -> Values:
 
 
 def speak(context: Context, answers: Any) -> Literal["spoken"]:
-    members.set_language(context.db, context.buyer.id, answers.language, context.now)
+    """What a member speaks is kept with the hop, however it was changed (flows.run)."""
     context.language = answers.language
     return "spoken"
 
@@ -71,7 +71,7 @@ ACCOUNT = Flow(
             resume="restart",
         ),
         Pick("language", options=languages, to="speak", resume="restart"),
-        Call("speak", do=speak, to={"spoken": "menu"}),
+        Call("speak", do=speak, effect=False, to={"spoken": "menu"}),
         Ask("name", parse=name, to="rename", resume="restart"),
         Call("rename", do=rename, to={"renamed": "menu"}),
         Ask("place_words", parse=place_words, to="place", resume="restart"),

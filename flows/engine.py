@@ -22,7 +22,7 @@ from core.members import Member
 from core.rules import Rules
 from flows import answers as answers_
 from flows import paging
-from flows.words import StateWords, Texts, Values, Words, common, fill, load, widest
+from flows.words import FALLBACK, StateWords, Texts, Values, Words, common, fill, load, widest
 
 Value = TypeVar("Value")
 
@@ -199,6 +199,7 @@ class Frame:
     shown: Sequence[Any] = field(default=(), repr=False)
     page: int = 0
     history: Sequence[str] = ()
+    language: str = FALLBACK  # of the labels in shown
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,7 @@ class _Place:
     def words(self) -> StateWords:
         return self.flow.words.states[self.state.name]
 
-    def frame(self) -> Frame:
+    def frame(self, language: str) -> Frame:
         kept = answers_.keep(self.answers)
         return Frame(
             self.flow.name,
@@ -261,6 +262,7 @@ class _Place:
             self.shown,
             self.page,
             self.history[-HISTORY_MAX:],
+            language,
         )
 
 
@@ -279,18 +281,25 @@ def offer(book: Book, unfinished: Frame, context: Context) -> Step:
 def redraw(book: Book, frame: Frame, context: Context, hint: str | None = None) -> Step:
     """The same screen again. Raises Outdated."""
     place = _unfold(book, frame)
+    if frame.language != context.language:
+        _relabel(place, context)
     return _screen(place, context, _hint(place.flow, hint, {}) if hint else None)
 
 
 def take(book: Book, frame: Frame, text: str, context: Context) -> Step:
     """One answer. Raises Outdated, and EffectAhead while context.replaying."""
     place = _unfold(book, frame)
+    if context.parked is not None:
+        context.parked_name = _name(_unfold(book, context.parked), context)
     try:
         typed = _readable(text)
         if typed == HOME_KEY:
             return begin(book, HOME, context)
         if typed == BACK:
             return _back(place, context)
+        if not isinstance(place.state, Ask) and (language := _spoken(typed)):
+            context.language = language
+            return redraw(book, frame, context)
         match place.state:
             case Pick() as state:
                 return _picked(place, state, typed, context)
@@ -374,14 +383,36 @@ def _unfold(book: Book, frame: Frame) -> _Place:
         raise Outdated(f"{frame.flow}.{frame.state} is no more")
     history = list(frame.history)
     if frame.version != flow.version:
-        if isinstance(state, Menu) and not set(frame.shown) <= set(state.to):
-            raise Outdated(f"{frame.flow}.{frame.state} lost an option that was shown")
+        if not _still_means(flow, state, frame.shown):
+            raise Outdated(f"{frame.flow}.{frame.state} no longer has what was shown")
         history = [name for name in history if name in flow.states]
     try:
         answers = answers_.restore(flow.answers, frame.answers)
     except ValueError as error:
         raise Outdated(f"the answers of {frame.flow} changed their shape") from error
     return _Place(book, flow, state, answers, frame.shown, frame.page, history)
+
+
+def _still_means(flow: Flow, state: State, shown: Sequence[Any]) -> bool:
+    """Can today's state read an answer to a screen that another version of it has shown?"""
+    match state:
+        case Menu():
+            return all(isinstance(name, str) and name in state.to for name in shown)
+        case Pick():
+            kind = answers_.kinds(flow.answers)[state.field or state.name]
+            return all(_is_option(option, kind) for option in shown)
+        case _:
+            return not shown
+
+
+def _is_option(option: object, kind: type) -> bool:
+    if isinstance(option, str) or not isinstance(option, Sequence) or len(option) != 2:
+        return False
+    try:
+        answers_.read(option[0], kind)
+    except ValueError:
+        return False
+    return True
 
 
 def _readable(text: str) -> str:
@@ -446,6 +477,25 @@ def _back(place: _Place, context: Context) -> Step:
     *history, name = place.history
     state = place.flow.states[name]
     return _enter(replace(place, state=state, shown=(), page=0, history=history), context, None)
+
+
+def _relabel(place: _Place, context: Context) -> None:
+    """The shown list in another language: the same options under the same numbers."""
+    if not isinstance(place.state, Pick):
+        return
+    item = place.words().item
+    labels = {
+        _kept(option.value): fill(item, context.language, option.shown)
+        for option in place.state.options(context, place.answers)
+    }
+    place.shown = [(value, labels.get(value, label)) for value, label in place.shown]
+
+
+def _spoken(typed: str) -> str | None:
+    """The language that was typed, by its name or its code, to change to it here and now."""
+    named = {name.casefold(): code for code, name in common().languages.items()}
+    word = typed.casefold()
+    return word if word in named.values() else named.get(word)
 
 
 def _picked(place: _Place, state: Pick, typed: str, context: Context) -> Step:
@@ -518,7 +568,7 @@ def _screen(place: _Place, context: Context, hint: _Hint | None) -> Step:
     if not ends and (place.history or place.page or elsewhere):
         lines.append((BACK, common().texts["back"][language]))
     screen = Screen(question, tuple(lines), ends, f"{place.flow.name}.{state.name}")
-    return Step(None if ends else place.frame(), screen)
+    return Step(None if ends else place.frame(language), screen)
 
 
 def _pages(place: _Place, state: Pick, context: Context) -> list[int]:

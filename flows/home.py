@@ -42,7 +42,7 @@ HOME = Flow(
         Menu(
             "offer",
             show=unfinished,
-            to={"continue": RESUME, "again": "who"},
+            to={"continue": RESUME, "again": "@home"},
             resume="restart",
         ),
         End("help"),

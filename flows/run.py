@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from core import members
 from core.database import Db
 from core.members import Member
 from core.rules import Rules
@@ -206,7 +207,9 @@ class _Hop:
         return Reply(text, True, words, self.context.language)
 
     def _save(self, step: Step) -> Reply:
-        screen, frame = step.screen, step.frame
+        screen, frame, member = step.screen, step.frame, self.context.member
+        if member is not None and member.language != self.context.language:
+            members.set_language(self.db, member.id, self.context.language, self.now)
         offered = frame is not None and (frame.flow, frame.state) == (engine.HOME, engine.OFFER)
         conversations.save(
             self.db,

@@ -7,6 +7,7 @@ make_environment() {
         echo "Sokoni needs Python 3.11 or newer, and no python3 here is." >&2
         exit 1
     fi
+    .venv/bin/python -c "import pip" 2>/dev/null && return
     echo "Making .venv ..."
     rm -rf .venv
     if ! "$1" -m venv .venv >/dev/null 2>&1; then
@@ -24,18 +25,19 @@ make_environment() {
         rm -rf .venv
         "$1" -m venv .venv
     fi
-    # Without uv the locks are installed by pip, only slower.
-    .venv/bin/python -m pip install -qq --disable-pip-version-check uv ||
+    # uv is in no lock, and its sync removes what no lock names: it is kept aside. Without it pip
+    # installs the locks, only slower.
+    if .venv/bin/python -m pip install -qq --disable-pip-version-check uv; then
+        mv .venv/bin/uv .venv/uv
+    else
         echo "uv cannot be had; pip will do." >&2
+    fi
 }
 
 install() {
     echo "Installing $1 ..."
-    if [ -x .venv/bin/uv ]; then
-        # uv itself is in no lock, and sync removes what no lock names: it removes itself last.
-        cp .venv/bin/uv .venv/uv
-        VIRTUAL_ENV="$PWD/.venv" .venv/uv pip sync -q --require-hashes "$1"
-        mv .venv/uv .venv/bin/uv
+    if [ -x .venv/uv ]; then
+        VIRTUAL_ENV="$PWD/.venv" .venv/uv pip sync -q --require-hashes --compile-bytecode "$1"
     else
         .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r "$1"
     fi

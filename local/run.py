@@ -233,13 +233,16 @@ def _run_on(supervisor: Supervisor, settings: Settings, names: list[str], logs: 
         if not supervisor.run(arguments, settings, log):
             return 0 if supervisor.stopping else _failed(" ".join(arguments[1:]), log)
     say("Starting web, worker, scheduler and the pretend world ...")
-    supervisor.children = [_child(name, settings, logs / f"{name}.log") for name in names]
+    children = [_child(name, settings, logs / f"{name}.log") for name in names]
+    # What people wait for comes first; the others have time until the first order is paid.
+    supervisor.children = [child for child in children if child.name in ("web", "simulator")]
     until = monotonic() + READY_SECONDS_MAX
     supervisor.watch(lambda: ready(settings) or monotonic() > until)
     if supervisor.stopping:
         return 0
     if not ready(settings):
         return _failed("the web server", logs / "web.log")
+    supervisor.children = children
     print(panel(settings), flush=True)
     supervisor.watch()
     return 0

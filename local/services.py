@@ -6,8 +6,8 @@
 import json
 import signal
 import sys
-import threading
 from pathlib import Path
+from time import sleep
 
 from local import postgres, valkey
 from local.places import CannotStart
@@ -77,9 +77,9 @@ def main() -> int:
         settings = load_environment()
     except SettingsError as error:
         refuse(error)
-    stopped = threading.Event()
+    stopped: list[int] = []  # not an Event: its lock may be held when the signal comes
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, lambda caught, _: stopped.append(caught))
     database = redis = None
     try:
         if settings.database_url is None:
@@ -93,12 +93,13 @@ def main() -> int:
         print(f"DATABASE_URL={settings.database_url}")
         print(f"REDIS_URL={settings.redis_url}")
         print("Ctrl-C stops what was started here.", flush=True)
-        stopped.wait()
+        while not stopped:
+            sleep(0.1)
     if redis is not None and redis.process is not None:
         valkey.stop(redis)
     if database is not None and database.process is not None:
         postgres.stop(database)
-    return 0 if stopped.is_set() else 1
+    return 0 if stopped else 1
 
 
 if __name__ == "__main__":

@@ -106,6 +106,12 @@ def migrate(url: str, to: str = "head") -> None:
     command.upgrade(config, to)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--accept", action="store_true", help="record the dialogues of tests/transcripts anew"
+    )
+
+
 _RUN = pytest.StashKey[_Run]()
 
 

@@ -1,9 +1,8 @@
 """Conversations are kept with what they changed, so that a dropped session loses nothing."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
-
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
 revision = "0002"
 down_revision = "0001"

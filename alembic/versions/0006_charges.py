@@ -58,7 +58,7 @@ def upgrade() -> None:
             code text NOT NULL,
             meaning text NOT NULL,
             at timestamptz NOT NULL,
-            CONSTRAINT pk_charge_codes PRIMARY KEY (charge_id, source, code),
+            CONSTRAINT pk_charge_codes PRIMARY KEY (charge_id, source, code, meaning),
             CONSTRAINT fk_charge_codes_charge_id FOREIGN KEY (charge_id) REFERENCES charges (id)
         )
     """)

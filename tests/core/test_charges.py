@@ -22,6 +22,7 @@ from tests.core.market import (
     msisdn,
     open_market,
     paid,
+    person,
     purchase,
     pushed,
     run_timers,
@@ -95,7 +96,7 @@ def due(db: Db, kind: str) -> datetime | None:
 def test_a_paid_charge_holds_the_money_for_each_seller(
     db: Db, bought: Purchase, market: Market, now: datetime
 ) -> None:
-    assert charges.settle(db, bought.charge_id, paid(bought), now) == "paid"
+    assert charges.settle(db, bought.charge_id, paid(bought), now + SECOND) == "paid"
     held = {o.seller_name: o.total_cents for o in checkouts.placed(db, bought.checkout_id)}
     assert held == {"Wanjiku Fresh": 50_000, "Otieno Supplies": 18_100}
     for order in checkouts.placed(db, bought.checkout_id):
@@ -431,6 +432,21 @@ def test_F9_a_payment_by_hand_beside_the_answered_prompt_goes_to_the_buyers_bala
     assert balances(db, bought) == where(escrow=TOTAL_CENTS, buyer=TOTAL_CENTS)
 
 
+def test_F9_a_doubtful_callback_before_does_not_spoil_the_true_one(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    charges.settle(db, bought.charge_id, paid(bought, amount_cents=100), now)
+    charges.receive(db, c2b(bought.reference, now, "HAND000001"), now)
+    assert charges.settle(db, bought.charge_id, paid(bought), now) == "second_payment"
+
+
+def test_F9_one_push_cannot_bring_two_receipts(db: Db, bought: Purchase, now: datetime) -> None:
+    charges.settle(db, bought.charge_id, paid(bought), now)
+    assert charges.settle(db, bought.charge_id, paid(bought, "RCPT000002"), now) == "conflict"
+    assert balances(db, bought) == where(escrow=TOTAL_CENTS)
+    assert open_incidents(db) == {"receipt_conflict"}
+
+
 @pytest.mark.parametrize("callback_first", [True, False])
 def test_F10_one_receipt_on_both_channels_pays_once(
     db: Db, bought: Purchase, now: datetime, callback_first: bool
@@ -635,6 +651,4 @@ class _Times:
 
 
 def _another(db: Db, now: datetime) -> UUID:
-    from tests.core.people import member
-
-    return member(db, now, 9, "Zawadi")
+    return person(db, now, 9)

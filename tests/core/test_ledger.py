@@ -1,6 +1,12 @@
 """Ledger: every posting balances, happens once, and can never be changed."""
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -140,6 +146,7 @@ def test_the_database_refuses_a_transfer_without_entries(database: Database) -> 
 @pytest.mark.parametrize("change", ["DELETE FROM {}", "TRUNCATE {} CASCADE", "UPDATE {} SET id=id"])
 def test_the_database_refuses_to_change_what_was_written(db: Db, table: str, change: str) -> None:
     pay_in(db, 500)
+    db.run("SET CONSTRAINTS ALL IMMEDIATE")
     with pytest.raises(psycopg.errors.IntegrityError):
         db.run(change.format(table))  # type: ignore[arg-type]
 
@@ -251,9 +258,47 @@ def test_no_sequence_of_postings_breaks_the_books(database_url: str) -> None:
     run_state_machine_as_test(
         lambda: Books(database_url),
         settings=settings(
-            max_examples=25,
+            max_examples=60,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
+    )
+
+
+def test_the_command_prints_the_books_and_says_whether_they_balance(
+    new_database: Callable[[], Any],
+) -> None:
+    with new_database() as url:
+        database = Database(url)
+        with database.begin() as db:
+            pay_in(db, 68_100)
+        table, as_json = _command(url), _command(url, "--json")
+        with database.begin() as db:
+            db.run("UPDATE accounts SET balance_cents = 1 WHERE balance_cents IS NOT NULL")
+        wrong = _command(url)
+        database.close()
+    assert (table.returncode, as_json.returncode, wrong.returncode) == (0, 0, 1)
+    assert "A.c2b" in table.stdout
+    assert "balanced; cached balances equal" in table.stdout
+    assert json.loads(as_json.stdout) == {
+        "accounts": {"A.c2b": 68_100, "L.buyer": 68_100},
+        "debits": 68_100,
+        "credits": 68_100,
+        "balanced": True,
+        "cached_equal_fold": True,
+        "escrows": [],
+    }
+    assert "DO NOT EQUAL" in wrong.stdout
+
+
+def _command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "core.ledger", *arguments],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "DATABASE_URL": url, "SOKONI_ENV": "test"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )

@@ -24,15 +24,16 @@ class Answer(BaseHTTPRequestHandler):
 
 
 def main(name: str, port: int, folder: Path) -> None:
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    asked: list[int] = []  # not an Event: its lock may be held when the signal comes
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     server = None
     if port:
         server = ThreadingHTTPServer(("127.0.0.1", port), Answer)
         server.daemon_threads = False  # what is being answered is finished
         threading.Thread(target=server.serve_forever, daemon=True).start()
     (folder / name).write_text(str(os.getpid()))
-    stop.wait()
+    while not asked:
+        time.sleep(0.02)
     if server:
         server.shutdown()
         server.server_close()

@@ -14,8 +14,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from local import run, services
-from settings import load
+from local import run
 
 ROOT = Path(__file__).parents[2]
 STUB = Path(__file__).with_name("stub.py")
@@ -76,6 +75,7 @@ def running(home: Path) -> Iterator[Run]:
     made = Run(process, home.parent, environ)
     try:
         read_until(process, "Ctrl-C stops everything")
+        wait_for(lambda: all((made.folder / name).exists() for name in NAMES))
         yield made
     finally:
         process.kill()
@@ -159,13 +159,6 @@ def test_a_second_one_names_the_ports_it_cannot_have_and_stops_nothing(running):
     assert third.returncode == 2
     assert "already runs" in said
     assert running.get("/") == b"done"
-
-
-def test_its_servers_are_found_by_every_other_command_of_that_home(running):
-    settings = services.resolve(load({"SOKONI_HOME": running.environ["SOKONI_HOME"]}))
-    assert settings.database_url is not None
-    assert settings.redis_url is not None
-    assert settings.celery_broker_url.startswith("redis+socket:///")
 
 
 def test_an_unknown_part_is_refused(capsys):

@@ -1,0 +1,311 @@
+"""SMS through Africa's Talking: sending by their SDK, and what becomes of each message.
+
+Source: Africa's Talking, SMS sending, delivery reports; package africastalking 2.0.3.
+"""
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import local
+from time import monotonic
+from typing import Any, Final, Literal
+
+import requests
+import structlog
+import urllib3.exceptions
+from africastalking.SMS import SMSService
+from flask import Blueprint, request
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from core import messages
+from core.database import Database
+from core.errors import Unavailable
+from core.messages import SendAnswer
+from settings import Settings
+
+log = structlog.get_logger(__name__)
+
+ANSWER_BYTES_MAX = 64 * 1024
+BODY_BYTES_MAX = 64 * 1024
+FIELD_CHARACTERS_MAX = 128
+REPORT_SECONDS_MAX = 3.0
+
+_ACCEPTED: Final = frozenset({100, 101, 102})
+# Nobody's message would be taken: money, contract or account are wrong, and a person must act.
+_HALTING: Final = frozenset({401, 402, 405})  # RiskHold, InvalidSenderId, InsufficientBalance
+_REFUSED: Final = frozenset({403, 404, 406, 407, 409})  # this number cannot be reached
+_LATER: Final = frozenset({500, 501})
+_LATER_ONCE = 502  # RejectedByGateway
+# By these the server says that it did not act; the first three that it knows us not.
+_HALTING_STATUSES: Final = frozenset({401, 403, 404})
+_LATER_STATUSES: Final = frozenset({405, 413, 415, 429, 503})
+
+_UNDERWAY: Final = frozenset({"sent", "submitted", "buffered"})
+_DELIVERED: Final = frozenset({"success"})
+_FAILED: Final = frozenset({"rejected", "failed", "absentsubscriber", "expired"})
+
+
+@dataclass(frozen=True)
+class Account:
+    """Our account at Africa's Talking. base_url: without the version. sender: None, their own."""
+
+    base_url: str
+    username: str
+    api_key: str = field(repr=False)
+    sender: str | None = None
+    connect_seconds: float = 3.0
+    read_seconds: float = 9.0
+
+
+class AfricasTalking:
+    """The sender. Safe for threads; one for each process."""
+
+    def __init__(self, account: Account) -> None:
+        self._sender = account.sender
+        self._sdk = _Sdk(account)
+
+    def send(self, msisdn: str, text: str) -> SendAnswer:
+        """Send one message. See channels.sms.Sender."""
+        try:
+            answer: _Answer = self._sdk.send(text, [msisdn], self._sender, enqueue=True)
+        except ValueError:  # its text holds the number; raised before anything is sent
+            return SendAnswer("refused", "InvalidPhoneNumber")
+        except _NotSent as error:
+            return SendAnswer("later", error.code)
+        except _Lost as error:
+            return SendAnswer("unknown", error.code)
+        return read_answer(answer.status, answer.body, msisdn)
+
+    def close(self) -> None:
+        """Let go of every connection; no call may be under way."""
+        self._sdk.close()
+
+
+def connect(settings: Settings) -> AfricasTalking:
+    """The sender for the account that the settings name."""
+    account = Account(
+        base_url=settings.africastalking_base_url,
+        username=settings.africastalking_username,
+        api_key=settings.africastalking_api_key.get_secret_value(),
+        sender=settings.africastalking_sender,
+    )
+    return AfricasTalking(account)
+
+
+def blueprint(database: Database, *, secret: str) -> Blueprint:
+    """Where delivery reports are posted. A wrong secret is 404 with an empty body.
+
+    A report we cannot use is answered 200 all the same: sent again it would be no better.
+    """
+    routes = Blueprint("sms_africastalking", __name__, url_prefix="/channels/sms/africastalking")
+
+    @routes.before_request
+    def limit() -> tuple[str, int] | None:
+        request.max_content_length = BODY_BYTES_MAX
+        given = str((request.view_args or {}).get("secret", ""))
+        same = hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
+        return None if same else ("", 404)
+
+    @routes.errorhandler(Unavailable)
+    def database_away(error: Unavailable) -> tuple[str, int]:
+        log.error("report_not_kept", error=type(error).__name__)
+        return "", 503  # so that it may be sent again
+
+    @routes.errorhandler(RequestEntityTooLarge)
+    def too_large(_error: RequestEntityTooLarge) -> tuple[str, int]:
+        return "", 413
+
+    @routes.post("/<secret>/delivery")
+    def delivery(secret: str) -> tuple[str, int]:
+        report = read_report(request.form)
+        if report is not None:
+            with database.begin(seconds=REPORT_SECONDS_MAX) as db:
+                now = database.clock()
+                messages.report(db, report.provider_id, report.state, report.failure, now)
+        return "", 200
+
+    return routes
+
+
+@dataclass(frozen=True)
+class Report:
+    """The final word on one message."""
+
+    provider_id: str
+    state: Literal["delivered", "failed"]
+    failure: str | None
+
+
+def read_report(form: MultiDict[str, str]) -> Report | None:
+    """The report in a request; None: it is not final, or nothing we could use."""
+    provider_id, status = form.get("id", ""), form.get("status", "")
+    if not _is_name(provider_id) or not _is_name(status):
+        log.warning("report_unreadable")
+        return None
+    known = status.lower()
+    if known in _DELIVERED:
+        return Report(provider_id, "delivered", None)
+    if known in _FAILED:
+        reason = form.get("failureReason", "")
+        return Report(provider_id, "failed", reason if _is_name(reason) else status)
+    if known not in _UNDERWAY:
+        log.warning("report_of_unknown_status", status=status)
+    return None
+
+
+def read_answer(status: int, body: bytes, msisdn: str) -> SendAnswer:
+    """What an answer to a sending proves. Whatever it does not prove is "unknown"."""
+    if not 200 <= status < 300:
+        code = f"http_{status}"
+        if status in _HALTING_STATUSES:
+            return SendAnswer("later", code, halts=True)
+        if status in _LATER_STATUSES:
+            return SendAnswer("later", code)
+        if status == 400:
+            return SendAnswer("refused", code)
+        return SendAnswer("unknown", code)
+    told = _load(body).get("SMSMessageData")
+    listed = told.get("Recipients") if isinstance(told, dict) else None
+    if not isinstance(told, dict) or not isinstance(listed, list):
+        return SendAnswer("unknown", "unreadable")
+    if not listed:  # nobody was sent to; "InvalidSenderId" says why
+        said = told.get("Message")
+        return SendAnswer("later", said if _is_name(said) else "no_recipients", halts=True)
+    found = [each for each in listed if isinstance(each, dict) and each.get("number") == msisdn]
+    if len(found) != 1:
+        return SendAnswer("unknown", "another_number")
+    return _read_recipient(found[0])
+
+
+def _read_recipient(told: Mapping[str, Any]) -> SendAnswer:
+    number = told.get("statusCode")
+    name = told.get("status")
+    code = name if _is_name(name) else f"code_{number}"
+    if not isinstance(number, int):
+        return SendAnswer("unknown", "no_code")
+    if number in _ACCEPTED:
+        provider_id, cost = told.get("messageId"), told.get("cost")
+        return SendAnswer(
+            "accepted",
+            code,
+            provider_id if _is_name(provider_id) and provider_id != "None" else None,
+            cost if _is_name(cost) else None,
+        )
+    if number in _HALTING:
+        return SendAnswer("later", code, halts=True)
+    if number in _REFUSED:
+        return SendAnswer("refused", code)
+    if number in _LATER:
+        return SendAnswer("later", code)
+    if number == _LATER_ONCE:
+        return SendAnswer("later", code, twice_is_final=True)
+    return SendAnswer("unknown", code)
+
+
+def _is_name(value: object) -> bool:
+    """A code, an id or an amount as it may be kept and logged: short, printable, not empty."""
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= FIELD_CHARACTERS_MAX
+        and value.isprintable()
+    )
+
+
+def _load(body: bytes) -> dict[str, Any]:
+    """The object in body, whatever content type it came under; empty for anything else."""
+    try:
+        found = json.loads(body.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    body: bytes = field(repr=False)
+
+
+class _NotSent(Exception):
+    """Nothing has reached the gateway."""
+
+    code = "no_connection"
+
+
+class _Lost(Exception):
+    """Sent, perhaps received, perhaps acted upon: no answer came."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"no answer: {code}")
+        self.code = code
+
+
+class _Sdk(SMSService):  # type: ignore[misc]  # it has no types
+    """The SDK with another way to the wire; what is sent, and in what form, stays its own.
+
+    Its own way has the addresses fixed, no connection kept, no status on errors, no dict where the
+    content type names a charset, and takes proxies from the environment.
+    """
+
+    def __init__(self, account: Account) -> None:
+        super().__init__(account.username, account.api_key)  # no `initialize`: that one is global
+        self._baseUrl = f"{account.base_url}/version1"
+        self._account = account
+        self._threads = local()
+        self._sessions: list[requests.Session] = []
+
+    def close(self) -> None:
+        for session in self._sessions:
+            session.close()
+
+    def _make_request(  # type: ignore[no-untyped-def]
+        self, url, method, headers, data, params, **_its_own
+    ) -> _Answer:
+        """One HTTP request, its answer read within bounds of size and time.
+
+        Raises _NotSent, _Lost.
+        """
+        account = self._account
+        give_up_at = monotonic() + account.connect_seconds + account.read_seconds
+        try:
+            with self._session().request(
+                method,
+                url,
+                headers=headers,
+                data=data,
+                params=params,
+                timeout=(account.connect_seconds, account.read_seconds),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                body = b""
+                for piece in response.iter_content(8192):
+                    body += piece
+                    if len(body) > ANSWER_BYTES_MAX or monotonic() > give_up_at:
+                        raise _Lost("endless")
+                return _Answer(response.status_code, body)
+        except requests.RequestException as error:
+            if _never_connected(error):
+                raise _NotSent from error
+            raise _Lost("timeout" if isinstance(error, requests.Timeout) else "reset") from error
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._threads, "session", None)
+        if session is None:
+            session = self._threads.session = requests.Session()
+            self._sessions.append(session)
+            session.trust_env = False
+        return session
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    """Whether not one byte of the request can have left: no address, refused, or no handshake."""
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    return isinstance(
+        reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
+    )

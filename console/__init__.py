@@ -1,0 +1,1 @@
+"""Pages and readings for the people who run and try Sokoni."""

@@ -1,0 +1,444 @@
+"""Daraja, Safaricom's M-Pesa API: our calls to it, and what each of its answers proves.
+
+Source of codes and shapes: Safaricom's developer portal, and logs of live merchants where the
+portal is silent. An answer never means that money moved, a missing one never that it did not.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from threading import local
+from time import monotonic
+from typing import Any, Literal
+
+import redis
+import requests
+import structlog
+import urllib3.exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from core.charges import ChargeResult, PushAnswer
+from core.errors import Unavailable
+from core.money import whole_shillings
+from payments.access_token import Fetched, SharedToken
+from payments.rate import Bucket
+from settings import Settings
+
+log = structlog.get_logger(__name__)
+
+EAST_AFRICA_TIME = timezone(timedelta(hours=3))  # no daylight saving
+
+AMOUNT_SHILLINGS_MAX = 250_000  # of one push
+ANSWER_BYTES_MAX = 64 * 1024
+
+_TOKEN_PATH = "/oauth/v1/generate?grant_type=client_credentials"  # noqa: S105 - a path
+_PUSH_PATH = "/mpesa/stkpush/v1/processrequest"
+_QUERY_PATH = "/mpesa/stkpushquery/v1/query"
+
+# The gateway turns a dead token away before acting, so these calls may be repeated.
+INVALID_TOKEN_CODES = frozenset({"404.001.03", "401.002.01", "400.003.01"})
+
+# Errors of the gateway by which nothing was sent to the phone.
+_REFUSALS = INVALID_TOKEN_CODES | {
+    "400.002.02",  # a field missing or malformed
+    "400.002.05",  # the body malformed
+    "400.003.02",
+    "404.001.01",  # no such path
+    "404.002.01",
+    "404.003.01",
+    "404.001.04",  # wrong method or header
+    "405.001",
+    "500.003.02",  # spike arrest
+    "500.003.03",  # quota
+}
+# One code, at least four meanings: only these words prove a refusal.
+_MANY_MEANINGS = "500.001.1001"
+_REFUSING_WORDS = (
+    "merchant does not exist",
+    "wrong credentials",
+    "[merchantvalidate]",
+    "unable to lock subscriber",
+)
+_PENDING_WORDS = "transaction is being processed"
+# Of an answer without an envelope only these prove that nothing behind the gateway was reached.
+_REFUSING_STATUSES = frozenset({401, 403, 404, 405, 413, 415, 429})
+
+PAID_CODE = "0"
+PENDING_CODES = frozenset({"4999"})
+FAILED_CODES = frozenset(
+    {
+        "1",  # balance insufficient
+        "2",  # below the minimum
+        "3",  # above the maximum
+        "4",  # daily limit
+        "8",  # receiver's limit
+        "17",  # same amount, same customer, within two minutes
+        "26",  # system busy
+        "1001",  # another transaction is open on that phone
+        "1019",  # expired
+        "1025",  # the prompt could not be sent
+        "9999",
+        "1031",  # cancelled by the customer
+        "1032",
+        "1037",  # no answer
+        "2001",  # wrong PIN
+        "2026",  # the session has expired
+        "2028",  # paybill taken for a till, or the reverse
+        "SFC_IC0003",
+        "8006",  # the customer's PIN is locked
+        "BW-JMS-100039",  # a fault of messaging inside M-Pesa
+        "E3008",  # sandbox: not the test number
+    }
+)
+
+Verdict = Literal["paid", "failed", "pending", "unknown"]
+
+
+def verdict_of(result_code: str) -> Verdict:
+    """What a ResultCode, of a callback or a query, says. One we do not know proves nothing."""
+    if result_code == PAID_CODE:
+        return "paid"
+    if result_code in PENDING_CODES:
+        return "pending"
+    if result_code in FAILED_CODES:
+        return "failed"
+    return "unknown"
+
+
+def code_text(value: object) -> str:
+    """A code or an id as text: it comes as a number here and as a string there.
+
+    "" for anything else, and for what no code has in it: blanks, signs beyond ASCII, no end.
+    """
+    if isinstance(value, bool):
+        return ""
+    if isinstance(value, int | str):
+        text = str(value).strip()
+        return text if re.fullmatch(r"[!-~]{1,64}", text) else ""
+    if isinstance(value, Decimal) and abs(value) < 10**9 and value == int(value):
+        return str(int(value))
+    return ""
+
+
+def load_json(body: bytes) -> dict[str, Any]:
+    """The object in body, numbers with decimals as Decimal; empty for anything else."""
+    try:
+        found = json.loads(
+            body.decode("utf-8-sig", "replace"), parse_float=Decimal, parse_constant=lambda _: None
+        )
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True)
+class Account:
+    """Our account at Safaricom and where its callbacks reach us."""
+
+    base_url: str
+    consumer_key: str
+    consumer_secret: str = field(repr=False)
+    shortcode: str
+    passkey: str = field(repr=False)
+    public_base_url: str
+    calls_per_second: float = 5.0  # of this process; Safaricom publishes no limit
+    connect_seconds: float = 3.0
+    read_seconds: float = 8.0
+
+
+class Daraja:
+    """The adapter. Safe for threads; one for each process.
+
+    redis_url: where all processes share one token; None: each keeps its own.
+    """
+
+    def __init__(
+        self, account: Account, *, redis_url: str | None, clock: Callable[[], datetime]
+    ) -> None:
+        self._account = account
+        self._clock = clock
+        self._bucket = Bucket(account.calls_per_second)
+        self._threads = local()
+        self._sessions: list[requests.Session] = []
+        self._store = None if redis_url is None else _connect(redis_url)
+        owner = hashlib.sha256(f"{account.base_url} {account.consumer_key}".encode()).hexdigest()
+        self._token = SharedToken(self._fetch_token, self._store, name=f"daraja:{owner[:16]}")
+
+    def prepare(self) -> None:
+        """Have a token. Raises Unavailable: none to be had."""
+        self._token.get()
+
+    def request_payment(
+        self, msisdn: str, amount_cents: int, reference: str, description: str, token: str
+    ) -> PushAnswer:
+        """Prompt the phone (STK Push). See payments.gateway.Gateway."""
+        shillings = whole_shillings(amount_cents)
+        assert 1 <= shillings <= AMOUNT_SHILLINGS_MAX, f"KSh {shillings} cannot be pushed"
+        assert re.fullmatch(r"\+254[17]\d{8}", msisdn), "not the number of a Kenyan mobile"
+        assert re.fullmatch(r"[A-Z0-9]{1,12}", reference), f"reference {reference!r} is no account"
+        assert 1 <= len(description) <= 13, f"description {description!r} is not 1 to 13 long"
+        assert re.fullmatch(r"[0-9a-f]{32}", token), "the path's token is not 32 hex digits"
+        account = self._account
+        try:
+            answer = self._post(
+                _PUSH_PATH,
+                {
+                    **self._identity(),
+                    "TransactionType": "CustomerPayBillOnline",
+                    "Amount": str(shillings),
+                    "PartyA": msisdn[1:],
+                    "PartyB": account.shortcode,
+                    "PhoneNumber": msisdn[1:],
+                    "CallBackURL": f"{account.public_base_url}/payments/stk/{token}",
+                    "AccountReference": reference,
+                    "TransactionDesc": description,
+                },
+            )
+        except _NotSent as error:
+            return PushAnswer("refused", None, None, error.code, str(error))
+        except _Lost as error:
+            return PushAnswer("unknown", None, None, error.code, str(error))
+        return _push_answer(answer)
+
+    def query_payment(self, push_id: str) -> ChargeResult:
+        """Ask what became of a push (STK Query). See payments.gateway.Gateway."""
+        try:
+            answer = self._post(_QUERY_PATH, {**self._identity(), "CheckoutRequestID": push_id})
+        except (_NotSent, _Lost) as error:
+            raise Unavailable(f"the query was not answered: {error.code}") from error
+        return _query_result(answer, push_id)
+
+    def close(self) -> None:
+        """Let go of every connection; no call may be under way."""
+        for session in self._sessions:
+            session.close()
+        if self._store is not None:
+            self._store.close()
+
+    def _identity(self) -> dict[str, str]:
+        # One stamp for both: Safaricom takes the Password apart by the Timestamp beside it.
+        stamp = self._clock().astimezone(EAST_AFRICA_TIME).strftime("%Y%m%d%H%M%S")
+        return {
+            "BusinessShortCode": self._account.shortcode,
+            "Password": password(self._account.shortcode, self._account.passkey, stamp),
+            "Timestamp": stamp,
+        }
+
+    def _post(self, path: str, fields: Mapping[str, str]) -> "_Answer":
+        """POST with the token in force; once more with another one if it was a dead one.
+
+        Raises _NotSent: nothing was sent. Raises _Lost: sent perhaps, and no answer came.
+        """
+        try:
+            token = self._token.get()
+        except Unavailable as error:
+            raise _NotSent("no_token") from error
+        answer = self._call("POST", path, token=token, fields=fields)
+        if answer.code not in INVALID_TOKEN_CODES:
+            return answer
+        try:
+            token = self._token.replace(token)
+        except Unavailable as error:
+            raise _NotSent("no_token") from error
+        return self._call("POST", path, token=token, fields=fields)
+
+    def _fetch_token(self) -> Fetched:
+        account = self._account
+        try:
+            answer = self._call(
+                "GET", _TOKEN_PATH, basic=(account.consumer_key, account.consumer_secret)
+            )
+        except (_NotSent, _Lost) as error:
+            raise Unavailable(f"no token: {error.code}") from error
+        token = answer.body.get("access_token")
+        if (
+            answer.status != 200
+            or not isinstance(token, str)
+            or not re.fullmatch(r"[!-~]{1,4096}", token)
+        ):
+            log.error("daraja_gives_no_token", status=answer.status, code=answer.code)
+            raise Unavailable(f"no token: HTTP {answer.status} {answer.code}")
+        seconds = code_text(answer.body.get("expires_in"))  # a string here, a number there
+        # Without a life of its own it is given a short one, and asked for again soon.
+        return Fetched(token, int(seconds) if re.fullmatch(r"[0-9]{1,6}", seconds) else 60)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        basic: tuple[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> "_Answer":
+        """One HTTP request, in its turn, its answer read within bounds of size and time."""
+        account = self._account
+        try:
+            self._bucket.take()
+        except Unavailable as error:
+            raise _NotSent("rate") from error
+        give_up_at = monotonic() + account.connect_seconds + account.read_seconds
+        try:
+            with self._session().request(
+                method,
+                account.base_url + path,
+                json=fields,
+                auth=basic or _Bearer(token or ""),
+                timeout=(account.connect_seconds, account.read_seconds),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                body = b""
+                for piece in response.iter_content(8192):
+                    body += piece
+                    if len(body) > ANSWER_BYTES_MAX or monotonic() > give_up_at:
+                        raise _Lost("endless")
+                return _Answer(response.status_code, load_json(body))
+        except requests.RequestException as error:
+            if _never_connected(error):
+                raise _NotSent("no_connection") from error
+            raise _Lost("timeout" if isinstance(error, requests.Timeout) else "reset") from error
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._threads, "session", None)
+        if session is None:
+            session = self._threads.session = requests.Session()
+            self._sessions.append(session)
+            # Settings decide, not the proxies and passwords this machine's environment names.
+            session.trust_env = False
+        return session
+
+
+def connect(settings: Settings, *, clock: Callable[[], datetime], processes: int) -> Daraja:
+    """The adapter for the account that the settings name. processes: they share the rate."""
+    account = Account(
+        base_url=settings.daraja_base_url,
+        consumer_key=settings.daraja_consumer_key.get_secret_value(),
+        consumer_secret=settings.daraja_consumer_secret.get_secret_value(),
+        shortcode=settings.daraja_shortcode,
+        passkey=settings.daraja_passkey.get_secret_value(),
+        public_base_url=settings.public_base_url,
+        calls_per_second=settings.daraja_calls_per_second / processes,
+    )
+    return Daraja(account, redis_url=settings.redis_url, clock=clock)
+
+
+def password(shortcode: str, passkey: str, stamp: str) -> str:
+    """What a push and a query prove our identity with; stamp: YYYYMMDDHHmmss, EAT."""
+    return base64.b64encode(f"{shortcode}{passkey}{stamp}".encode()).decode()
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    body: Mapping[str, Any]  # empty when the body was no JSON object
+
+    def text(self, key: str) -> str:
+        return code_text(self.body.get(key))
+
+    @property
+    def code(self) -> str:
+        """Of the gateway's error envelope; "" without one."""
+        return self.text("errorCode")
+
+    @property
+    def said(self) -> str:
+        """Its message, for people: clipped, numbers as long as a phone's taken out."""
+        message = self.body.get("errorMessage") or self.body.get("ResponseDescription") or ""
+        return re.sub(r"\d{7,}", "#", str(message))[:120]
+
+
+class _NotSent(Exception):
+    """Nothing has reached the provider."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"not sent: {code}")
+        self.code = code
+
+
+class _Lost(Exception):
+    """Sent, perhaps received, perhaps acted upon: no answer came."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"no answer: {code}")
+        self.code = code
+
+
+class _Bearer(requests.auth.AuthBase):
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _push_answer(answer: _Answer) -> PushAnswer:
+    code = answer.code or answer.text("ResponseCode") or f"http_{answer.status}"
+    push_id, group_id = answer.text("CheckoutRequestID"), answer.text("MerchantRequestID")
+    if answer.status == 200 and answer.text("ResponseCode") == "0":
+        if push_id:
+            return PushAnswer("accepted", push_id, group_id or None, "0", answer.said)
+        return PushAnswer("unknown", None, group_id or None, code, "accepted without an id")
+    outcome: Literal["refused", "unknown"] = "refused" if _refuses(answer) else "unknown"
+    return PushAnswer(outcome, None, None, code, answer.said)
+
+
+def _refuses(answer: _Answer) -> bool:
+    """Whether this answer proves that no prompt was sent."""
+    if answer.code == _MANY_MEANINGS:
+        said = answer.said.lower()
+        return any(words in said for words in _REFUSING_WORDS)
+    if answer.code:
+        return answer.code in _REFUSALS
+    if answer.status == 200:
+        return answer.text("ResponseCode") not in ("", "0")
+    return answer.status in _REFUSING_STATUSES
+
+
+def _query_result(answer: _Answer, push_id: str) -> ChargeResult:
+    # ResponseCode says that the question was accepted; ResultCode is the outcome.
+    code = answer.text("ResultCode")
+    if answer.status == 200 and answer.text("ResponseCode") == "0" and code:
+        verdict = verdict_of(code)
+    elif answer.code == _MANY_MEANINGS and _PENDING_WORDS in answer.said.lower():
+        code, verdict = answer.code, "pending"
+    else:
+        raise Unavailable(f"the query says nothing: HTTP {answer.status} {answer.code}")
+    return ChargeResult(
+        source="query",
+        verdict=verdict,
+        code=code,
+        amount_cents=None,
+        receipt=None,
+        msisdn=None,
+        push_id=answer.text("CheckoutRequestID") or push_id,
+        push_group_id=answer.text("MerchantRequestID") or None,
+    )
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    """Whether not one byte of the request can have left: no address, refused, or no handshake."""
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    return isinstance(
+        reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
+    )
+
+
+def _connect(redis_url: str) -> "redis.Redis":
+    return redis.Redis.from_url(
+        redis_url,
+        decode_responses=True,
+        socket_connect_timeout=1,
+        socket_timeout=1,
+        retry=Retry(NoBackoff(), 1),
+    )

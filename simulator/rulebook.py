@@ -1,0 +1,78 @@
+"""The rules in force: what is asked of them, used up and diced for while the world runs."""
+
+import random
+import threading
+from dataclasses import replace
+from typing import Any
+
+from simulator.rules import DEFAULTS, Fault, On, Rules, changed, for_one
+
+
+class Rulebook:
+    """Holds the rules, and the dice they are played with."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.rules: Rules = DEFAULTS
+        self._chance = chance
+        self._lock = threading.Lock()
+
+    def change(self, given: Any) -> Rules:
+        """Take new rules. Raises rules.WrongRules; then nothing is changed."""
+        with self._lock:
+            self.rules = changed(self.rules, given)
+            if isinstance(given, dict) and given.get("seed") is not None:
+                self._chance.seed(self.rules.seed)
+            return self.rules
+
+    def for_push(self) -> Rules:
+        """The rules for the push being accepted; uses up one item of `next`."""
+        with self._lock:
+            if not self.rules.next:
+                return self.rules
+            item, *rest = self.rules.next
+            self.rules = replace(self.rules, next=tuple(rest))
+            return for_one(self.rules, item)
+
+    def for_hop(self) -> Rules:
+        """The rules for the hop being sent; uses up one item of `next_hop`."""
+        with self._lock:
+            if not self.rules.next_hop:
+                return self.rules
+            item, *rest = self.rules.next_hop
+            self.rules = replace(self.rules, next_hop=tuple(rest))
+            return for_one(self.rules, item)
+
+    def fault(self, on: On) -> Fault | None:
+        """The fault that strikes this request, if one does; uses up one of its `times`."""
+        with self._lock:
+            for place, fault in enumerate(self.rules.faults):
+                if fault.on not in ("any", on) or not self._happens(fault.chance):
+                    continue
+                if fault.times is not None:
+                    left = (replace(fault, times=fault.times - 1),) if fault.times > 1 else ()
+                    others = self.rules.faults
+                    self.rules = replace(
+                        self.rules, faults=(*others[:place], *left, *others[place + 1 :])
+                    )
+                return fault
+            return None
+
+    def happens(self, probability: float) -> bool:
+        with self._lock:
+            return self._happens(probability)
+
+    def outcome(self, rules: Rules) -> tuple[str, float] | None:
+        """The result code the prompt is answered with and after how many seconds; None: a person.
+
+        rules: those of the push.
+        """
+        if rules.auto is None:
+            return None
+        with self._lock:
+            codes, weights = list(rules.auto), list(rules.auto.values())
+            code = self._chance.choices(codes, weights)[0]
+            return code, self._chance.uniform(*rules.auto_seconds)
+
+    def _happens(self, probability: float) -> bool:
+        # Certain things throw no dice, so that a rule left alone changes nobody's luck.
+        return probability >= 1 or (probability > 0 and self._chance.random() < probability)

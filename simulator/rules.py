@@ -1,0 +1,327 @@
+"""The rules of misbehaviour: how the pretend world treats those who depend on it.
+
+`PUT /simulator/api/rules` takes any of the names below and changes just those; `{"reset": true}`
+(alone, or with others) first brings back the defaults, which is a kind world where people answer
+their own prompts. The names lie flat; what is marked *push* may also stand in an item of `next`,
+what is marked *hop* in an item of `next_hop`:
+
+    {"auto": "observed", "callback_repeats": 2}             from now on, every push
+    {"next": [{"auto": "0", "contradiction": ["1037", "0"]}]}   the next push only; then as before
+    {"next_hop": [{}, {"hop_lost": 1}]}                     the hop after next loses its answer
+    {"faults": [{"fault": "reset", "when": "after", "on": "push", "times": 1}]}    a lost ack
+
+Each item of `next` is used up by one accepted push (`next_hop`: by one hop), first in, first out.
+Probabilities are 0 to 1, amounts whole shillings, times seconds of the world's clock.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, cast
+
+Json = Any
+Rule = Callable[[Json], Json]
+On = Literal["any", "oauth", "push", "query", "register", "simulate", "pull", "sms"]
+
+# Shares of results as a live merchant saw them in a year of pushes.
+OBSERVED: dict[str, float] = {"1032": 44, "1037": 23, "1": 16, "0": 11, "2001": 5, "1019": 1}
+
+# What the gateway itself can do to a request, by name.
+FAULTS = (
+    "spike",  # 500.003.02 Spike Arrest Violation
+    "quota",  # 500.003.03 Quota Violation
+    "html_503",  # a proxy's page instead of JSON
+    "empty_400",  # HTTP 400 without a body
+    "server_error",  # HTTP 500 without a body
+    "too_many",  # HTTP 429 without a body
+    "slow",  # the answer comes `seconds` later
+    "reset",  # the connection is reset; after acting, this is an accepted request without answer
+    "token_replaced",  # another process minted a token just before: M-Pesa refuses ours
+    "unauthorized",  # SMS: HTTP 401 in plain text
+    "no_recipients",  # SMS: 201, "InvalidSenderId", nobody sent to
+    "charset",  # SMS: acts, but the content type carries a charset
+)
+ON: tuple[On, ...] = (
+    "any", "oauth", "push", "query", "register", "simulate", "pull", "sms",
+)  # fmt: skip
+
+
+class WrongRules(ValueError):
+    """The rules cannot be taken; the message names every wrong one and what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault, tried on every request it is meant `on` until its `times` are used up.
+
+    when: "before" the request is acted upon, or "after", when its answer is spoilt.
+    chance: with what probability it strikes; times: how often at most (None: always).
+    """
+
+    fault: str
+    on: On = "any"
+    when: Literal["before", "after"] = "before"
+    chance: float = 1.0
+    times: int | None = None
+    seconds: float = 0.0
+
+
+def _one_of(*names: str) -> Rule:
+    def read(value: Json) -> Json:
+        if value not in names or not isinstance(value, str):
+            raise ValueError("one of " + ", ".join(names))
+        return value
+
+    return read
+
+
+def _number(least: float, most: float = 1e9) -> Rule:
+    def read(value: Json) -> Json:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"a number from {least:g} to {most:g}")
+        if not least <= value <= most:
+            raise ValueError(f"a number from {least:g} to {most:g}")
+        return value
+
+    return read
+
+
+def _whole(least: int, most: int = 1_000_000) -> Rule:
+    def read(value: Json) -> Json:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return value
+
+    return read
+
+
+def _flag(value: Json) -> Json:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def _text(value: Json) -> Json:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text")
+    return value
+
+
+def _or_none(rule: Rule) -> Rule:
+    return lambda value: None if value is None else rule(value)
+
+
+def _span(value: Json) -> Json:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("two numbers, least and most")
+    least, most = (_number(0)(each) for each in value)
+    if least > most:
+        raise ValueError("two numbers, least and most")
+    return (least, most)
+
+
+def _codes(value: Json) -> Json:
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(code, int | str) and not isinstance(code, bool) and str(code) for code in value
+    ):
+        raise ValueError("a list of result codes")
+    return tuple(str(code) for code in value)
+
+
+def _outcome(value: Json) -> Json:
+    """A code, "observed", or weights by code; kept as weights."""
+    if value == "observed":
+        return dict(OBSERVED)
+    if isinstance(value, int | str) and not isinstance(value, bool) and str(value):
+        return {str(value): 1}
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError('null, a result code, "observed", or weights by code')
+    weights = {str(code): _number(0)(weight) for code, weight in value.items()}
+    if sum(weights.values()) <= 0:
+        raise ValueError("weights of which one is above 0")
+    return weights
+
+
+def _sms_codes(value: Json) -> Json:
+    if not isinstance(value, Mapping):
+        raise ValueError("status codes by number")
+    return {str(number): _whole(100, 599)(code) for number, code in value.items()}
+
+
+def _faults(value: Json) -> Json:
+    if not isinstance(value, list | tuple):
+        raise ValueError("a list of faults")
+    return tuple(_fault(each) for each in value)
+
+
+def _fault(value: Json) -> Fault:
+    if isinstance(value, Fault):
+        return value
+    readers: dict[str, Rule] = {
+        "fault": _one_of(*FAULTS),
+        "on": _one_of(*ON),
+        "when": _one_of("before", "after"),
+        "chance": _number(0, 1),
+        "times": _or_none(_whole(1)),
+        "seconds": _number(0, 600),
+    }
+    if not isinstance(value, Mapping) or "fault" not in value or not value.keys() <= readers.keys():
+        raise ValueError("each fault an object of " + ", ".join(readers) + '; "fault" is needed')
+    try:
+        return Fault(**{name: readers[name](each) for name, each in value.items()})
+    except ValueError as error:
+        raise ValueError(f"each fault: {error}") from None
+
+
+def _items(scope: str) -> Rule:
+    def read(value: Json) -> Json:
+        if not isinstance(value, list | tuple):
+            raise ValueError("a list of objects")
+        return tuple(_read(item, scope) for item in value)
+
+    return read
+
+
+def _rule(default: Json, read: Rule, scope: str = "world") -> Json:
+    return field(default_factory=lambda: default, metadata={"read": read, "scope": scope})
+
+
+def _push(default: Json, read: Rule) -> Json:
+    return _rule(default, read, "push")
+
+
+def _hop(default: Json, read: Rule) -> Json:
+    return _rule(default, read, "hop")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Every rule with its default. See the head of this file for how they are given."""
+
+    # --- a push (STK): each may stand in `next` ---------------------------------------------
+    # Who answers the prompt: null, a person (or nobody); else the result code, as "1032", as
+    # weights {"0": 3, "1032": 1}, or as "observed". "0" still needs the money; "1037" is silence.
+    auto: Mapping[str, float] | None = _push(None, _or_none(_outcome))
+    auto_seconds: tuple[float, float] = _push((4.0, 28.0), _span)  # how long that takes
+    prompt_seconds: float = _push(1.0, _number(0))  # from the ack to the prompt on the phone
+    prompt_lifetime_seconds: float = _push(60.0, _number(0))  # then it ends as 1037
+    # "before_ack": answered and called back before the ack, when `auto` is set.
+    callback: str = _push("after", _one_of("after", "before_ack", "never"))
+    callback_seconds: float = _push(1.0, _number(0))  # from the answer to the callback
+    callback_repeats: int = _push(1, _whole(1, 100))  # how often each callback is sent
+    callback_together: bool = _push(False, _flag)  # the repeats at the same instant
+    callback_gap_seconds: float = _push(1.0, _number(0))  # between repeats and contradictions
+    callback_retries: int = _push(0, _whole(0, 10))  # more tries where the answer was not 200
+    # Codes to call back with, one after another, whatever is true; the books and the query keep
+    # to the truth. A "0" that is not true carries an invented receipt: a forgery.
+    contradiction: tuple[str, ...] = _push((), _codes)
+    claimed_amount: int | None = _push(None, _or_none(_whole(0)))  # a wrong amount, called back
+    claimed_phone: str | None = _push(None, _or_none(_text))  # a wrong phone, called back
+    phone_form: str = _push("number", _one_of("number", "string", "masked", "hashed", "absent"))
+    amount_form: str = _push("decimal", _one_of("decimal", "integer"))  # 5.00 or 5
+    code_form: str = _push("number", _one_of("number", "string"))
+    balance_form: str = _push("no_value", _one_of("no_value", "absent", "value"))
+    body_form: str = _push("json", _one_of("json", "html", "empty", "not_json"))
+    # Of a successful push, how probably the C2B confirmation comes too (when URLs are registered).
+    # With callback "never": C2B alone.
+    c2b_confirmation: float = _push(1.0, _number(0, 1))
+    c2b_seconds: float = _push(2.0, _number(0))  # from the payment to the confirmation
+    c2b_repeats: int = _push(1, _whole(1, 100))
+    next: tuple[Mapping[str, Json], ...] = _rule((), _items("push"))
+
+    # --- M-Pesa as a whole ------------------------------------------------------------------
+    pending_form: str = _rule("error", _one_of("error", "4999"))  # an STK query without an answer
+    same_amount_seconds: float = _rule(120.0, _number(0))  # same payer and amount: result 17
+    pin_tries: int = _rule(0, _whole(0, 100))  # wrong PINs until the line is locked (8006); 0 never
+    token_seconds: float = _rule(3600.0, _number(1))
+    register_once: bool = _rule(False, _flag)  # as in production: the second time is refused
+    validation: bool = _rule(True, _flag)  # whether C2B asks the ValidationURL
+    faults: tuple[Fault, ...] = _rule((), _faults)  # tried in order; the first to strike counts
+
+    # --- a USSD hop: each may stand in `next_hop` -------------------------------------------
+    hop_repeats: int = _hop(1, _whole(1, 100))  # how often each hop is delivered
+    hop_together: bool = _hop(False, _flag)  # the repeats at the same instant
+    hop_lost: float = _hop(0.0, _number(0, 1))  # delivered, but the answer is lost: network error
+    hop_late: bool = _hop(False, _flag)  # after this hop, the one before it is delivered again
+    next_hop: tuple[Mapping[str, Json], ...] = _rule((), _items("hop"))
+
+    # --- USSD sessions ----------------------------------------------------------------------
+    # The end notice: "before" anything else happens, "after" that many seconds, or "never".
+    events: str = _rule("after", _one_of("before", "after", "never"))
+    events_seconds: float = _rule(1.0, _number(0))
+    session_seconds: float = _rule(180.0, _number(1))
+    idle_seconds: float = _rule(180.0, _number(1))  # Safaricom's is 30; people read slowly here
+
+    # --- SMS --------------------------------------------------------------------------------
+    sms_code: int = _rule(101, _whole(100, 599))  # Africa's Talking's statusCode for everybody
+    sms_codes: Mapping[str, int] = _rule({}, _sms_codes)  # … and for single numbers
+    sms_report: str | None = _rule(
+        "Success", _or_none(_one_of("Success", "Failed", "Rejected", "AbsentSubscriber", "Expired"))
+    )  # the final delivery report; null: none comes
+    sms_report_seconds: float = _rule(3.0, _number(0))
+    sms_again_seconds: float = _rule(60.0, _number(1))  # until the receiver answers 200, …
+    sms_again_hours: float = _rule(12.0, _number(0))  # … for so long
+    sms_date: str = _rule("iso", _one_of("iso", "space"))  # 2017-05-03T06:04:45Z or with a space
+
+    # Start the dice anew, so that a run can be had again.
+    seed: int | None = _rule(None, _or_none(_whole(0, 2**63)))
+
+
+DEFAULTS = Rules()
+_FIELDS = {each.name: each for each in fields(Rules)}
+
+
+def changed(rules: Rules, given: Json) -> Rules:
+    """The rules after `given`, an object of names and values as they stand in JSON.
+
+    Raises WrongRules naming every unknown or wrong one; then nothing is changed.
+    """
+    if not isinstance(given, Mapping):
+        raise WrongRules("rules are a JSON object")
+    given = dict(given)
+    reset = given.pop("reset", False)
+    if not isinstance(reset, bool):
+        raise WrongRules("reset: true or false")
+    try:
+        values = _read(given)
+    except ValueError as error:
+        raise WrongRules(str(error)) from None
+    return replace(DEFAULTS if reset else rules, **values)
+
+
+def for_one(rules: Rules, item: Mapping[str, Json]) -> Rules:
+    """The rules with an item of `next` or `next_hop` laid over them."""
+    return replace(rules, **item)
+
+
+def shown(rules: Rules) -> dict[str, Json]:
+    """The rules as JSON."""
+    return cast(dict[str, Json], _plain(rules))
+
+
+def _read(given: Json, scope: str | None = None) -> dict[str, Json]:
+    """Names with values as kept. scope: only rules of this kind are allowed; None allows all."""
+    if not isinstance(given, Mapping):
+        raise ValueError("a list of objects")
+    allowed = {
+        name for name, each in _FIELDS.items() if scope is None or each.metadata["scope"] == scope
+    }
+    wrong = [f"{name}: no such rule" for name in sorted(map(str, given.keys() - allowed))]
+    values = {}
+    for name in given.keys() & allowed:
+        try:
+            values[name] = _FIELDS[name].metadata["read"](given[name])
+        except ValueError as error:
+            wrong.append(f"{name}: {error}")
+    if wrong:
+        raise ValueError("; ".join(sorted(wrong)))
+    return values
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, Rules | Fault):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return value

@@ -1,0 +1,491 @@
+// One phone: what its screen shows, what its keys do.
+//
+// The screen is in one mode at a time:
+//   idle      the code to dial stands ready
+//   running   something was sent, the answer is awaited
+//   session   a USSD screen that waits for a reply
+//   ended     the last USSD screen
+//   prompt    M-Pesa asks for a PIN
+//   notice    a few words, then idle
+//   inbox     the list of messages
+//   message   one of them
+
+import { call, callLast } from "./calls.js";
+import { clock, date, make, say, shillings } from "./words.js";
+
+// A touch on the keypad must not bring up the screen keyboard.
+const TOUCH = matchMedia("(pointer: coarse)");
+const PIN_DIGITS = 4;
+
+const MODES = {
+  idle: { entry: "dial", left: "soft_messages", right: "soft_call" },
+  running: {},
+  session: { entry: "reply", left: "soft_send", right: "soft_cancel" },
+  ended: { left: "soft_ok" },
+  prompt: { entry: "pin", left: "soft_send", right: "soft_cancel" },
+  notice: { left: "soft_ok" },
+  inbox: { left: "soft_open", right: "soft_back" },
+  message: { left: "soft_next", right: "soft_back" },
+};
+
+export class Phone {
+  /** root: the <article>; onBadge: called when the number of unread messages changes. */
+  constructor(root, code, onBadge) {
+    this.root = root;
+    this.number = root.dataset.number;
+    this.unread = 0;
+    this.balance = null;
+    this.#code = code;
+    this.#onBadge = onBadge;
+    const find = (selector) => root.querySelector(selector);
+    this.#lcd = find(".lcd");
+    this.#view = find(".view");
+    this.#entry = find(".entry");
+    this.#input = find(".entry input");
+    this.#news = find(".news");
+    this.#listen();
+    this.#go("idle");
+  }
+
+  #code; #onBadge; #lcd; #view; #entry; #input; #news;
+  #mode = "idle";
+  #text = ""; // of the USSD screen or the notice
+  #note = ""; // in brackets below it
+  #session = null;
+  #sawSession = false; // whether the world has shown this session as open
+  #prompt = null;
+  #messages = [];
+  #read = null; // ids of the messages read; null before the first news
+  #chosen = 0; // place in the inbox, from the newest
+  #fresh = false; // the first letter typed takes the ready code's place
+
+  get inSession() {
+    return this.#session !== null;
+  }
+
+  /** What the world says of this phone now. */
+  take(state) {
+    this.balance = state.balance;
+    const purse = this.root.querySelector(".balance");
+    const money = state.balance === null ? say("no_mpesa") : `KSh ${shillings(state.balance)}`;
+    if (purse.textContent !== money) purse.textContent = money;
+    this.root.querySelector(".network").textContent = state.network ?? "";
+    this.#takeSession(state.in_session);
+    this.#takeMessages(state.messages);
+    this.#takePrompt(state.prompt);
+  }
+
+  tick() {
+    this.root.querySelector(".clock").textContent = clock(Date.now());
+    const big = this.#view.querySelector(".time");
+    if (big) big.textContent = clock(Date.now());
+    const left = this.#view.querySelector(".left i");
+    if (left && this.#prompt) {
+      const seconds = (Date.parse(this.#prompt.expires_at) - Date.now()) / 1000;
+      left.style.width = `${Math.max(0, Math.min(100, (seconds / 60) * 100))}%`;
+    }
+  }
+
+  /** Draw again, in another language. */
+  redraw() {
+    this.#draw();
+  }
+
+  focus() {
+    if (!TOUCH.matches) this.#focus();
+  }
+
+  /** The page goes away, or the phone is put away: no session is left open behind it. */
+  leave() {
+    if (this.#session) callLast("hangup", { session: this.#session });
+    this.#session = null;
+  }
+
+  // --- what the world does to it
+
+  #takeSession(open) {
+    if (open) {
+      this.#sawSession = true;
+    } else if (this.#session && this.#sawSession && this.#mode === "session") {
+      this.#session = null;
+      this.#go("ended", { text: this.#text, note: say("session_ended") });
+    }
+  }
+
+  #takeMessages(messages) {
+    if (this.#read === null) this.#read = new Set(messages.map((each) => each.id));
+    const known = new Set(this.#messages.map((each) => each.id));
+    const arrived = messages.filter((each) => !known.has(each.id) && !this.#read.has(each.id));
+    this.#messages = [...messages].reverse();
+    if (this.#mode === "inbox" || this.#mode === "message") this.#chosen += arrived.length;
+    if (this.#chosen >= this.#messages.length) this.#chosen = 0;
+    this.#count();
+    for (const each of arrived) this.#announce(`${each.from}: ${each.text}`);
+    if (arrived.length > 0) {
+      this.#buzz();
+      if (this.#mode === "idle" || this.#mode === "inbox") this.#draw();
+    }
+  }
+
+  #takePrompt(prompt) {
+    const before = this.#prompt;
+    this.#prompt = prompt;
+    if (prompt && prompt.id !== before?.id && this.#mode !== "running") {
+      this.#go("prompt");
+      this.#buzz();
+      this.#announce(this.#promptText());
+    } else if (!prompt && this.#mode === "prompt") {
+      this.#go("notice", { text: say("prompt_gone") });
+    }
+  }
+
+  // --- what the person does
+
+  #listen() {
+    // A pressed key leaves the focus where it is, so that typing and pressing mix.
+    this.root.querySelector(".handset").addEventListener("pointerdown", (event) => {
+      if (event.target === this.#input) return;
+      if (event.target.closest("button, .handset")) event.preventDefault();
+      this.focus();
+    });
+    for (const key of this.root.querySelectorAll("[data-key]")) {
+      key.addEventListener("click", () => this.#press(key.dataset.key));
+    }
+    this.#view.addEventListener("click", (event) => {
+      const row = event.target.closest("[data-place]");
+      if (row) this.#open(Number(row.dataset.place));
+    });
+    for (const side of ["left", "right"]) {
+      this.#lcd.querySelector(`.soft-${side}`).addEventListener("click", () => this.#press(side));
+    }
+    this.#input.addEventListener("focus", () => this.#fresh && this.#input.select());
+    this.#input.addEventListener("input", () => {
+      this.#fresh = false;
+      if (this.#mode === "prompt") this.#drawPin();
+    });
+    this.root.addEventListener("keydown", (event) => this.#type(event));
+  }
+
+  #type(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    const onKey = event.target.closest("button");
+    if (event.key === "Escape") {
+      event.preventDefault();
+      this.#press("end");
+    } else if (event.key.startsWith("Arrow") && onKey?.closest(".keypad")) {
+      event.preventDefault();
+      this.#walk(onKey, event.key);
+    } else if (onKey) {
+      return; // Enter and Space press it
+    } else if (event.key === "Enter") {
+      event.preventDefault();
+      this.#press("call");
+    } else if (event.key === "ArrowUp" || event.key === "ArrowDown") {
+      event.preventDefault();
+      this.#press(event.key === "ArrowUp" ? "up" : "down");
+    } else if (event.target !== this.#input && this.#takesText()) {
+      if (event.key.length === 1 || event.key === "Backspace") this.#focus();
+    }
+  }
+
+  /** The arrow keys go from key to key of the keypad. */
+  #walk(from, arrow) {
+    const keys = [...from.closest(".keypad").querySelectorAll("button")];
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -3, ArrowDown: 3 }[arrow];
+    const to = keys[keys.indexOf(from) + step];
+    if (!to) return;
+    from.tabIndex = -1;
+    to.tabIndex = 0;
+    to.focus();
+  }
+
+  #press(key) {
+    const doing = {
+      call: () => this.#primary(),
+      ok: () => this.#primary(),
+      left: () => (this.#mode === "idle" ? this.#openInbox() : this.#primary()),
+      right: () => (this.#mode === "idle" ? this.#primary() : this.#away()),
+      end: () => this.#away(),
+      clear: () => this.#erase(),
+      up: () => this.#move(-1),
+      down: () => this.#move(1),
+    }[key];
+    if (doing) doing();
+    else this.#append(key);
+  }
+
+  #takesText() {
+    return Boolean(MODES[this.#mode].entry);
+  }
+
+  #append(letter) {
+    if (this.#mode === "ended" || this.#mode === "notice") this.#go("idle", { empty: true });
+    if (!this.#takesText() || this.#input.value.length >= this.#input.maxLength) {
+      if (!this.#fresh) return;
+    }
+    this.#input.value = this.#fresh ? letter : this.#input.value + letter;
+    this.#typed();
+  }
+
+  #erase() {
+    if (!this.#takesText()) return;
+    this.#input.value = this.#fresh ? "" : this.#input.value.slice(0, -1);
+    this.#typed();
+  }
+
+  #typed() {
+    this.#fresh = false;
+    this.#input.scrollLeft = this.#input.scrollWidth;
+    if (this.#mode === "prompt") this.#drawPin();
+  }
+
+  /** The green key, OK, Enter. */
+  #primary() {
+    const doing = {
+      idle: () => this.#dial(),
+      session: () => this.#reply(),
+      prompt: () => this.#pay(),
+      ended: () => this.#go("idle"),
+      notice: () => this.#go("idle"),
+      inbox: () => this.#open(this.#chosen),
+      message: () => this.#openNext(),
+    }[this.#mode];
+    doing?.();
+  }
+
+  /** The red key, Cancel, Back, Escape. */
+  #away() {
+    const doing = {
+      idle: () => this.#go("idle"),
+      session: () => this.#hangUp(),
+      prompt: () => this.#answer({ cancel: true }),
+      ended: () => this.#go("idle"),
+      notice: () => this.#go("idle"),
+      inbox: () => this.#go("idle"),
+      message: () => this.#go("inbox"),
+    }[this.#mode];
+    doing?.();
+  }
+
+  #move(step) {
+    if (this.#mode === "inbox" && this.#messages.length > 0) {
+      this.#chosen = (this.#chosen + step + this.#messages.length) % this.#messages.length;
+      this.#draw();
+    } else {
+      this.#view.scrollBy({ top: step * 54, behavior: "smooth" });
+    }
+  }
+
+  async #dial() {
+    const code = this.#input.value.trim() || this.#code;
+    await this.#ask("dial", { number: this.number, code });
+  }
+
+  async #reply() {
+    await this.#ask("reply", { session: this.#session, text: this.#input.value });
+  }
+
+  async #ask(verb, body) {
+    const before = { text: this.#text, note: "" };
+    if (verb === "dial") [this.#session, this.#sawSession] = [null, false];
+    this.#go("running", verb === "reply" ? before : { text: "" });
+    let view;
+    try {
+      view = await call("POST", verb, body);
+    } catch (error) {
+      this.#session = null;
+      this.#go("ended", { text: error instanceof TypeError ? say("no_answer") : error.message });
+      return;
+    }
+    if (view.open) {
+      if (this.#session !== view.session) [this.#session, this.#sawSession] = [view.session, false];
+      this.#go("session", { text: view.screen });
+    } else {
+      this.#session = null;
+      this.#go("ended", { text: view.screen, note: say("session_ended") });
+      if (this.#prompt) this.#go("prompt");
+    }
+  }
+
+  async #hangUp() {
+    const session = this.#session;
+    this.#session = null;
+    this.#go("ended", { text: "", note: say("hung_up") });
+    await call("POST", "hangup", { session }).catch(() => {}); // it may have ended by itself
+  }
+
+  async #pay() {
+    if (this.#input.value.length !== PIN_DIGITS) return;
+    await this.#answer({ pin: this.#input.value });
+  }
+
+  async #answer(answer) {
+    const prompt = this.#prompt;
+    this.#go("running", { text: this.#promptText() });
+    try {
+      const outcome = await call("POST", `prompts/${prompt.id}`, answer);
+      this.#go("notice", { text: say(`prompt_${outcome.result}`, {}, outcome.message) });
+    } catch (error) {
+      const text = error instanceof TypeError ? say("no_answer") : say("prompt_gone");
+      this.#go("notice", { text });
+    }
+  }
+
+  #openInbox() {
+    this.#chosen = 0;
+    this.#go("inbox");
+  }
+
+  #open(place) {
+    const message = this.#messages[place];
+    if (!message) return;
+    this.#chosen = place;
+    this.#read.add(message.id);
+    this.#count();
+    this.#go("message");
+  }
+
+  #openNext() {
+    if (this.#chosen + 1 < this.#messages.length) this.#open(this.#chosen + 1);
+    else this.#go("inbox");
+  }
+
+  // --- drawing
+
+  /** Change the mode. text, note: of the screen; empty: nothing stands ready to dial. */
+  #go(mode, { text = "", note = "", empty = false } = {}) {
+    const hadFocus = this.#lcd.contains(document.activeElement);
+    [this.#mode, this.#text, this.#note] = [mode, text, note];
+    this.#fresh = mode === "idle" && !empty;
+    this.#input.value = this.#fresh ? this.#code : "";
+    this.#input.type = mode === "prompt" ? "password" : "text";
+    this.#input.inputMode = mode === "prompt" ? "numeric" : "text";
+    this.#input.maxLength = mode === "prompt" ? PIN_DIGITS : 80;
+    this.#draw();
+    this.#view.scrollTop = 0;
+    if (hadFocus) this.focus();
+  }
+
+  #draw() {
+    const mode = MODES[this.#mode];
+    this.#lcd.dataset.mode = this.#mode;
+    this.#entry.hidden = !mode.entry;
+    if (mode.entry) this.#entry.querySelector(".entry-name").textContent = say(mode.entry);
+    const labels = { ...mode };
+    if (this.#mode === "message" && this.#chosen + 1 >= this.#messages.length) delete labels.left;
+    if (this.#mode === "inbox" && this.#messages.length === 0) delete labels.left;
+    for (const side of ["left", "right"]) {
+      const label = labels[side] ? say(labels[side]) : "\u00a0";
+      this.#lcd.querySelector(`.soft-${side}`).textContent = label;
+    }
+    const screens = {
+      idle: () => this.#drawIdle(),
+      prompt: () => this.#drawPrompt(),
+      inbox: () => this.#drawInbox(),
+      message: () => this.#drawMessage(),
+    };
+    this.#view.replaceChildren(...(screens[this.#mode] ?? (() => this.#drawText()))());
+    if (this.#mode === "prompt") this.#drawPin();
+    this.tick();
+  }
+
+  #drawText() {
+    const drawn = [];
+    // Each screen is heard whole by those who listen to it.
+    if (this.#text) drawn.push(make("p", { class: "text", "aria-live": "polite" }, this.#text));
+    if (this.#mode === "running") drawn.push(make("p", { class: "note wait" }, say("running")));
+    if (this.#note) drawn.push(make("p", { class: "note" }, this.#note));
+    if (this.#mode === "session" || this.#mode === "ended") {
+      this.#announce([this.#text, this.#note].filter(Boolean).join("\n"));
+    }
+    return drawn;
+  }
+
+  #drawIdle() {
+    const drawn = [
+      make("p", { class: "time" }, clock(Date.now())),
+      make("p", { class: "date" }, date(Date.now())),
+    ];
+    if (this.unread > 0) {
+      const count = this.unread === 1 ? say("messages_new_one") : say("messages_new", { count: this.unread });
+      const newest = this.#messages.find((each) => !this.#read.has(each.id));
+      drawn.push(
+        make("button", { class: "arrived", type: "button", tabindex: "-1", "data-place": this.#messages.indexOf(newest) },
+          make("b", {}, count), make("span", {}, `${newest.from}: ${newest.text}`)),
+      );
+    } else {
+      drawn.push(make("p", { class: "invite" }, say("press_call")));
+    }
+    return drawn;
+  }
+
+  #drawPrompt() {
+    return [
+      make("p", { class: "banner" }, "M-PESA"),
+      make("p", { class: "text" }, this.#promptText()),
+      make("p", { class: "dots", "aria-hidden": "true" }, ...Array.from({ length: PIN_DIGITS }, () => make("i"))),
+      make("p", { class: "left", "aria-hidden": "true" }, make("i")),
+    ];
+  }
+
+  #drawPin() {
+    const dots = this.#view.querySelectorAll(".dots i");
+    dots.forEach((dot, place) => dot.classList.toggle("set", place < this.#input.value.length));
+  }
+
+  #drawInbox() {
+    const head = make("p", { class: "banner" }, say("messages"));
+    if (this.#messages.length === 0) return [head, make("p", { class: "note" }, say("messages_none"))];
+    const rows = this.#messages.map((each, place) => {
+      const unread = !this.#read.has(each.id);
+      const row = make("li", { "data-place": place },
+        make("b", {}, each.from), make("time", {}, clock(each.at)), make("span", {}, each.text));
+      row.classList.toggle("chosen", place === this.#chosen);
+      row.classList.toggle("unread", unread);
+      if (unread) row.prepend(make("i", { role: "img", "aria-label": say("unread") }));
+      return row;
+    });
+    queueMicrotask(() => rows[this.#chosen]?.scrollIntoView({ block: "nearest" }));
+    return [head, make("ol", { class: "list" }, ...rows)];
+  }
+
+  #drawMessage() {
+    const { from, text, at } = this.#messages[this.#chosen];
+    return [
+      make("p", { class: "banner" }, from, make("time", {}, clock(at))),
+      make("p", { class: "text" }, text),
+    ];
+  }
+
+  #promptText() {
+    const { amount, business, account } = this.#prompt;
+    return say("prompt", { amount: shillings(amount), business, account });
+  }
+
+  #count() {
+    this.unread = this.#messages.filter((each) => !this.#read.has(each.id)).length;
+    const envelope = this.#lcd.querySelector(".envelope");
+    envelope.hidden = this.unread === 0;
+    envelope.querySelector("b").textContent = this.unread;
+    this.#onBadge(this);
+  }
+
+  #announce(text) {
+    this.#news.textContent = text;
+  }
+
+  #buzz() {
+    const handset = this.root.querySelector(".handset");
+    handset.classList.remove("buzz");
+    void handset.offsetWidth; // begin anew
+    handset.classList.add("buzz");
+  }
+
+  #focus() {
+    (this.#takesText() ? this.#input : this.#view).focus({ preventScroll: true });
+    if (this.#takesText() && !this.#fresh) {
+      const end = this.#input.value.length;
+      this.#input.setSelectionRange(end, end);
+    }
+  }
+}

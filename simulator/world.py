@@ -1,0 +1,129 @@
+"""The whole pretend world, put together: one clock, one journal, and all who live by them."""
+
+import random
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from simulator import outbound
+from simulator.books import Books, Shortcode
+from simulator.c2b import C2b
+from simulator.clock import Clock
+from simulator.handset import Handsets
+from simulator.journal import Journal
+from simulator.mpesa import Mpesa
+from simulator.rulebook import Rulebook
+from simulator.sms import Sms
+from simulator.tokens import Tokens
+
+# Safaricom's published sandbox paybill and passkey.
+SANDBOX_SHORTCODE = "174379"
+SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the system under test is, and what it must show to be let in.
+
+    The defaults are those of a system left at its development settings on port 8000.
+    """
+
+    ussd_url: str = "http://127.0.0.1:8000/channels/ussd/africastalking/sandbox-path-secret"
+    sms_url: str = "http://127.0.0.1:8000/channels/sms/africastalking/sandbox-path-secret"
+    service_code: str = "*384*7042#"
+    africastalking_username: str = "sandbox"
+    africastalking_api_key: str = field(default="sandbox-api-key", repr=False)
+    consumer_key: str = field(default="sandbox-consumer-key", repr=False)
+    consumer_secret: str = field(default="sandbox-consumer-secret", repr=False)
+    shortcodes: tuple[Shortcode, ...] = (
+        Shortcode(SANDBOX_SHORTCODE, "SOKONI", SANDBOX_PASSKEY, till="5174379"),
+    )
+    # Where it tells, while it is tried out, of its orders and books.
+    watch_url: str = field(default="http://127.0.0.1:8000/watch/sandbox-path-secret", repr=False)
+
+
+class World:
+    """One pretend world.
+
+    Virtual (virtual_from given): nothing happens by itself, `advance` lets time pass. Real: call
+    `start`, and `stop` at the end.
+    """
+
+    def __init__(
+        self,
+        place: Place = Place(),
+        *,
+        virtual_from: datetime | None = None,
+        chance: random.Random,
+        post: outbound.Post = outbound.post,
+        home: Path | None = None,
+    ) -> None:
+        """chance: the source of all ids and dice; home: a folder that keeps the books."""
+        self.place = place
+        self.clock = Clock(virtual_from)
+        self.journal = Journal(home / "journal.jsonl" if home else None)
+        # The dice have a source of their own, so that a seed given by rule repeats what happens
+        # but never an id that the system under test has seen before. Dice need no secrecy.
+        self.rulebook = Rulebook(random.Random(chance.getrandbits(64)))  # noqa: S311
+        self.books = Books(place.shortcodes, self.journal, chance)
+        self.tokens = Tokens(chance)
+        self.handsets = Handsets(
+            self.books,
+            self.clock,
+            self.journal,
+            self.rulebook,
+            chance,
+            post,
+            service_code=place.service_code,
+            callback_url=place.ussd_url,
+        )
+        self.sms = Sms(
+            self.books,
+            self.clock,
+            self.journal,
+            self.rulebook,
+            chance,
+            post,
+            incoming_url=place.sms_url + "/incoming",
+            delivery_url=place.sms_url + "/delivery",
+        )
+        self.c2b = C2b(
+            self.books, self.clock, self.journal, self.rulebook, post, tell=self.sms.tell
+        )
+        self.mpesa = Mpesa(
+            self.books,
+            self.clock,
+            self.journal,
+            self.rulebook,
+            chance,
+            post,
+            is_in_session=self.handsets.is_in_session,
+            tell=self.sms.tell,
+            on_paid=self.c2b.on_push_paid,
+        )
+        self._remember()
+
+    def start(self) -> None:
+        """Real time only: begin to do what falls due."""
+        self.clock.start()
+
+    def advance(self, seconds: float) -> None:
+        """Virtual time only: let so many seconds pass, with all that happens in them."""
+        self.clock.advance(seconds)
+
+    def stop(self) -> None:
+        """Nothing more happens; the journal is closed after the change being made."""
+        self.clock.stop()
+        self.journal.close()
+
+    def _remember(self) -> None:
+        takers = {
+            "subscriber": self.books.replay,
+            "movement": self.books.replay,
+            "push": self.mpesa.replay,
+            "urls": self.c2b.replay,
+            "puller": self.c2b.replay,
+        }
+        for record in self.journal.past():
+            takers[record["is"]](record)
+        self.mpesa.resume()

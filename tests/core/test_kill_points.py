@@ -1,0 +1,147 @@
+"""Kill points: a process that dies between any two verbs leaves what was before, and it goes on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from core import charges, checkouts, inbox, ledger, outbox
+from core.database import Database, Db
+from tests.core.market import (
+    RULES,
+    TOTAL_CENTS,
+    Market,
+    fill_cart,
+    msisdn,
+    open_market,
+)
+
+TABLES = (
+    "checkouts",
+    "lines",
+    "orders",
+    "order_events",
+    "escrows",
+    "stock",
+    "stock_movements",
+    "reservations",
+    "accounts",
+    "transfers",
+    "entries",
+    "charges",
+    "charge_codes",
+    "receipts",
+    "inbox",
+    "outbox",
+    "incidents",
+)
+
+
+class Killed(BaseException):
+    """As a process dies: nobody catches it."""
+
+
+@dataclass
+class Deaths:
+    """Kills the n-th statement of a transaction; counts them all."""
+
+    at: int | None = None
+    seen: int = 0
+
+    def count(self) -> None:
+        self.seen += 1
+        if self.seen == self.at:
+            raise Killed
+
+
+def contents(database: Database) -> dict[str, Any]:
+    with database.begin() as db:
+        return {
+            table: db.value(f"SELECT md5(string_agg(t::text, '' ORDER BY t::text)) FROM {table} t")
+            for table in TABLES
+        }
+
+
+@dataclass
+class Story:
+    """A purchase, one transaction after the other, each as an entry point would open it."""
+
+    market: Market
+    now: datetime
+
+    def chapters(self) -> list[Callable[[Db], object]]:
+        return [self.shop, self.place, self.push, self.record, self.told, self.settle]
+
+    def shop(self, db: Db) -> None:
+        fill_cart(db, self.market, self.market.buyer, self.now)
+
+    def place(self, db: Db) -> None:
+        total = checkouts.cart(db, self.market.buyer, "en", self.now).total_cents
+        placed = checkouts.place(db, self.market.buyer, msisdn(1), total, RULES, self.now)
+        assert placed == "placed"
+
+    def push(self, db: Db) -> None:
+        assert charges.claim_for_push(db, self.charge(db).id, RULES, self.now) is not None
+
+    def record(self, db: Db) -> None:
+        answer = charges.PushAnswer("accepted", "ws_CO_1", "group-1", "0")
+        charges.record_push(db, self.charge(db).id, answer, self.now)
+
+    def told(self, db: Db) -> None:
+        inbox.keep(db, "stk", str(self.charge(db).id), b"{}", {}, "127.0.0.1", self.now)
+
+    def settle(self, db: Db) -> None:
+        charge = self.charge(db)
+        (item,) = (
+            item
+            for item in outbox.take_due(db, self.now + timedelta(seconds=10), 10)
+            if item.kind == "settle_inbox"
+        )
+        kept = inbox.item(db, UUID(item.arguments["inbox_id"]))
+        assert kept is not None
+        result = charges.ChargeResult("callback", "paid", "0", TOTAL_CENTS, "RCPT000001", msisdn(1))
+        assert charges.settle(db, charge.id, result, self.now) == "paid"
+        inbox.processed(db, kept.id, "paid", self.now)
+        outbox.done(db, item.id, self.now)
+
+    def charge(self, db: Db) -> charges.Charge:
+        (order, *_) = checkouts.orders_of(db, self.market.buyer, 1)
+        (charge,) = charges.of_checkout(db, order.checkout_id)
+        return charge
+
+
+def test_a_death_at_any_statement_leaves_everything_as_it_was_and_the_story_goes_on(
+    database: Database, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.begin() as db:
+        story = Story(open_market(db, now), now)
+    deaths = Deaths()
+    execute = Db._execute
+
+    def mortal(self: Db, *given: Any) -> Any:
+        deaths.count()
+        return execute(self, *given)
+
+    died = 0
+    for chapter in story.chapters():
+        before = contents(database)
+        with monkeypatch.context() as mortals:
+            mortals.setattr(Db, "_execute", mortal)
+            for at in range(1, 100):
+                deaths.at, deaths.seen = at, 0
+                try:
+                    with database.begin() as db:
+                        chapter(db)
+                    break
+                except Killed:
+                    died += 1
+                deaths.at = None
+                assert contents(database) == before, f"{chapter.__name__}, statement {at}"
+    assert died > 50
+    with database.begin() as db:
+        books = ledger.report(db)
+    assert books["balanced"]
+    assert books["accounts"] == {"A.c2b": TOTAL_CENTS, "L.escrow": TOTAL_CENTS}

@@ -1,0 +1,361 @@
+"""The market as a whole: whatever happens in whatever order, money and goods add up."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from core import charges, checkouts, ledger, stock
+from core.charges import ChargeResult, PushAnswer
+from core.database import Db
+from tests.core.market import (
+    QUERIED_PAID,
+    QUERIED_PENDING,
+    RULES,
+    TOTAL_CENTS,
+    c2b,
+    failed,
+    msisdn,
+    open_market,
+    paid,
+    person,
+    purchase,
+    pushed,
+    run_timers,
+)
+from tests.core.transactions import NOW, rolled_back
+
+PHONES = [msisdn(number) for number in (1, 2, 3)]
+WAITS = [timedelta(seconds=s) for s in (1, 30, 61, 121, 600, 901, 3600)]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What must hold after every step, summed up by the database in one statement."""
+
+    negative_stock: int
+    wrong_movements: int
+    wrong_allocations: int
+    phones_asked_twice: int
+    held_cents: int
+    escrow_cents: int
+    float_cents: int
+    receipts_cents: int
+    overdrawn_accounts: int
+    wrongly_held_orders: int
+    captures: int
+    paid_charges: int
+    wrong_checkouts: int
+
+
+SUMS = f"""
+    SELECT
+        (SELECT count(*) FROM stock s WHERE {stock.AVAILABLE_MILLI} < 0) AS negative_stock,
+        (SELECT count(*) FROM stock s WHERE on_hand_milli <> (
+            SELECT sum(quantity_milli) FROM stock_movements m WHERE m.offer_id = s.offer_id)
+        ) AS wrong_movements,
+        (SELECT count(*) FROM stock s WHERE allocated_milli <> coalesce((
+            SELECT sum(quantity_milli) FROM reservations r
+            WHERE r.offer_id = s.offer_id AND r.state = 'allocated'), 0)) AS wrong_allocations,
+        (SELECT count(*) FROM (
+            SELECT FROM charges WHERE state IN ('created', 'pending', 'unknown')
+            GROUP BY msisdn HAVING count(*) > 1) AS twice) AS phones_asked_twice,
+        (SELECT coalesce(sum(captured_cents - released_cents - refunded_cents - fee_cents), 0)
+         FROM escrows)::bigint AS held_cents,
+        (SELECT coalesce(sum(balance_cents), 0) FROM accounts
+         WHERE kind = 'L.escrow')::bigint AS escrow_cents,
+        (SELECT coalesce(sum(e.amount_cents), 0) FROM entries e
+         JOIN accounts a ON a.id = e.account_id WHERE a.kind = 'A.c2b')::bigint AS float_cents,
+        ((SELECT coalesce(sum(amount_cents), 0) FROM receipts)
+         + (SELECT coalesce(sum(amount_cents), 0) FROM charges
+            WHERE state = 'paid' AND receipt IS NULL))::bigint AS receipts_cents,
+        (SELECT count(*) FROM (
+            SELECT FROM entries e JOIN accounts a ON a.id = e.account_id
+            WHERE a.kind LIKE 'L.%%' GROUP BY a.id HAVING sum(e.amount_cents) > 0) AS overdrawn
+        ) AS overdrawn_accounts,
+        (SELECT count(*) FROM orders o JOIN escrows e ON e.order_id = o.id
+         WHERE (o.state = 'paid') <> (e.state = 'held')
+            OR (e.state = 'held' AND e.captured_cents <> o.total_cents)) AS wrongly_held_orders,
+        (SELECT count(*) FROM transfers WHERE kind = 'capture') AS captures,
+        (SELECT count(*) FROM charges WHERE state = 'paid') AS paid_charges,
+        (SELECT count(*) FROM checkouts k WHERE k.state <> 'draft' AND (
+            k.total_cents <> (SELECT sum(total_cents) FROM orders o WHERE o.checkout_id = k.id)
+            OR (k.state = 'placed') <> EXISTS (
+                SELECT FROM orders o WHERE o.checkout_id = k.id AND o.state = 'placed')
+            OR (k.state = 'paid') <> EXISTS (
+                SELECT FROM orders o WHERE o.checkout_id = k.id AND o.state = 'paid'))
+        ) AS wrong_checkouts
+"""
+
+
+class MarketDay(RuleBasedStateMachine):
+    """Three buyers, three phones, two sellers, and M-Pesa at its worst."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._open = rolled_back(url)
+        self.db = self._open.__enter__()
+        self.now = NOW
+        self.market = open_market(self.db, self.now)
+        self.buyers = [self.market.buyer, *(person(self.db, NOW, n) for n in (8, 9))]
+        self.ever_paid: set[UUID] = set()
+
+    def teardown(self) -> None:
+        self._open.__exit__(None, None, None)
+
+    # What people do.
+
+    @rule(buyer=st.integers(0, 2), beans=st.booleans(), halves=st.integers(2, 14))
+    def add(self, buyer: int, beans: bool, halves: int) -> None:
+        offer = self.market.beans if beans else self.market.tomatoes
+        quantity = halves * 500 if beans else halves // 2 * 1000
+        checkouts.add(self.db, self.buyers[buyer], offer, quantity, None, self.now)
+
+    @initialize(buyers=st.integers(1, 3), pushed_too=st.booleans())
+    def begin_with_orders(self, buyers: int, pushed_too: bool) -> None:
+        for buyer, phone in list(zip(self.buyers, PHONES, strict=True))[:buyers]:
+            bought = purchase(self.db, self.market, self.now, buyer=buyer, payer=phone)
+            if pushed_too:
+                pushed(self.db, bought, self.now, push=phone)
+
+    @rule(buyer=st.integers(0, 2), phone=st.sampled_from(PHONES), units=st.integers(1, 4))
+    def buy(self, buyer: int, phone: str, units: int) -> None:
+        self.add(buyer, False, units * 2)
+        self.place(buyer, phone, 1)
+
+    @rule(buyer=st.integers(0, 2), phone=st.sampled_from(PHONES), honest=st.integers(0, 4))
+    def place(self, buyer: int, phone: str, honest: int) -> None:
+        total = checkouts.cart(self.db, self.buyers[buyer], "en", self.now).total_cents
+        shown = total if honest else total + 100
+        placed = checkouts.place(self.db, self.buyers[buyer], phone, shown, RULES, self.now)
+        assert honest or placed != "placed"
+
+    @rule(pick=st.data(), phone=st.sampled_from(PHONES))
+    def pay_again(self, pick: Any, phone: str) -> None:
+        if chosen := self._checkout(pick):
+            checkouts.pay_again(self.db, chosen.id, chosen.buyer_id, phone, RULES, self.now)
+
+    @rule(pick=st.data())
+    def cancel(self, pick: Any) -> None:
+        if chosen := self._checkout(pick):
+            checkouts.cancel(self.db, chosen.id, chosen.buyer_id, self.now)
+
+    @rule(offer=st.booleans(), units=st.integers(1, 3))
+    def receive(self, offer: bool, units: int) -> None:
+        goods = self.market.beans if offer else self.market.tomatoes
+        stock.receive(self.db, goods, units * 1000, "more", self.now)
+
+    # What time does.
+
+    @rule(wait=st.sampled_from(WAITS))
+    def wait(self, wait: timedelta) -> None:
+        self.now += wait
+
+    @rule(outcome=st.sampled_from(["accepted", "refused", "unknown", "crash"]))
+    def work(self, outcome: str) -> None:
+        """A few seconds later the worker does what is due; its pushes all end in this way."""
+        self.now += timedelta(seconds=5)
+        for kind, result in run_timers(self.db, self.now):
+            if kind == "stk_push" and result is not None and outcome != "crash":
+                push = f"ws_CO_{result.reference}"  # type: ignore[attr-defined]
+                answer = PushAnswer(outcome, push if outcome == "accepted" else None, code="x")  # type: ignore[arg-type]
+                charges.record_push(self.db, result.id, answer, self.now)  # type: ignore[attr-defined]
+
+    # What M-Pesa says.
+
+    @rule(
+        pick=st.data(),
+        kind=st.sampled_from(["paid", "paid", "failed", "unknown", "wrong_amount", "no_receipt"]),
+        receipt=st.sampled_from(["", "", "other", "stolen"]),
+    )
+    def callback(self, pick: Any, kind: str, receipt: str) -> None:
+        charge = self._charge(pick)
+        if charge is None:
+            return
+        named = "STOLEN0001" if receipt == "stolen" else f"S{receipt[:1]}{charge.reference}"
+        success = ChargeResult("callback", "paid", "0", charge.amount_cents, named, charge.msisdn)
+        result = {
+            "paid": success,
+            "failed": failed(),
+            "unknown": ChargeResult("callback", "unknown", "?"),
+            "wrong_amount": replace(success, amount_cents=100),
+            "no_receipt": replace(success, receipt=None),
+        }[kind]
+        charges.settle(self.db, charge.id, result, self.now)
+
+    @rule(
+        pick=st.data(),
+        result=st.sampled_from([QUERIED_PAID, QUERIED_PENDING, failed(source="query")]),
+    )
+    def query(self, pick: Any, result: ChargeResult) -> None:
+        if charge := self._charge(pick):
+            charges.settle(self.db, charge.id, result, self.now)
+
+    @rule(
+        pick=st.data(),
+        receipt=st.sampled_from(["", "", "hand", "more", "stolen"]),
+        change=st.sampled_from([0, 0, -10_000, 10_000]),
+        typo=st.integers(0, 5),
+    )
+    def confirmation(self, pick: Any, receipt: str, change: int, typo: int) -> None:
+        if charge := self._charge(pick):
+            named = "STOLEN0001" if receipt == "stolen" else f"S{receipt[:1]}{charge.reference}"
+            cents = max(100, charge.amount_cents + change)
+            reference = charge.reference if typo else "TYPO"
+            charges.receive(self.db, c2b(reference, self.now, named, cents), self.now)
+
+    def _checkout(self, pick: Any) -> Any:
+        found = self.db.rows(
+            _Checkout, "SELECT id, buyer_id FROM checkouts WHERE state <> 'draft' ORDER BY id"
+        )
+        return pick.draw(st.sampled_from(found)) if found else None
+
+    def _charge(self, pick: Any) -> Any:
+        """One that was pushed: nobody else's token is known to M-Pesa."""
+        found = self.db.rows(_Id, "SELECT id FROM charges WHERE claimed_at IS NOT NULL ORDER BY id")
+        return charges.by_id(self.db, pick.draw(st.sampled_from(found)).id) if found else None
+
+    # What must always hold.
+
+    @invariant()
+    def everything_adds_up(self) -> None:
+        sums = self.db.row(Sums, SUMS, {"now": self.now})  # type: ignore[arg-type]
+        assert sums is not None
+        assert sums.negative_stock == 0
+        assert sums.wrong_movements == 0
+        assert sums.wrong_allocations == 0
+        assert sums.phones_asked_twice == 0
+        assert sums.held_cents == sums.escrow_cents
+        assert sums.float_cents == sums.receipts_cents
+        assert sums.overdrawn_accounts == 0
+        assert sums.wrongly_held_orders == 0
+        assert sums.captures == sums.paid_charges
+        assert sums.wrong_checkouts == 0
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        self.db.run("SET CONSTRAINTS ALL IMMEDIATE")
+        self.db.run("SET CONSTRAINTS ALL DEFERRED")
+        assert ledger.stale_balances(self.db) == 0
+
+    @invariant()
+    def paid_stays_paid(self) -> None:
+        paid_now = {
+            row.id for row in self.db.rows(_Id, "SELECT id FROM charges WHERE state = 'paid'")
+        }
+        assert self.ever_paid <= paid_now
+        self.ever_paid = paid_now
+
+
+@dataclass(frozen=True)
+class _Id:
+    id: UUID
+
+
+@dataclass(frozen=True)
+class _Checkout:
+    id: UUID
+    buyer_id: UUID
+
+
+def test_no_market_day_loses_money_or_goods(database_url: str) -> None:
+    run_state_machine_as_test(
+        lambda: MarketDay(database_url),
+        settings=settings(
+            max_examples=30,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+# --- any order of the same messages ends in the same balances ------------------------------------
+
+
+def _callback(db: Db, bought: Any) -> object:
+    return charges.settle(db, bought.charge_id, paid(bought), NOW)
+
+
+def _failure(db: Db, bought: Any) -> object:
+    return charges.settle(db, bought.charge_id, failed(), NOW)
+
+
+def _doubtful(db: Db, bought: Any) -> object:
+    return charges.settle(db, bought.charge_id, paid(bought, amount_cents=100), NOW)
+
+
+def _query(db: Db, bought: Any) -> object:
+    return charges.settle(db, bought.charge_id, QUERIED_PAID, NOW)
+
+
+def _pending(db: Db, bought: Any) -> object:
+    return charges.settle(db, bought.charge_id, QUERIED_PENDING, NOW)
+
+
+def _confirmation(db: Db, bought: Any) -> object:
+    return charges.receive(db, c2b(bought.reference, NOW), NOW)
+
+
+def _by_hand(db: Db, bought: Any) -> object:
+    return charges.receive(db, c2b(bought.reference, NOW, "HAND000001"), NOW)
+
+
+def _part_by_hand(db: Db, bought: Any) -> object:
+    return charges.receive(db, c2b(bought.reference, NOW, "HAND000002", TOTAL_CENTS - 5_000), NOW)
+
+
+def _too_much_by_hand(db: Db, bought: Any) -> object:
+    return charges.receive(db, c2b(bought.reference, NOW, "HAND000003", TOTAL_CENTS + 700), NOW)
+
+
+def _unexplained(db: Db, bought: Any) -> object:
+    return charges.receive(db, c2b("NOBODY", NOW, "HAND000004", 4_200), NOW)
+
+
+# The proofs of the push itself, of which any one or all may come; then what comes besides.
+PROOFS = [_callback, _query, _confirmation]
+BESIDES = {
+    _failure: 0,
+    _doubtful: 0,
+    _pending: 0,
+    _by_hand: TOTAL_CENTS,
+    _part_by_hand: TOTAL_CENTS - 5_000,
+    _too_much_by_hand: TOTAL_CENTS + 700,
+    _unexplained: 0,
+}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    besides=st.sets(st.sampled_from(sorted(BESIDES, key=str))),
+    repeats=st.lists(st.sampled_from(sorted([*PROOFS, *BESIDES], key=str)), max_size=5),
+    data=st.data(),
+)
+def test_messages_in_any_order_end_in_the_balances_of_a_clean_delivery(
+    database_url: str, besides: set[Any], repeats: list[Any], data: Any
+) -> None:
+    messages = [*PROOFS, *sorted(besides, key=str)]
+    messages += [message for message in repeats if message in messages]
+    order = data.draw(st.permutations(messages))
+    with rolled_back(database_url) as db:
+        bought = pushed(db, purchase(db, open_market(db, NOW), NOW), NOW)
+        for message in order:
+            message(db, bought)
+        escrows = [ledger.escrow(o.id) for o in checkouts.placed(db, bought.checkout_id)]
+        assert sum(ledger.balance(db, account) for account in escrows) == TOTAL_CENTS
+        extra = sum(BESIDES[message] for message in besides)
+        assert ledger.balance(db, ledger.buyer(bought.buyer)) == extra
+        suspense = 4_200 if _unexplained in besides else 0
+        assert ledger.balance(db, ledger.SUSPENSE) == suspense
+        assert ledger.balance(db, ledger.C2B) == TOTAL_CENTS + extra + suspense

@@ -1,0 +1,237 @@
+# ruff: noqa: N802 - F1 to F24 are names
+"""Races: real transactions at the same moment, over real connections."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from core import charges, checkouts, ledger, outbox, stock
+from core.charges import PushAnswer
+from core.database import Database
+from core.rules import Rules
+from tests.core.market import (
+    PRICE_CENTS,
+    RULES,
+    TOTAL_CENTS,
+    Market,
+    Purchase,
+    c2b,
+    failed,
+    msisdn,
+    open_market,
+    paid,
+    person,
+    purchase,
+    pushed,
+)
+
+THREADS = 20
+BUYERS, UNITS, ROUNDS = 50, 5, 4
+PATIENT = Rules(token_key=b"k", open_checkouts_max=ROUNDS)
+
+
+@pytest.fixture
+def crowd(new_database: Callable[[], Any], now: datetime) -> Iterator[Database]:
+    """A database with a connection for each of many threads."""
+    with new_database() as url:
+        made = Database(url, clock=lambda: now, random=random.Random(1), size=THREADS)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def market(crowd: Database, now: datetime) -> Market:
+    with crowd.begin() as db:
+        return open_market(db, now, on_hand_milli=0)
+
+
+def at_once(verbs: list[Callable[[], Any]]) -> list[Any]:
+    with ThreadPoolExecutor(THREADS) as threads:
+        return [done.result(60) for done in [threads.submit(verb) for verb in verbs]]
+
+
+def test_fifty_buyers_share_five_units_and_no_more(
+    crowd: Database, market: Market, now: datetime
+) -> None:
+    with crowd.begin() as db:
+        buyers = [person(db, now, 100 + number) for number in range(BUYERS)]
+
+    def buy(round_: int, number: int) -> str:
+        payer = msisdn(1000 * round_ + number)
+        with crowd.begin() as db:
+            return checkouts.place(db, buyers[number], payer, PRICE_CENTS, PATIENT, now)
+
+    for round_ in range(1, ROUNDS + 1):
+        with crowd.begin() as db:
+            stock.receive(db, market.tomatoes, UNITS * 1000, "five more", now)
+            for buyer in buyers:
+                assert checkouts.add(db, buyer, market.tomatoes, 1000, None, now) == "added"
+        outcomes = Counter(
+            at_once([lambda r=round_, n=n: buy(r, n) for n in range(BUYERS)])  # type: ignore[misc]
+        )
+        assert outcomes == {"placed": UNITS, "sold_out": BUYERS - UNITS}
+        with crowd.begin() as db:
+            assert stock.available(db, [market.tomatoes], now) == {market.tomatoes: 0}
+
+
+@pytest.fixture
+def bought(crowd: Database, market: Market, now: datetime) -> Purchase:
+    with crowd.begin() as db:
+        for offer in (market.tomatoes, market.beans):
+            stock.receive(db, offer, 10_000, "opening", now)
+        return purchase(db, market, now)
+
+
+def test_of_many_workers_one_may_push(crowd: Database, bought: Purchase, now: datetime) -> None:
+    def claim() -> bool:
+        with crowd.begin() as db:
+            return charges.claim_for_push(db, bought.charge_id, RULES, now) is not None
+
+    assert Counter(at_once([claim] * THREADS)) == {True: 1, False: THREADS - 1}
+
+
+def test_F2_the_same_success_from_many_sides_at_once_pays_once(
+    crowd: Database, bought: Purchase, now: datetime
+) -> None:
+    with crowd.begin() as db:
+        pushed(db, bought, now)
+
+    def callback() -> str:
+        with crowd.begin() as db:
+            return charges.settle(db, bought.charge_id, paid(bought), now)
+
+    def confirmation() -> str:
+        with crowd.begin() as db:
+            return charges.receive(db, c2b(bought.reference, now), now)
+
+    outcomes = Counter(at_once([callback, confirmation] * 8))
+    assert outcomes["paid"] + outcomes["captured"] == 1
+    assert outcomes["already_settled"] + outcomes["repeat"] == 15
+    with crowd.begin() as db:
+        assert ledger.balance(db, ledger.C2B) == TOTAL_CENTS
+
+
+def test_F3_a_callback_while_the_ack_is_being_recorded_waits_for_it(
+    crowd: Database, bought: Purchase, now: datetime
+) -> None:
+    def callback() -> str:
+        with crowd.begin() as db:
+            return charges.settle(db, bought.charge_id, paid(bought), now)
+
+    with ThreadPoolExecutor(1) as other:
+        with crowd.begin() as db:
+            pushed(db, bought, now)
+            told = other.submit(callback)
+            while not _somebody_waits(crowd):
+                assert not told.done()
+            db.run("UPDATE charges SET query_count = query_count + 1")
+        assert told.result(10) == "paid"
+
+
+def _somebody_waits(crowd: Database) -> bool:
+    with crowd.begin() as db:
+        return bool(db.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+
+def test_one_phone_is_asked_for_one_of_many_carts_at_once(
+    crowd: Database, market: Market, now: datetime
+) -> None:
+    with crowd.begin() as db:
+        stock.receive(db, market.tomatoes, 100_000, "plenty", now)
+        buyers = [person(db, now, 100 + number) for number in range(8)]
+        for buyer in buyers:
+            checkouts.add(db, buyer, market.tomatoes, 1000, None, now)
+
+    def buy(buyer: UUID) -> str:
+        with crowd.begin() as db:
+            return checkouts.place(db, buyer, msisdn(1), PRICE_CENTS, RULES, now)
+
+    outcomes = at_once([lambda buyer=buyer: buy(buyer) for buyer in buyers])  # type: ignore[misc]
+    assert Counter(outcomes) == {"placed": 1, "payment_open": 7}
+
+
+def test_unexplained_money_told_of_twice_at_once_is_booked_once(
+    crowd: Database, market: Market, now: datetime
+) -> None:
+    def confirmation() -> str:
+        with crowd.begin() as db:
+            return charges.receive(db, c2b("NOBODY", now), now)
+
+    assert Counter(at_once([confirmation] * 8)) == {"suspense": 1, "repeat": 7}
+    with crowd.begin() as db:
+        assert ledger.balance(db, ledger.SUSPENSE) == TOTAL_CENTS
+
+
+def test_a_busy_market_never_locks_itself_up(
+    crowd: Database, market: Market, now: datetime
+) -> None:
+    """Carts of the same two offers in both orders, paid, failed, cancelled, expired and repeated
+    by many hands: everybody gets an answer, and the books balance."""
+    dice = random.Random(7042)
+    with crowd.begin() as db:
+        for offer in (market.tomatoes, market.beans):
+            stock.receive(db, offer, 40_000, "plenty", now)
+        buyers = [person(db, now, 100 + number) for number in range(24)]
+    late = now + timedelta(minutes=16)
+
+    def shop(number: int) -> UUID:
+        offers = [market.tomatoes, market.beans]
+        with crowd.begin() as db:
+            for offer in offers if number % 2 else reversed(offers):
+                checkouts.add(db, buyers[number], offer, 1000, None, now)
+            total = checkouts.cart(db, buyers[number], "en", now).total_cents
+        with crowd.begin() as db:
+            payer = msisdn(number)
+            placed = checkouts.place(db, buyers[number], payer, total, RULES, now)
+            assert placed == "placed"
+            return checkouts.orders_of(db, buyers[number], 1)[0].checkout_id
+
+    def step(checkout_id: UUID, buyer: UUID, kind: str) -> None:
+        with crowd.begin() as db:
+            (charge,) = charges.of_checkout(db, checkout_id)
+            known = Purchase(
+                checkout_id, charge.id, buyer, charge.msisdn, charge.amount_cents, charge.reference
+            )
+            receipt = f"R{charge.reference}"
+            match kind:
+                case "push":
+                    if charges.claim_for_push(db, charge.id, RULES, now):
+                        answer = PushAnswer("accepted", f"ws_CO_{charge.reference}")
+                        charges.record_push(db, charge.id, answer, now)
+                case "paid":
+                    charges.settle(db, charge.id, paid(known, receipt), now)
+                case "failed":
+                    charges.settle(db, charge.id, failed(), now)
+                case "c2b":
+                    line = c2b(charge.reference, now, receipt, charge.amount_cents)
+                    charges.receive(db, line, now)
+                case "expire":
+                    checkouts.expire(db, checkout_id, late)
+                case "cancel":
+                    checkouts.cancel(db, checkout_id, buyer, now)
+                case "review":
+                    charges.query_due(db, charge.id, late)
+                    charges.review(db, charge.id, late)
+                case "relay":
+                    for item in outbox.take_due(db, late, 5):
+                        outbox.done(db, item.id, late)
+
+    placed = at_once([lambda n=n: shop(n) for n in range(len(buyers))])  # type: ignore[misc]
+    kinds = ["push", "paid", "failed", "c2b", "expire", "cancel", "review", "relay"]
+    steps = [
+        (checkout_id, buyer, kind)
+        for checkout_id, buyer in zip(placed, buyers, strict=True)
+        for kind in dice.choices(kinds, k=8)
+    ]
+    dice.shuffle(steps)
+    at_once([lambda given=given: step(*given) for given in steps])  # type: ignore[misc]
+    with crowd.begin() as db:
+        books = ledger.report(db)
+    assert books["balanced"]
+    assert books["cached_equal_fold"]

@@ -1,0 +1,89 @@
+"""The demo market, loaded once a worker; each test dials in a transaction that is rolled back."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+
+from core import demo
+from core.database import Database, Db
+from core.rules import Rules
+from tests.flows.handset import Clock, EngineLine, Handset
+from tests.flows.street import Street
+
+SEED = 7042
+
+
+@pytest.fixture(scope="session")
+def rules() -> Rules:
+    return Rules(pin_pepper=b"pepper for tests", token_key=b"token key for tests")
+
+
+@pytest.fixture(scope="session")
+def market_url(new_database: Callable[[], Any], rules: Rules) -> Iterator[str]:
+    """A database with the demo market, made yesterday; read it, and roll back what you change."""
+    yesterday = datetime.fromisoformat("2026-11-20T09:00:00+00:00")
+    ticks = count()
+    with new_database() as url:
+        # Every row a millisecond after the one before: the sellers' order is the same in every run.
+        loading = Database(
+            url,
+            clock=lambda: yesterday + timedelta(milliseconds=next(ticks)),
+            random=random.Random(SEED),
+            size=1,
+        )
+        with loading.begin() as db:
+            assert demo.load(db, rules, yesterday) is not None
+        with loading.begin() as db:
+            db.run("ANALYZE")
+        loading.close()
+        yield url
+
+
+@pytest.fixture(scope="session")
+def market(market_url: str) -> Iterator[Database]:
+    """One connection for all tests of the worker, which so prepare each statement once."""
+    kept = Database(market_url, size=1)
+    yield kept
+    kept.close()
+
+
+class _RollBack(Exception):
+    """The end of a test's transaction."""
+
+
+@pytest.fixture
+def clock(now: datetime) -> Clock:
+    return Clock(now)
+
+
+@pytest.fixture
+def db(market: Database, clock: Clock) -> Iterator[Db]:
+    """One open transaction on the demo market, rolled back after the test."""
+    market.clock, market.random = clock, random.Random(SEED)
+    with suppress(_RollBack), market.begin(seconds=3600) as db:
+        db.run("ALTER SEQUENCE order_numbers RESTART")  # unlike setval, it is rolled back
+        yield db
+        raise _RollBack
+
+
+@pytest.fixture
+def street(db: Db, clock: Clock, rules: Rules) -> Street:
+    return Street(db, clock, rules)
+
+
+@pytest.fixture
+def handset(db: Db, clock: Clock, rules: Rules, street: Street) -> Handset:
+    """The phone of Amina, a member who speaks English."""
+    street.register()
+    return Handset(EngineLine(db, rules, clock), clock, street.msisdn)
+
+
+@pytest.fixture
+def new_phone(db: Db, clock: Clock, rules: Rules, street: Street) -> Handset:
+    """A phone nobody has registered yet."""
+    return Handset(EngineLine(db, rules, clock), clock, street.msisdn)

@@ -1,0 +1,75 @@
+"""What must hold whatever anybody dialled: money balances, stock is promised once, orders match."""
+
+from datetime import datetime
+
+from core import ledger
+from core.database import Db
+from core.stock import AVAILABLE_MILLI
+
+
+def broken(db: Db, now: datetime) -> list[str]:
+    """The invariants that do not hold, each named with how often it is broken."""
+    counted = db.value(_BROKEN, {"now": now})
+    counted["transfers that do not balance"] = ledger.unbalanced_transfers(db)
+    counted["balances that are not the sum of their entries"] = ledger.stale_balances(db)
+    return [f"{name}: {count}" for name, count in counted.items() if count]
+
+
+def footprint(db: Db) -> dict[str, int]:
+    """How much of everything there is: the same before and after what must do nothing."""
+    found: dict[str, int] = db.value(_FOOTPRINT)
+    return found
+
+
+_BROKEN = f"""
+SELECT json_build_object(
+    'offers promised beyond their stock',
+    (SELECT count(*) FROM stock s WHERE {AVAILABLE_MILLI} < 0),
+    'stock that is not the sum of its movements',
+    (SELECT count(*) FROM stock s WHERE on_hand_milli <>
+        (SELECT sum(quantity_milli) FROM stock_movements m WHERE m.offer_id = s.offer_id)),
+    'allocations without their reservations',
+    (SELECT count(*) FROM stock s WHERE allocated_milli <>
+        (SELECT coalesce(sum(quantity_milli), 0) FROM reservations r
+         WHERE r.offer_id = s.offer_id AND r.state = 'allocated')),
+    'order lines without their reservation',
+    (SELECT count(*) FROM lines l JOIN orders o ON o.id = l.order_id
+     LEFT JOIN reservations r ON r.order_id = o.id AND r.offer_id = l.offer_id
+     WHERE r.quantity_milli IS DISTINCT FROM l.quantity_milli
+        OR r.state IS DISTINCT FROM CASE o.state
+            WHEN 'placed' THEN 'live' WHEN 'paid' THEN 'allocated' ELSE 'released' END),
+    'reservations of nothing ordered',
+    (SELECT count(*) FROM reservations r WHERE NOT EXISTS
+        (SELECT FROM lines l WHERE l.order_id = r.order_id AND l.offer_id = r.offer_id)),
+    'orders that are not the sum of their lines',
+    (SELECT count(*) FROM orders o WHERE total_cents IS DISTINCT FROM
+        (SELECT sum(amount_cents) FROM lines l WHERE l.order_id = o.id)),
+    'checkouts that are not the sum of their orders',
+    (SELECT count(*) FROM checkouts k WHERE total_cents <>
+        (SELECT coalesce(sum(total_cents), 0) FROM orders o WHERE o.checkout_id = k.id)),
+    'orders whose escrow does not fit',
+    (SELECT count(*) FROM orders o LEFT JOIN escrows e ON e.order_id = o.id
+     WHERE e.captured_cents IS DISTINCT FROM
+        CASE WHEN o.state = 'paid' THEN o.total_cents ELSE 0 END),
+    'escrows whose account does not fit',
+    (SELECT count(*) FROM escrows e LEFT JOIN accounts a
+        ON a.kind = 'L.escrow' AND a.owner_id = e.order_id
+     WHERE coalesce(a.balance_cents, 0) <> e.captured_cents),
+    'charges to be pushed that nobody will push',
+    (SELECT count(*) FROM charges c WHERE c.state = 'created' AND c.claimed_at IS NULL
+     AND NOT EXISTS (SELECT FROM outbox x WHERE x.kind = 'stk_push' AND x.done_at IS NULL
+                     AND x.arguments->>'charge_id' = c.id::text))
+)
+"""
+
+_FOOTPRINT = """
+SELECT json_build_object(
+    'turns', (SELECT sum(turn) FROM conversations),
+    'members', (SELECT count(*) FROM members),
+    'lines', (SELECT json_agg(json_build_array(id, quantity_milli) ORDER BY id) FROM lines),
+    'orders', (SELECT json_agg(json_build_array(id, state) ORDER BY id) FROM orders),
+    'charges', (SELECT json_agg(json_build_array(id, state) ORDER BY id) FROM charges),
+    'outbox', (SELECT count(*) FROM outbox),
+    'entries', (SELECT count(*) FROM entries)
+)
+"""

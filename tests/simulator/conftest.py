@@ -1,0 +1,38 @@
+"""A virtual world on a chosen day, with hands to drive it."""
+
+import random
+
+import pytest
+
+from simulator.server import create_app
+from simulator.world import World
+from tests.simulator.pretend import START, Api, Outside, Shop
+
+
+@pytest.fixture
+def outside():
+    return Outside()
+
+
+@pytest.fixture
+def world(outside):
+    world = World(virtual_from=START, chance=random.Random(7042), post=outside)
+    outside.now = world.clock.now
+    yield world
+    assert world.books.audit()["balanced"]
+    world.stop()
+
+
+@pytest.fixture
+def web(world):
+    return create_app(world).test_client()
+
+
+@pytest.fixture
+def shop(web):
+    return Shop(web)
+
+
+@pytest.fixture
+def api(web):
+    return Api(web)

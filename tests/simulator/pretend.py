@@ -1,0 +1,170 @@
+"""Hands to drive a pretend world with, and everybody it calls."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl
+
+from simulator.outbound import Answer, Unanswered
+from simulator.world import SANDBOX_PASSKEY, SANDBOX_SHORTCODE
+
+START = datetime(2026, 8, 17, 11, 4, 19, 250_000, tzinfo=UTC)  # 14:04:19.250 in Nairobi
+PAYER = "+254712345678"
+CALLBACK = "https://shop.example/payments/stk/0123456789abcdef0123456789abcdef"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One post that left the world. seconds: since the world began."""
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str]
+    seconds: float
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def form(self):
+        return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
+
+    @property
+    def stk(self):
+        return self.json["Body"]["stkCallback"]
+
+    @property
+    def items(self):
+        return {each["Name"]: each.get("Value") for each in self.stk["CallbackMetadata"]["Item"]}
+
+
+@dataclass
+class Outside:
+    """Everybody the world calls. `answer` may be replaced; it may raise Unanswered."""
+
+    calls: list[Call] = field(default_factory=list)
+    now: Callable[[], datetime] = lambda: START
+    answer: Callable[[Call], Answer] = lambda call: Answer(200, {}, '{"ResultCode":0}')
+
+    def __call__(self, url, body, headers, timeout_seconds):
+        call = Call(url, body, headers, (self.now() - START).total_seconds())
+        self.calls.append(call)
+        return self.answer(call)
+
+    def to(self, end: str) -> list[Call]:
+        """The calls to URLs with that ending, oldest first."""
+        return [call for call in self.calls if call.url.endswith(end)]
+
+    def stk(self) -> list[Call]:
+        return [call for call in self.calls if call.url == CALLBACK]
+
+    def say(self, *screens: str) -> None:
+        """Answer hops with these bodies in turn, and everything else with 200."""
+        left = list(screens)
+
+        def answer(call: Call) -> Answer:
+            is_hop = "/ussd/" in call.url and not call.url.endswith("/events")
+            return Answer(200, {}, left.pop(0) if is_hop else "")
+
+        self.answer = answer
+
+    def be_silent(self) -> None:
+        def answer(call: Call) -> Answer:
+            raise Unanswered("ReadTimeout")
+
+        self.answer = answer
+
+
+class Shop:
+    """A business at M-Pesa's door, over the WSGI application."""
+
+    def __init__(self, web) -> None:
+        self.web = web
+        self.token = self.new_token()
+
+    def new_token(self) -> str:
+        answer = self.web.get(
+            "/oauth/v1/generate?grant_type=client_credentials",
+            auth=("sandbox-consumer-key", "sandbox-consumer-secret"),
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json["access_token"]
+
+    def call(self, path: str, body, method: str = "POST", **more):
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return self.web.open(path, method=method, json=body, headers=headers, **more)
+
+    def wish(self, **changes) -> dict:
+        stamp = "20260817140419"
+        right = f"{SANDBOX_SHORTCODE}{SANDBOX_PASSKEY}{stamp}".encode()
+        wish = {
+            "BusinessShortCode": SANDBOX_SHORTCODE,
+            "Password": base64.b64encode(right).decode(),
+            "Timestamp": stamp,
+            "TransactionType": "CustomerPayBillOnline",
+            "Amount": 2250,
+            "PartyA": PAYER[1:],
+            "PartyB": SANDBOX_SHORTCODE,
+            "PhoneNumber": PAYER[1:],
+            "CallBackURL": CALLBACK,
+            "AccountReference": "ORD7K2",
+            "TransactionDesc": "Goods",
+        }
+        wish.update(changes)
+        return {name: value for name, value in wish.items() if value is not ...}
+
+    def push(self, **changes):
+        return self.call("/mpesa/stkpush/v1/processrequest", self.wish(**changes))
+
+    def accepted(self, **changes) -> dict:
+        answer = self.push(**changes)
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    def query(self, checkout_id: str, **changes):
+        wish = self.wish()
+        names = ("BusinessShortCode", "Password", "Timestamp")
+        body = {name: wish[name] for name in names} | {"CheckoutRequestID": checkout_id}
+        return self.call("/mpesa/stkpushquery/v1/query", body | changes)
+
+    def register(self, version: int = 2, **changes):
+        body = {
+            "ShortCode": SANDBOX_SHORTCODE,
+            "ResponseType": "Completed",
+            "ConfirmationURL": "https://shop.example/payments/c2b/key/confirmation",
+            "ValidationURL": "https://shop.example/payments/c2b/key/validation",
+        }
+        return self.call(f"/mpesa/c2b/v{version}/registerurl", body | changes)
+
+
+class Api:
+    """The JSON calls, over the WSGI application."""
+
+    def __init__(self, web) -> None:
+        self.web = web
+
+    def __call__(self, method: str, path: str, body=None):
+        return self.web.open(f"/simulator/api/{path}", method=method, json=body)
+
+    def ok(self, method: str, path: str, body=None):
+        answer = self(method, path, body)
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    def rules(self, **rules):
+        return self.ok("PUT", "rules", rules)
+
+    def prompt(self, number: str = PAYER):
+        found = self.ok("GET", f"prompts/{number}")
+        assert len(found) == 1, found
+        return found[0]
+
+    def answer(self, **answer):
+        """Answer the payer's prompt."""
+        return self.ok("POST", f"prompts/{self.prompt()['id']}", answer)
+
+    def balance(self, number: str = PAYER) -> int:
+        return self.ok("GET", f"subscribers/{number}")["balance"]

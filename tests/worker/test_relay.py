@@ -1,0 +1,190 @@
+"""The relay: what is due reaches Celery at least once, whoever dies."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from random import Random
+from threading import Event, Thread
+from time import monotonic, sleep
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from core import outbox
+from core.database import Database
+from worker.relay import BATCH, BrokerAway, Relay
+
+
+class Killed(BaseException):
+    """As if the process had been killed at this point."""
+
+
+class Celery:
+    """Takes items and remembers them; may be away."""
+
+    def __init__(self) -> None:
+        self.taken: list[UUID] = []
+        self.away = False
+
+    def send(self, item: outbox.Item) -> None:
+        if self.away:
+            raise BrokerAway
+        self.taken.append(item.id)
+
+
+@pytest.fixture
+def celery() -> Celery:
+    return Celery()
+
+
+def put(database: Database, count: int = 1, *, seconds: float = 0, kind: str = "stk_push") -> None:
+    with database.begin() as db:
+        due_at = database.clock() + timedelta(seconds=seconds)
+        for _ in range(count):
+            outbox.put(db, kind, due_at=due_at, charge_id=db.new_id())
+
+
+@contextmanager
+def running(*relays: Relay) -> Iterator[None]:
+    stop = Event()
+    threads = [Thread(target=relay.run, args=[stop]) for relay in relays]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def wait_for(reached: Callable[[], bool], seconds: float = 5) -> float:
+    """How long it took."""
+    begun = monotonic()
+    while not reached():
+        assert monotonic() - begun < seconds, "it did not happen in time"
+        sleep(0.005)
+    return monotonic() - begun
+
+
+@pytest.fixture
+def live(new_database: Callable[[], Any]) -> Iterator[Database]:
+    """With the clock on the wall."""
+    with new_database() as url:
+        database = Database(url, random=Random(7042))
+        yield database
+        database.close()
+
+
+def test_only_what_is_due_is_handed_out(database: Database, celery: Celery) -> None:
+    put(database, 2)
+    put(database, 3, seconds=1)
+    relay = Relay(database, celery.send)
+    assert relay.hand_out() == 2
+    assert relay.hand_out() == 0
+    assert len(celery.taken) == 2
+
+
+def test_a_full_batch_is_followed_by_the_rest(live: Database, celery: Celery) -> None:
+    put(live, BATCH + 7)
+    with running(Relay(live, celery.send)):
+        wait_for(lambda: len(celery.taken) == BATCH + 7)
+    assert len(set(celery.taken)) == BATCH + 7
+
+
+def test_what_was_taken_by_one_that_died_comes_back_when_its_lease_ends(
+    database: Database, celery: Celery, now: datetime
+) -> None:
+    put(database, 5)
+
+    def dies_at_the_third(item: outbox.Item) -> None:
+        if len(celery.taken) == 2:
+            raise Killed
+        celery.send(item)
+
+    with pytest.raises(Killed):
+        Relay(database, dies_at_the_third).hand_out()
+    lease = timedelta(seconds=outbox.KINDS["stk_push"].lease_seconds)
+    too_soon = Relay(database, celery.send, clock=lambda: now + lease - timedelta(seconds=1))
+    assert too_soon.hand_out() == 0
+    assert Relay(database, celery.send, clock=lambda: now + lease).hand_out() == 5
+    assert set(Counter(celery.taken).values()) == {1, 2}  # twice is allowed, never is not
+
+
+def test_what_celery_lost_comes_back_until_it_is_done(
+    database: Database, celery: Celery, now: datetime
+) -> None:
+    put(database)
+    for lease in range(3):
+        later = now + timedelta(seconds=61 * lease)
+        assert Relay(database, celery.send, clock=lambda at=later: at).hand_out() == 1
+    with database.begin() as db:
+        outbox.done(db, celery.taken[0], now)
+    assert Relay(database, celery.send, clock=lambda: now + timedelta(days=1)).hand_out() == 0
+
+
+def test_while_the_broker_is_away_rows_are_given_back_and_due_again_shortly(
+    database: Database, celery: Celery, now: datetime
+) -> None:
+    put(database, 5)
+    celery.away = True
+    with pytest.raises(BrokerAway):
+        Relay(database, celery.send).hand_out()
+    celery.away = False
+    assert Relay(database, celery.send, clock=lambda: now + timedelta(seconds=1)).hand_out() == 5
+
+
+def test_a_broker_that_comes_back_is_noticed_by_itself(live: Database, celery: Celery) -> None:
+    celery.away = True
+    put(live, 3)
+    with running(Relay(live, celery.send)):
+        sleep(0.5)
+        celery.away = False
+        wait_for(lambda: len(celery.taken) == 3)
+
+
+def test_four_relays_share_the_work_and_hand_nothing_out_twice(live: Database) -> None:
+    workers = [Celery() for _ in range(4)]
+    put(live, 400)
+    with running(*(Relay(live, each.send) for each in workers)):
+        wait_for(lambda: sum(len(each.taken) for each in workers) >= 400)
+        sleep(0.1)
+    together = [item for each in workers for item in each.taken]
+    assert len(together) == len(set(together)) == 400
+
+
+def test_what_cannot_wait_wakes_the_relay_and_the_rest_is_found_by_the_clock(
+    live: Database, celery: Celery
+) -> None:
+    with running(Relay(live, celery.send)):
+        sleep(0.2)  # it listens
+        put(live, kind="settle_inbox")
+        assert wait_for(lambda: len(celery.taken) == 1) < 0.25
+        put(live, seconds=0.7)
+        assert 0.5 < wait_for(lambda: len(celery.taken) == 2) < 1.6
+
+
+def test_a_relay_stops_within_a_second(live: Database, celery: Celery) -> None:
+    with running(Relay(live, celery.send)):
+        sleep(0.1)
+        begun = monotonic()
+    assert monotonic() - begun < 1
+
+
+def test_a_relay_whose_connections_were_cut_goes_on(live: Database, celery: Celery) -> None:
+    with running(Relay(live, celery.send)):
+        sleep(0.2)
+        url = live.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(url, autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        put(live)
+        wait_for(lambda: len(celery.taken) == 1)
+        put(live, kind="settle_inbox")
+        wait_for(lambda: len(celery.taken) == 2)

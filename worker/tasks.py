@@ -1,0 +1,223 @@
+"""Tasks: one for each kind of the outbox, and what the schedule asks for.
+
+Each may run twice, at once or one after the other. A provider is called between two short
+transactions, never inside one: claim, commit, call, record. A row is done in the transaction of
+the task's last effect.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from time import sleep
+from typing import Final
+from uuid import UUID
+
+import structlog
+from celery import Celery
+
+from core import charges, checkouts, inbox, incidents, ledger, outbox
+from core.database import Database
+from core.errors import Unavailable
+from core.rules import Rules
+from flows import conversations
+from payments import callbacks
+from payments.gateway import Gateway
+from worker.app import task_name
+
+log = structlog.get_logger(__name__)
+
+DESCRIPTION = "Sokoni"  # of a payment, on the payer's phone
+SCREEN_SECONDS = 5  # a prompt cannot show over an open USSD screen: look again after this
+SCREEN_WAITS_MAX = 12
+RETRY_SECONDS_MAX = 600
+RECORD_PAUSES_SECONDS = (0.5, 1, 2, 4, 8, 16)  # a standby takes over within 20 s
+FAILURES_BEFORE_INCIDENT = 8
+DONE_KEPT = timedelta(days=7)
+HOPS_KEPT = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What tasks work with; one for each process."""
+
+    database: Database
+    gateway: Gateway
+    rules: Rules
+    wait: Callable[[float], None] = sleep
+
+
+def register(app: Celery, work: Callable[[], Work]) -> None:
+    """Give the application its tasks. work is called in the process that runs them."""
+    for kind in TASKS:
+        app.task(_of_outbox(kind, work), name=task_name(kind))
+    for name, scheduled in SCHEDULED.items():
+        app.task(_of_schedule(scheduled, work), name=task_name(name))
+
+
+def run(work: Work, item_id: UUID) -> None:
+    """Do what the outbox's row asks, if nobody has. What fails is given back, then raised."""
+    with work.database.begin() as db:
+        item = outbox.item(db, item_id)
+    if item is None or item.done_at is not None:
+        return
+    try:
+        TASKS[item.kind](work, item)
+    except Exception as error:
+        _give_back(work, item, error)
+        raise
+
+
+def stk_push(work: Work, item: outbox.Item) -> None:
+    """Prompt the payer's phone: once at most, whatever dies at whatever moment."""
+    database, charge_id = work.database, UUID(item.arguments["charge_id"])
+    with database.begin() as db:
+        now = database.clock()
+        charge = charges.by_id(db, charge_id)
+        assert charge is not None, f"no charge {charge_id}"
+        if item.attempts <= SCREEN_WAITS_MAX and conversations.screen_open(db, charge.msisdn, now):
+            later = now + timedelta(seconds=SCREEN_SECONDS)
+            outbox.postpone(db, item.id, later, "a USSD screen is open on that phone")
+            return
+    work.gateway.prepare()  # if that fails nothing is claimed yet, and the row comes back
+    with database.begin() as db:
+        claimed = charges.claim_for_push(db, charge_id, work.rules, database.clock())
+        if claimed is None:
+            outbox.done(db, item.id, database.clock())
+    if claimed is None:
+        return
+    answer = work.gateway.request_payment(
+        claimed.msisdn, claimed.amount_cents, claimed.reference, DESCRIPTION, claimed.token
+    )
+    _record_push(work, item, charge_id, answer)
+
+
+def query_charge(work: Work, item: outbox.Item) -> None:
+    """Ask what became of a push that says nothing. The next time is set before we ask."""
+    database, charge_id = work.database, UUID(item.arguments["charge_id"])
+    with database.begin() as db:
+        asked = charges.query_due(db, charge_id, database.clock())
+        outbox.done(db, item.id, database.clock())
+    if asked is None:
+        return
+    try:
+        result = work.gateway.query_payment(asked.push_id)
+    except Unavailable as error:
+        log.warning("charge_not_queried", charge=str(charge_id), reason=str(error))
+        return
+    with database.begin() as db:
+        charges.settle(db, charge_id, result, database.clock())
+
+
+def review_charge(work: Work, item: outbox.Item) -> None:
+    with work.database.begin() as db:
+        now = work.database.clock()
+        charges.review(db, UUID(item.arguments["charge_id"]), now)
+        outbox.done(db, item.id, now)
+
+
+def expire_checkout(work: Work, item: outbox.Item) -> None:
+    with work.database.begin() as db:
+        now = work.database.clock()
+        checkouts.expire(db, UUID(item.arguments["checkout_id"]), now)
+        outbox.done(db, item.id, now)
+
+
+def settle_inbox(work: Work, item: outbox.Item) -> None:
+    """Read a provider's message that was kept, and book what it says."""
+    with work.database.begin() as db:
+        now = work.database.clock()
+        kept = inbox.item(db, UUID(item.arguments["inbox_id"]))
+        if kept is not None and kept.processed_at is None:
+            outcome = callbacks.settle(db, kept, now)
+            inbox.processed(db, kept.id, outcome, now)
+        outbox.done(db, item.id, now)
+
+
+TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
+    "stk_push": stk_push,
+    "query_charge": query_charge,
+    "review_charge": review_charge,
+    "expire_checkout": expire_checkout,
+    "settle_inbox": settle_inbox,
+}
+
+
+def tidy(work: Work) -> None:
+    """Forget work long done and hops long answered."""
+    with work.database.begin() as db:
+        now = work.database.clock()
+        rows = outbox.tidy(db, now - DONE_KEPT)
+        hops = conversations.tidy(db, now - HOPS_KEPT)
+    log.info("tidied", outbox=rows, hops=hops)
+
+
+def check_ledger(work: Work) -> None:
+    """Transfers that are not zero, cached balances that are not their entries: an incident."""
+    with work.database.begin() as db:
+        now = work.database.clock()
+        unbalanced, stale = ledger.unbalanced_transfers(db), ledger.stale_balances(db)
+        if unbalanced or stale:
+            log.error("ledger_is_wrong", unbalanced_transfers=unbalanced, stale_balances=stale)
+            incidents.open(
+                db,
+                "ledger_is_wrong",
+                "ledger",
+                now,
+                unbalanced_transfers=unbalanced,
+                stale_balances=stale,
+            )
+
+
+SCHEDULED: Final[Mapping[str, Callable[[Work], None]]] = {
+    "tidy": tidy,
+    "check_ledger": check_ledger,
+}
+
+
+def _of_outbox(kind: str, work: Callable[[], Work]) -> Callable[[str], None]:
+    def task(item_id: str) -> None:
+        run(work(), UUID(item_id))
+
+    task.__name__ = kind
+    return task
+
+
+def _of_schedule(scheduled: Callable[[Work], None], work: Callable[[], Work]) -> Callable[[], None]:
+    def task() -> None:
+        scheduled(work())
+
+    task.__name__ = scheduled.__name__
+    return task
+
+
+def _record_push(
+    work: Work, item: outbox.Item, charge_id: UUID, answer: charges.PushAnswer
+) -> None:
+    """Outlive a short absence of the database: only we have heard the push's id."""
+    for pause in (*RECORD_PAUSES_SECONDS, None):
+        try:
+            with work.database.begin() as db:
+                now = work.database.clock()
+                charges.record_push(db, charge_id, answer, now)
+                outbox.done(db, item.id, now)
+            return
+        except Unavailable:
+            if pause is None:
+                raise
+            work.wait(pause)
+
+
+def _give_back(work: Work, item: outbox.Item, error: Exception) -> None:
+    """Come again later, each time later; tell somebody when that does not help."""
+    database, reason = work.database, type(error).__name__
+    pause = timedelta(seconds=min(2**item.attempts, RETRY_SECONDS_MAX))
+    try:
+        with database.begin() as db:
+            now = database.clock()
+            outbox.postpone(db, item.id, now + pause, reason)
+            if item.attempts >= FAILURES_BEFORE_INCIDENT:
+                incidents.open(
+                    db, "task_fails", item.id, now, task=item.kind, attempts=item.attempts
+                )
+    except Unavailable:
+        log.warning("task_not_given_back", item=str(item.id), error=reason)  # its lease does it

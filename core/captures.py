@@ -45,7 +45,7 @@ def lock(db: Db, checkout_id: UUID) -> Payable:
         _Checkout,
         """
         SELECT buyer_id, state, total_cents, pay_by FROM checkouts
-        WHERE id = %(id)s AND state <> 'draft' FOR UPDATE
+        WHERE id = %(id)s AND state <> 'draft' FOR NO KEY UPDATE
         """,
         {"id": checkout_id},
     )

@@ -15,18 +15,15 @@ TIMEOUT_SECONDS = 3.0
 
 
 class Market:
-    """The latest word of it; None before the first and while nobody answers."""
+    """The latest word of it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._lock = threading.Lock()
         self._watchers = 0
-        self._seen: Any = None
         self._left = threading.Event()
-
-    @property
-    def seen(self) -> Any:
-        return self._seen
+        self.is_known = False  # whether it was ever asked
+        self.seen: Any = None  # what it said; None while nobody answers
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -50,7 +47,7 @@ class Market:
         with requests.Session() as session:
             session.trust_env = False
             while not left.is_set():
-                self._seen = self._ask(session)
+                self.seen, self.is_known = self._ask(session), True
                 left.wait(EVERY_SECONDS)
 
     def _ask(self, session: requests.Session) -> Any:

@@ -21,7 +21,7 @@ PHONES: Final = ("+254712345678", "+254700000001")  # a buyer, and the first sel
 SELLERS: Final = frozenset(f"+25470000000{digit}" for digit in "1234")
 PHONES_MAX: Final = 6
 MESSAGES_MAX: Final = 50  # of a phone, the newest
-BODIES: Final = ("lake", "maize", "clay", "slate")  # the colours that phones come in
+BODIES: Final = ("clay", "maize", "lake", "slate")  # the colours that phones come in
 
 LOOK_SECONDS: Final = 0.15  # between two looks at the world, for whoever watches
 STILL_HERE_SECONDS: Final = 10.0  # without news, a sign of life: it finds out who has gone
@@ -147,7 +147,8 @@ def _news(
         yield number, "phone", _state(world, number)
     rules = shown(world.rulebook.rules)
     yield "switches", "switches", {it.name: it.is_on(rules) for it in SWITCHES if it.rules}
-    yield "market", "market", {"market": market.seen}
+    if market.is_known:
+        yield "market", "market", {"market": market.seen}
 
 
 def _state(world: World, number: str) -> dict[str, Any]:

@@ -126,11 +126,11 @@ def test_F3_a_callback_while_the_ack_is_being_recorded_waits_for_it(
 
     with ThreadPoolExecutor(1) as other:
         with crowd.begin() as db:
-            pushed(db, bought, now)
+            assert charges.claim_for_push(db, bought.charge_id, RULES, now) is not None
             told = other.submit(callback)
             while not _somebody_waits(crowd):
                 assert not told.done()
-            db.run("UPDATE charges SET query_count = query_count + 1")
+            charges.record_push(db, bought.charge_id, PushAnswer("accepted", "ws_CO_1"), now)
         assert told.result(10) == "paid"
 
 

@@ -3,19 +3,16 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
-from itertools import count
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from core import demo
 from core.database import Database, Db
 from core.rules import Rules
+from tests.flows import demo_market
 from tests.flows.handset import Clock, EngineLine, Handset
 from tests.flows.street import Street
-
-SEED = 7042
 
 
 @pytest.fixture(scope="session")
@@ -25,22 +22,9 @@ def rules() -> Rules:
 
 @pytest.fixture(scope="session")
 def market_url(new_database: Callable[[], Any], rules: Rules) -> Iterator[str]:
-    """A database with the demo market, made yesterday; read it, and roll back what you change."""
-    yesterday = datetime.fromisoformat("2026-11-20T09:00:00+00:00")
-    ticks = count()
+    """A database with the demo market: read it, and roll back what you change."""
     with new_database() as url:
-        # Every row a millisecond after the one before: the sellers' order is the same in every run.
-        loading = Database(
-            url,
-            clock=lambda: yesterday + timedelta(milliseconds=next(ticks)),
-            random=random.Random(SEED),
-            size=1,
-        )
-        with loading.begin() as db:
-            assert demo.load(db, rules, yesterday) is not None
-        with loading.begin() as db:
-            db.run("ANALYZE")
-        loading.close()
+        demo_market.load(url, rules)
         yield url
 
 
@@ -64,7 +48,7 @@ def clock(now: datetime) -> Clock:
 @pytest.fixture
 def db(market: Database, clock: Clock) -> Iterator[Db]:
     """One open transaction on the demo market, rolled back after the test."""
-    market.clock, market.random = clock, random.Random(SEED)
+    market.clock, market.random = clock, random.Random(demo_market.SEED)
     with suppress(_RollBack), market.begin(seconds=3600) as db:
         db.run("ALTER SEQUENCE order_numbers RESTART")  # unlike setval, it is rolled back
         yield db

@@ -234,9 +234,7 @@ CAUSES: dict[Edge, Cause] = dict(
             "account.move.moved": Cause(),
             "account.old_pin.right": Cause(typed=PIN),
             "account.old_pin.wrong": Cause(typed="9999"),
-            "account.old_pin.locked": Cause(
-                typed="9999", before=lambda street: street.fail_pin(4)
-            ),
+            "account.old_pin.locked": Cause(typed="9999", before=lambda street: street.fail_pin(4)),
             "account.new_pin.changed": Cause(typed="7391"),
             "buy.look.filled": Cause(before=_basket),
             "buy.look.empty": Cause(),

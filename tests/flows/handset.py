@@ -6,7 +6,9 @@ from itertools import count
 from typing import Protocol
 
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
+from core import gsm
 from core.database import Db
 from core.rules import Rules
 from flows import run
@@ -81,12 +83,20 @@ class WebLine:
             "sessionId": session,
             "networkCode": "63902",
         }
-        answer = self.client.post(self.path, data=form)
-        assert answer.status_code == 200, answer.status
-        assert answer.content_type == "text/plain; charset=utf-8"
-        prefix, _, shown = answer.get_data(as_text=True).partition(" ")
-        assert prefix in {"CON", "END"}, answer.data
-        return Seen(shown, prefix == "END", answer.headers["at-ussd-hop-metadata"])
+        return seen(self.client.post(self.path, data=form))
+
+
+def seen(answer: TestResponse) -> Seen:
+    """What the phone shows of an answer that keeps every rule of the gateway."""
+    assert answer.status_code == 200, answer.status
+    assert answer.content_type == "text/plain; charset=utf-8"
+    body, label = answer.get_data(as_text=True), answer.headers["at-ussd-hop-metadata"]
+    assert body.startswith(("CON ", "END ")), body
+    assert set(body) <= set(gsm.SEPTETS), body
+    assert gsm.septets(body) <= 160, body
+    assert len(label) <= 99, label
+    assert "|" not in label, label
+    return Seen(body[4:], body.startswith("END"), label)
 
 
 class Handset:

@@ -9,7 +9,7 @@ import pytest
 
 from flows import check
 from flows.book import BOOK
-from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick, Typed
+from flows.engine import Call, Context, End, Flow, Menu, Option, Pick, Typed
 from flows.words import common
 from tests.flows import books
 from tests.flows.books import ASK, CALL, CLOSED, PICK, STALL, THANKS, flow

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
@@ -76,9 +75,8 @@ def test_on_the_market_a_number_means_what_was_shown_though_somebody_sells_more(
     handset.dial()
     handset.walk("1", "1")
     assert handset.seen.lines[1] == "1 Amaranth (terere) 12/bunch"
-    street.withdraw("Amaranth")
-    assert "Cabbage" in handset.reply("2").text or "Achieng" in handset.seen.text
-    handset.reply("1")
+    street.withdraw("Amaranth")  # a fresh list would begin with Cabbage
+    handset.walk("2", "1")
     assert handset.seen.text.startswith("Cabbage")
 
 
@@ -149,9 +147,11 @@ def test_a_road_that_turns_back_on_itself_does_not_lengthen_the_way_back(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(names=st.lists(st.text("abcdefghijklmnop ", min_size=1, max_size=40), min_size=1, max_size=40))
+@given(
+    names=st.lists(st.text("abcdefghijklmnop ", min_size=1, max_size=40), min_size=1, max_size=40)
+)
 def test_every_option_can_be_reached_and_every_page_fits_whatever_hint_stands_above(
-    names: list[str], at_stall: Context
+    at_stall: Context, names: list[str]
 ) -> None:
     unique = [f"{number}{name}" for number, name in enumerate(names)]
     book = stall(list_of(*unique), *STALL[1:])
@@ -417,18 +417,13 @@ def test_a_repr_shows_neither_who_dials_nor_what_was_typed(
 # What is broken on purpose
 
 
-@pytest.mark.parametrize("verb", ["outcome", "answer"])
-def test_a_verb_that_breaks_its_promise_is_a_mistake_of_ours(
-    verb: str, at_stall: Context
-) -> None:
-    lies: dict[str, Callable[..., str]] = {"outcome": lambda _c, _a: "given away"}
-    book = stall(PICK, books.ASK, replace(CALL, do=lies.get(verb, CALL.do)), THANKS, CLOSED)
+def test_a_verb_that_breaks_its_promise_is_a_mistake_of_ours(at_stall: Context) -> None:
+    book = stall(
+        PICK, books.ASK, replace(CALL, do=lambda _context, _answers: "given"), THANKS, CLOSED
+    )
     step = engine.take(book, saved(engine.begin(book, "stall", at_stall).frame), "1", at_stall)
-    if verb == "outcome":
-        with pytest.raises(AssertionError, match="given away"):
-            engine.take(book, saved(step.frame), "2", at_stall)
-    else:
-        assert engine.take(book, saved(step.frame), "2", at_stall).screen.ends
+    with pytest.raises(AssertionError, match="no way out for given"):
+        engine.take(book, saved(step.frame), "2", at_stall)
 
 
 def test_an_empty_list_leads_where_the_flow_says(at_stall: Context) -> None:

@@ -1,5 +1,7 @@
 """Pages: nothing is lost, nothing moves, nothing outgrows the screen."""
 
+from itertools import pairwise
+
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -36,7 +38,7 @@ def test_no_page_is_empty_but_that_of_an_empty_list(costs: list[int], room: int)
 @given(COSTS, ROOM)
 def test_a_page_takes_all_that_it_can(costs: list[int], room: int) -> None:
     cut = pages(costs, room)
-    for page, after in zip(cut, cut[1:], strict=False):
+    for page, after in pairwise(cut):
         assert sum(page) + after[0] > room
 
 

@@ -14,7 +14,7 @@ const OWNERS = {
 const AT_MPESA = ["A.c2b", "A.b2c", "A.transit", "A.bank"];
 // The way of an order that goes well.
 const WAY = ["placed", "paid", "accepted", "dispatched", "completed"];
-const PLACE_ON_WAY = { delivered: 3, disputed: 3, refunded: 4, split: 4 };
+const PLACE_ON_WAY = { delivered: 3, disputed: 3, split: 4 };
 const ENDED_BADLY = new Set(["expired", "cancelled", "refunded"]);
 
 export class Market {
@@ -38,9 +38,9 @@ export class Market {
   redraw() {
     if (this.#seen === null) return;
     const { orders, ledger } = this.#seen;
-    this.#find(".guide").hidden = orders.length > 0;
-    this.#find(".orders").hidden = orders.length === 0;
+    this.#find(".orders .none").hidden = orders.length > 0;
     this.#drawOrders(orders);
+    this.#drawGuide(orders[0]);
     this.#drawBooks(ledger);
   }
 
@@ -74,9 +74,16 @@ export class Market {
     });
   }
 
+  /** Tick off the steps that the newest order has taken. */
+  #drawGuide(newest) {
+    const taken = newest ? placeOnWay(newest.state) : -1;
+    const steps = this.#root.querySelectorAll(".guide li");
+    [0, 1, 3, 4].forEach((needed, step) => steps[step].classList.toggle("done", taken >= needed));
+  }
+
   #drawBooks({ accounts, debits, credits, balanced, cached_equal_fold: equal }) {
     const any = debits > 0;
-    this.#find(".books-empty").hidden = any;
+    this.#find(".books .none").hidden = any;
     this.#find(".books-full").hidden = !any;
     const whole = AT_MPESA.reduce((sum, kind) => sum + (accounts[kind] ?? 0), 0);
     this.#find(".at-mpesa").textContent = say("books_at_mpesa", { amount: money(whole) });
@@ -109,9 +116,13 @@ export class Market {
   }
 }
 
+/** How far an order has come; -1 where it will come no further. */
+function placeOnWay(state) {
+  return ENDED_BADLY.has(state) ? -1 : (PLACE_ON_WAY[state] ?? WAY.indexOf(state));
+}
+
 function summary(order) {
-  const place = PLACE_ON_WAY[order.state] ?? WAY.indexOf(order.state);
-  const reached = ENDED_BADLY.has(order.state) ? -1 : place;
+  const reached = placeOnWay(order.state);
   return [
     make("span", { class: "title" }, say("order", { number: order.number })),
     make("span", { class: "total" }, `KSh ${money(order.total_cents)}`),

@@ -161,7 +161,7 @@ export class Phone {
     this.#input.addEventListener("focus", () => this.#fresh && this.#input.select());
     this.#input.addEventListener("input", () => {
       this.#fresh = false;
-      if (this.#mode === "prompt") this.#drawPin();
+      if (this.#mode === "prompt") this.#input.value = this.#input.value.replace(/\D/g, "");
     });
     this.root.addEventListener("keydown", (event) => this.#type(event));
   }
@@ -236,7 +236,6 @@ export class Phone {
   #typed() {
     this.#fresh = false;
     this.#input.scrollLeft = this.#input.scrollWidth;
-    if (this.#mode === "prompt") this.#drawPin();
   }
 
   /** The green key, OK, Enter. */
@@ -358,7 +357,6 @@ export class Phone {
     [this.#mode, this.#text, this.#note] = [mode, text, note];
     this.#fresh = mode === "idle" && !empty;
     this.#input.value = this.#fresh ? this.#code : "";
-    this.#input.type = mode === "prompt" ? "password" : "text";
     this.#input.inputMode = mode === "prompt" ? "numeric" : "text";
     this.#input.maxLength = mode === "prompt" ? PIN_DIGITS : 80;
     this.#draw();
@@ -385,14 +383,13 @@ export class Phone {
       message: () => this.#drawMessage(),
     };
     this.#view.replaceChildren(...(screens[this.#mode] ?? (() => this.#drawText()))());
-    if (this.#mode === "prompt") this.#drawPin();
     this.tick();
   }
 
+  // Each screen is heard whole by those who listen to it.
   #drawText() {
     const drawn = [];
-    // Each screen is heard whole by those who listen to it.
-    if (this.#text) drawn.push(make("p", { class: "text", "aria-live": "polite" }, this.#text));
+    if (this.#text) drawn.push(make("p", { class: "text" }, this.#text));
     if (this.#mode === "running") drawn.push(make("p", { class: "note wait" }, say("running")));
     if (this.#note) drawn.push(make("p", { class: "note" }, this.#note));
     if (this.#mode === "session" || this.#mode === "ended") {
@@ -423,14 +420,8 @@ export class Phone {
     return [
       make("p", { class: "banner" }, "M-PESA"),
       make("p", { class: "text" }, this.#promptText()),
-      make("p", { class: "dots", "aria-hidden": "true" }, ...Array.from({ length: PIN_DIGITS }, () => make("i"))),
       make("p", { class: "left", "aria-hidden": "true" }, make("i")),
     ];
-  }
-
-  #drawPin() {
-    const dots = this.#view.querySelectorAll(".dots i");
-    dots.forEach((dot, place) => dot.classList.toggle("set", place < this.#input.value.length));
   }
 
   #drawInbox() {

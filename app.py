@@ -9,7 +9,7 @@ from flask import Flask, Response, jsonify
 
 import logs
 import settings as settings_
-from channels import ussd_africastalking
+from channels import sms_africastalking, ussd_africastalking
 from channels.ussd import Hopper
 from console import watch
 from core.database import Database, utc_now
@@ -47,6 +47,11 @@ def create_app(
             secret=settings.africastalking_secret.get_secret_value(),
             room_septets=settings.ussd_room_septets,
             dialled_ahead=settings.ussd_dialled_ahead,
+        )
+    )
+    app.register_blueprint(
+        sms_africastalking.blueprint(
+            database, secret=settings.africastalking_secret.get_secret_value()
         )
     )
     app.register_blueprint(

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import local
 from time import monotonic
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeGuard
 
 import requests
 import structlog
 import urllib3.exceptions
 from africastalking.SMS import SMSService
-from flask import Blueprint, request
+from flask import Blueprint, g, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -101,12 +101,15 @@ def blueprint(database: Database, *, secret: str) -> Blueprint:
     """
     routes = Blueprint("sms_africastalking", __name__, url_prefix="/channels/sms/africastalking")
 
+    @routes.url_value_preprocessor
+    def take_secret(_endpoint: str | None, values: dict[str, str] | None) -> None:
+        g.path_secret = (values or {}).pop("secret", "")
+
     @routes.before_request
-    def limit() -> tuple[str, int] | None:
+    def admit() -> tuple[str, int] | None:
         request.max_content_length = BODY_BYTES_MAX
-        given = str((request.view_args or {}).get("secret", ""))
-        same = hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
-        return None if same else ("", 404)
+        given = g.path_secret.encode("utf-8", "replace")
+        return None if hmac.compare_digest(given, secret.encode()) else ("", 404)
 
     @routes.errorhandler(Unavailable)
     def database_away(error: Unavailable) -> tuple[str, int]:
@@ -118,7 +121,7 @@ def blueprint(database: Database, *, secret: str) -> Blueprint:
         return "", 413
 
     @routes.post("/<secret>/delivery")
-    def delivery(secret: str) -> tuple[str, int]:
+    def delivery() -> tuple[str, int]:
         report = read_report(request.form)
         if report is not None:
             with database.begin(seconds=REPORT_SECONDS_MAX) as db:
@@ -182,9 +185,9 @@ def read_answer(status: int, body: bytes, msisdn: str) -> SendAnswer:
 def _read_recipient(told: Mapping[str, Any]) -> SendAnswer:
     number = told.get("statusCode")
     name = told.get("status")
-    code = name if _is_name(name) else f"code_{number}"
     if not isinstance(number, int):
         return SendAnswer("unknown", "no_code")
+    code = name if _is_name(name) else f"code_{number}"
     if number in _ACCEPTED:
         provider_id, cost = told.get("messageId"), told.get("cost")
         return SendAnswer(
@@ -204,13 +207,9 @@ def _read_recipient(told: Mapping[str, Any]) -> SendAnswer:
     return SendAnswer("unknown", code)
 
 
-def _is_name(value: object) -> bool:
+def _is_name(value: object) -> TypeGuard[str]:
     """A code, an id or an amount as it may be kept and logged: short, printable, not empty."""
-    return (
-        isinstance(value, str)
-        and 0 < len(value) <= FIELD_CHARACTERS_MAX
-        and value.isprintable()
-    )
+    return isinstance(value, str) and 0 < len(value) <= FIELD_CHARACTERS_MAX and value.isprintable()
 
 
 def _load(body: bytes) -> dict[str, Any]:
@@ -260,8 +259,14 @@ class _Sdk(SMSService):  # type: ignore[misc]  # it has no types
         for session in self._sessions:
             session.close()
 
-    def _make_request(  # type: ignore[no-untyped-def]
-        self, url, method, headers, data, params, **_its_own
+    def _make_request(
+        self,
+        url: str,
+        method: str,
+        headers: Mapping[str, str],
+        data: Mapping[str, Any],
+        params: None,
+        **_its_own: object,
     ) -> _Answer:
         """One HTTP request, its answer read within bounds of size and time.
 

@@ -49,7 +49,7 @@ class Hopper:
         """The connection broke during the commit: look whether the hop is there."""
         try:
             with self._database.begin(seconds=PROOF_SECONDS) as db:
-                return run.answered_before(db, inbound, self._rules)
+                return run.answered_before(db, inbound, self._rules, self._database.clock())
         except Unavailable:
             return None
 

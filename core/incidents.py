@@ -71,7 +71,7 @@ def find_open(db: Db, kind: str, subject: object) -> Incident | None:
         """
         SELECT id, detail FROM incidents
         WHERE kind = %(kind)s AND subject = %(subject)s AND closed_at IS NULL
-        FOR UPDATE
+        FOR NO KEY UPDATE
         """,
         {"kind": kind, "subject": str(subject)},
     )

@@ -482,7 +482,7 @@ def _lock(db: Db, message_id: UUID) -> _Message:
         """
         SELECT id, msisdn, text, state, attempts, maybe_twice, claimed_at, failure, order_id,
                created_at
-        FROM messages WHERE id = %(id)s FOR UPDATE
+        FROM messages WHERE id = %(id)s FOR NO KEY UPDATE
         """,
         {"id": message_id},
     )

@@ -1,4 +1,4 @@
-"""The numbers and keys that whoever runs the market sets; entry points build it from the settings."""
+"""What whoever runs the market sets; entry points build it from the settings."""
 
 from dataclasses import dataclass, field
 

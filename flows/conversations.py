@@ -139,7 +139,7 @@ def _locked(db: Db, channel: str, address: str) -> Conversation | None:
         FROM conversations c
         LEFT JOIN members m ON m.msisdn = c.msisdn AND m.deleted_at IS NULL
         WHERE c.channel = %(channel)s AND c.address = %(address)s
-        FOR UPDATE OF c
+        FOR NO KEY UPDATE OF c
         """,
         {"channel": channel, "address": address},
     )

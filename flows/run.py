@@ -72,8 +72,12 @@ def digest(rules: Rules, session: str, text: str) -> bytes:
     return hmac.digest(rules.token_key, message, "sha256")[:DIGEST_BYTES]
 
 
-def answered_before(db: Db, inbound: Inbound, rules: Rules) -> Reply | None:
-    """The stored answer to this very hop: the proof, after a commit whose outcome was lost."""
+def answered_before(db: Db, inbound: Inbound, rules: Rules, now: datetime) -> Reply | None:
+    """The stored answer to this very hop: the proof, after a commit whose outcome was lost.
+
+    The lock waits for a commit that is still under way.
+    """
+    conversations.lock(db, inbound.channel, inbound.address, inbound.msisdn, now)
     known = conversations.answered(
         db, inbound.session, digest(rules, inbound.session, inbound.text)
     )
@@ -107,10 +111,10 @@ class _Hop:
 
     def same_session(self) -> Reply:
         """The newest session of this phone: a repeat, a new answer, something late or forged."""
-        if self.digest == self.conversation.accepted_digest:
-            return self._repeat() or self._refuse("conflict")
         if self.inbound.service_code != self.conversation.service_code:
             return self._refuse("conflict")
+        if self.digest == self.conversation.accepted_digest:
+            return self._repeat() or self._refuse("conflict")
         answer = self._new_answer()
         if answer is None:
             return self._repeat() or self._refuse("conflict")

@@ -21,7 +21,7 @@ PHONES: Final = ("+254712345678", "+254700000001")  # a buyer, and the first sel
 SELLERS: Final = frozenset(f"+25470000000{digit}" for digit in "1234")
 PHONES_MAX: Final = 6
 MESSAGES_MAX: Final = 50  # of a phone, the newest
-BODIES: Final = ("clay", "maize", "lake", "slate")  # the colours that phones come in
+BODIES: Final = ("lake", "maize", "clay", "slate")  # the colours that phones come in
 
 LOOK_SECONDS: Final = 0.15  # between two looks at the world, for whoever watches
 STILL_HERE_SECONDS: Final = 10.0  # without news, a sign of life: it finds out who has gone
@@ -82,7 +82,8 @@ def blueprint(world: World) -> Blueprint:
         numbers = _numbers(request.args.get("phones", "")) or list(PHONES)
         return _html(
             "page.html",
-            phones=[_phone(number) for number in numbers],
+            phones=[_phone(number, place) for place, number in enumerate(numbers)],
+            bodies=BODIES,
             switches=SWITCHES,
             code=world.place.service_code,
             words=words,
@@ -95,7 +96,7 @@ def blueprint(world: World) -> Blueprint:
         found = _numbers(number)
         if not found:
             return "", 404
-        return _html("phone.html", phone=_phone(found[0]), code=world.place.service_code)
+        return _html("phone.html", phone=_phone(found[0], 0), code=world.place.service_code)
 
     @door.get("/simulator/events")
     def events() -> Response:
@@ -200,12 +201,12 @@ def _numbers(text: str) -> list[str]:
     return found[:PHONES_MAX]
 
 
-def _phone(number: str) -> dict[str, str]:
+def _phone(number: str, place: int) -> dict[str, str]:
     return {
         "number": number,
         "shown": _spaced(number),
         "role": "seller" if number in SELLERS else "buyer",
-        "body": BODIES[int(number[-2:]) % len(BODIES)],
+        "body": BODIES[place % len(BODIES)],
     }
 
 

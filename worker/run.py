@@ -11,6 +11,7 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 import logs
 import settings as all_settings
+from channels import sms_africastalking
 from core.database import Database
 from payments import daraja
 from settings import Settings
@@ -63,6 +64,7 @@ def connect(settings: Settings, processes: int) -> tasks.Work:
         database=database,
         gateway=daraja.connect(settings, clock=database.clock, processes=processes),
         rules=settings.rules(),
+        sender=sms_africastalking.connect(settings),
     )
 
 

@@ -7,7 +7,7 @@ the task's last effect.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import sleep
 from typing import Final
 from uuid import UUID
@@ -15,8 +15,9 @@ from uuid import UUID
 import structlog
 from celery import Celery
 
-from core import charges, checkouts, inbox, incidents, ledger, outbox
-from core.database import Database
+from channels.sms import Sender
+from core import charges, checkouts, inbox, incidents, ledger, messages, outbox
+from core.database import Database, Db
 from core.errors import Unavailable
 from core.rules import Rules
 from flows import conversations
@@ -34,6 +35,7 @@ RECORD_PAUSES_SECONDS = (0.5, 1, 2, 4, 8, 16)  # a standby takes over within 20 
 FAILURES_BEFORE_INCIDENT = 8
 DONE_KEPT = timedelta(days=7)
 HOPS_KEPT = timedelta(days=2)
+REPORTS_KEPT = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Work:
     database: Database
     gateway: Gateway
     rules: Rules
+    sender: Sender
     wait: Callable[[float], None] = sleep
 
 
@@ -88,7 +91,12 @@ def stk_push(work: Work, item: outbox.Item) -> None:
     answer = work.gateway.request_payment(
         claimed.msisdn, claimed.amount_cents, claimed.reference, DESCRIPTION, claimed.token
     )
-    _record_push(work, item, charge_id, answer)
+
+    def record(db: Db, now: datetime) -> None:
+        charges.record_push(db, charge_id, answer, now)
+        outbox.done(db, item.id, now)
+
+    _record(work, record)
 
 
 def query_charge(work: Work, item: outbox.Item) -> None:
@@ -133,12 +141,48 @@ def settle_inbox(work: Work, item: outbox.Item) -> None:
         outbox.done(db, item.id, now)
 
 
+def sms(work: Work, item: outbox.Item) -> None:
+    """Send a message: once, and once more where nobody knows whether it was sent."""
+    database = work.database
+    with database.begin() as db:
+        message_id = UUID(item.arguments["message_id"])
+        claimed = messages.claim(db, message_id, _late(work), database.clock())
+        if not isinstance(claimed, messages.Claimed):
+            _look_again(db, item, claimed, database.clock())
+            return
+    answer = work.sender.send(claimed.msisdn, claimed.text)
+    if answer.outcome != "accepted":
+        log.warning("sms_not_sent", id=str(message_id), outcome=answer.outcome, code=answer.code)
+
+    def record(db: Db, now: datetime) -> None:
+        _look_again(db, item, messages.record(db, claimed, answer, now), now)
+
+    _record(work, record)
+
+
+def _late(work: Work) -> messages.Late:
+    """What a message says only while it is being sent: where to dial and to pay."""
+
+    def say(_db: Db, name: str, _order_id: UUID | None) -> str | None:
+        return {"dial": work.rules.dial_code, "paybill": work.rules.paybill}[name]
+
+    return say
+
+
+def _look_again(db: Db, item: outbox.Item, again: messages.NotYet | None, now: datetime) -> None:
+    if again is None:
+        outbox.done(db, item.id, now)
+    else:
+        outbox.postpone(db, item.id, again.due_at, again.reason)
+
+
 TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "stk_push": stk_push,
     "query_charge": query_charge,
     "review_charge": review_charge,
     "expire_checkout": expire_checkout,
     "settle_inbox": settle_inbox,
+    "sms": sms,
 }
 
 
@@ -148,7 +192,8 @@ def tidy(work: Work) -> None:
         now = work.database.clock()
         rows = outbox.tidy(db, now - DONE_KEPT)
         hops = conversations.tidy(db, now - HOPS_KEPT)
-    log.info("tidied", outbox=rows, hops=hops)
+        reports = messages.tidy(db, now - REPORTS_KEPT)
+    log.info("tidied", outbox=rows, hops=hops, reports=reports)
 
 
 def check_ledger(work: Work) -> None:
@@ -190,16 +235,12 @@ def _of_schedule(scheduled: Callable[[Work], None], work: Callable[[], Work]) ->
     return task
 
 
-def _record_push(
-    work: Work, item: outbox.Item, charge_id: UUID, answer: charges.PushAnswer
-) -> None:
-    """Outlive a short absence of the database: only we have heard the push's id."""
+def _record(work: Work, record: Callable[[Db, datetime], None]) -> None:
+    """Outlive a short absence of the database: only we have heard what a provider answered."""
     for pause in (*RECORD_PAUSES_SECONDS, None):
         try:
             with work.database.begin() as db:
-                now = work.database.clock()
-                charges.record_push(db, charge_id, answer, now)
-                outbox.done(db, item.id, now)
+                record(db, work.database.clock())
             return
         except Unavailable:
             if pause is None:

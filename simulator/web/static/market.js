@@ -25,6 +25,7 @@ export class Market {
   #root;
   #cards = new Map(); // by order number
   #seen = null;
+  #seenBefore = false; // whether orders were drawn yet
 
   /** What Sokoni says; null while it does not answer: what is shown stays, greyed. */
   take(market) {
@@ -57,14 +58,18 @@ export class Market {
       }
     }
     const list = this.#find(".cards");
-    const wereNone = this.#cards.size === 0;
+    const atFirst = !this.#seenBefore;
+    this.#seenBefore = true;
+    if (orders.some((each) => !this.#cards.has(each.number))) {
+      for (const card of this.#cards.values()) card.open = false;
+    }
     [...orders].reverse().forEach((order, place) => {
       let card = this.#cards.get(order.number);
       if (!card) {
         card = make("details", { class: "order", "data-order": order.number });
         card.append(make("summary"), make("div", { class: "inside" }));
-        // A new order stands open; of those found at the start, the newest two.
-        card.open = !wereNone || place >= orders.length - 2;
+        // A new order stands open, and those before it close; of those found here, the newest.
+        card.open = !atFirst || place === orders.length - 1;
         this.#cards.set(order.number, card);
         list.prepend(card);
       }

@@ -10,7 +10,7 @@ const WELL_OFF = 10_000;
 const RETRY_MS = 2_000;
 
 const find = (selector) => document.querySelector(selector);
-const { code, phonesMax } = document.body.dataset;
+const { code, phonesMax, bodies } = document.body.dataset;
 const table = find(".phones");
 const phones = new Map(); // by number
 const market = new Market(find(".market"));
@@ -62,12 +62,20 @@ async function add(number) {
   const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
   const root = document.importNode(parsed.querySelector(".phone"), true);
   if (phones.has(root.dataset.number)) return say("number_here");
+  root.dataset.body = rarestBody();
   table.append(root);
   const phone = settle(root);
   arranged();
   root.scrollIntoView({ block: "nearest", behavior: "smooth" });
   phone.focus();
   return "";
+}
+
+/** The colour that the fewest phones here have. */
+function rarestBody() {
+  const here = [...phones.values()].map(({ root }) => root.dataset.body);
+  const count = (body) => here.filter((each) => each === body).length;
+  return bodies.split(" ").reduce((rarest, body) => (count(body) < count(rarest) ? body : rarest));
 }
 
 /** The phones on the table have changed. */

@@ -172,7 +172,7 @@ export class Phone {
     if (event.key === "Escape") {
       event.preventDefault();
       this.#press("end");
-    } else if (event.key.startsWith("Arrow") && onKey?.closest(".keypad")) {
+    } else if (event.key.startsWith("Arrow") && onKey?.closest(".keys")) {
       event.preventDefault();
       this.#walk(onKey, event.key);
     } else if (onKey) {
@@ -183,17 +183,31 @@ export class Phone {
     } else if (event.key === "ArrowUp" || event.key === "ArrowDown") {
       event.preventDefault();
       this.#press(event.key === "ArrowUp" ? "up" : "down");
-    } else if (event.target !== this.#input && this.#takesText()) {
-      if (event.key.length === 1 || event.key === "Backspace") this.#focus();
+    } else if (event.target !== this.#input) {
+      if (event.key.length === 1) this.#putAsideForTyping();
+      if (this.#takesText() && (event.key.length === 1 || event.key === "Backspace")) this.#focus();
     }
   }
 
-  /** The arrow keys go from key to key of the keypad. */
+  /** The arrow keys go to the nearest key on that side; Tab sees all keys as one. */
   #walk(from, arrow) {
-    const keys = [...from.closest(".keypad").querySelectorAll("button")];
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -3, ArrowDown: 3 }[arrow];
-    const to = keys[keys.indexOf(from) + step];
-    if (!to) return;
+    const [right, down] = {
+      ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
+    }[arrow];
+    const middle = (key) => {
+      const { x, y, width, height } = key.getBoundingClientRect();
+      return [x + width / 2, y + height / 2];
+    };
+    const [x, y] = middle(from);
+    let to = null;
+    let shortest = Infinity;
+    for (const key of this.root.querySelectorAll(".keys button")) {
+      const [toX, toY] = middle(key);
+      const along = (toX - x) * right + (toY - y) * down;
+      const across = Math.abs((toX - x) * down) + Math.abs((toY - y) * right);
+      if (along > 4 && along + 2 * across < shortest) [to, shortest] = [key, along + 2 * across];
+    }
+    if (to === null) return;
     from.tabIndex = -1;
     to.tabIndex = 0;
     to.focus();
@@ -218,8 +232,13 @@ export class Phone {
     return Boolean(MODES[this.#mode].entry);
   }
 
-  #append(letter) {
+  /** Typing over a screen that only waits to be read begins a new number. */
+  #putAsideForTyping() {
     if (this.#mode === "ended" || this.#mode === "notice") this.#go("idle", { empty: true });
+  }
+
+  #append(letter) {
+    this.#putAsideForTyping();
     if (!this.#takesText() || this.#input.value.length >= this.#input.maxLength) {
       if (!this.#fresh) return;
     }

@@ -1,0 +1,489 @@
+"""The floor: the same journeys by hand, Flask and psycopg with nothing between, for comparison.
+
+It reads and writes the rows the system does for these journeys, in as few statements as that takes,
+and does nothing else a market needs: no page, no hint, no way back, no other basket than one line.
+"""
+
+import hmac
+import threading
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+from flask import Flask, Response, request
+from psycopg.types.json import Jsonb
+
+from settings import Settings, load_environment
+
+LINES_SHOWN = 4
+KEY = b"a key of the floor's"
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The WSGI application. Without settings it takes the process's own."""
+    settings = settings or load_environment()
+    url = settings.database_url or ""
+    app = Flask("floor", static_folder=None)
+    kept = threading.local()
+
+    @app.get("/health/ready")
+    def ready() -> str:
+        return "ready"
+
+    @app.post("/channels/ussd/africastalking/<secret>")
+    def hop(secret: str) -> tuple[str, int] | Response:
+        if secret != settings.africastalking_secret.get_secret_value():
+            return "", 404
+        connection = getattr(kept, "connection", None)
+        if connection is None:
+            connection = kept.connection = psycopg.connect(url, autocommit=True)
+        form = request.form
+        connection.execute("BEGIN; SET LOCAL synchronous_commit = off", prepare=False)
+        try:
+            body = _hop(
+                connection.cursor(),
+                form["phoneNumber"],
+                form["sessionId"],
+                form["serviceCode"],
+                form["text"],
+                settings,
+            )
+        except BaseException:
+            connection.execute("ROLLBACK", prepare=False)
+            raise
+        connection.execute("COMMIT", prepare=False)
+        return Response(body, content_type="text/plain; charset=utf-8")
+
+    return app
+
+
+def _hop(
+    cur: psycopg.Cursor[Any],
+    msisdn: str,
+    session: str,
+    service_code: str,
+    text: str,
+    settings: Settings,
+) -> str:
+    now = datetime.now(UTC)
+    digest = hmac.digest(KEY, f"{session} {text}".encode(), "sha256")[:16]
+    cur.execute(
+        """
+        SELECT c.id, c.session, c.frame, m.id, m.name, m.language, m.place_id
+        FROM conversations c
+        LEFT JOIN members m ON m.msisdn = c.msisdn AND m.deleted_at IS NULL
+        WHERE c.channel = 'ussd' AND c.address = %s
+        FOR UPDATE OF c
+        """,
+        [msisdn],
+        prepare=True,
+    )
+    conversation_id, known, frame, member_id, name, language, _place_id = cur.fetchone() or ()
+    if session == known:
+        answer = text.rpartition("*")[2]
+        body, frame = _answered(cur, frame, answer, member_id, msisdn, language, settings, now)
+    else:
+        cur.execute("SELECT digest, screen FROM hops WHERE session = %s", [session], prepare=True)
+        if cur.fetchone():
+            return "END This session is over."
+        body = f"CON Sokoni. Welcome, {name.split()[0]}.\n1 Buy\n2 My orders\n3 Account\n4 Help"
+        frame = {"state": "menu"}
+    cur.execute(
+        """
+        WITH moved AS (
+            UPDATE conversations
+            SET session = %(session)s, service_code = %(code)s, accepted_length = %(length)s,
+                accepted_digest = %(digest)s, turn = turn + 1, language = %(language)s,
+                frame = %(frame)s, parked = NULL, open = %(open)s, updated_at = %(now)s
+            WHERE id = %(id)s
+        )
+        INSERT INTO hops (session, digest, conversation_id, label, screen, ends, created_at)
+        VALUES (%(session)s, %(digest)s, %(id)s, %(label)s, %(screen)s, NOT %(open)s, %(now)s)
+        """,
+        {
+            "session": session,
+            "code": service_code,
+            "length": len(text),
+            "digest": digest,
+            "language": language,
+            "frame": Jsonb(frame) if frame else None,
+            "open": frame is not None,
+            "now": now,
+            "id": conversation_id,
+            "label": frame["state"] if frame else "end",
+            "screen": body,
+        },
+        prepare=True,
+    )
+    return body
+
+
+def _answered(
+    cur: psycopg.Cursor[Any],
+    frame: dict[str, Any],
+    answer: str,
+    member_id: UUID,
+    msisdn: str,
+    language: str,
+    settings: Settings,
+    now: datetime,
+) -> tuple[str, dict[str, Any] | None]:
+    """The next screen, and where the conversation then stands; None: it is over."""
+    match frame["state"]:
+        case "menu":
+            _cart(cur, member_id, language, now)
+            cur.execute(_CATEGORIES, [language, member_id, now], prepare=True)
+            return _list("What would you like?", "category", cur.fetchall())
+        case "category":
+            category_id = UUID(frame["shown"][int(answer) - 1])
+            cur.execute(_PRODUCTS, [language, language, member_id, now, category_id], prepare=True)
+            return _list("Choose, or type a name.", "product", cur.fetchall())
+        case "product":
+            product_id = UUID(frame["shown"][int(answer) - 1])
+            cur.execute(_OFFERS, [language, member_id, now, product_id], prepare=True)
+            return _list("Who do you buy from?", "offer", cur.fetchall())
+        case "offer":
+            offer_id = frame["shown"][int(answer) - 1]
+            product, price, unit, left, *_ = _offer(cur, UUID(offer_id), language, now)
+            body = f"CON {product} KSh {price // 100}/{unit}. {left // 1000} left.\nHow many?\n0 Back"
+            return body, {"state": "quantity", "offer": offer_id}
+        case "quantity":
+            offer_id = UUID(frame["offer"])
+            quantity = int(answer) * 1000
+            _product, _price, _unit, left, minimum = _offer(cur, offer_id, language, now)
+            assert minimum <= quantity <= left, "the journey asks for what cannot be had"
+            total = _add(cur, member_id, offer_id, quantity, language, now)
+            body = f"CON It is in your basket.\nItems in your basket: 1. Total KSh {total // 100}."
+            return f"{body}\n1 Pay\n2 Add more\n3 Take out\n0 Back", {"state": "cart"}
+        case "cart":
+            total = sum(line[3] for line in _cart(cur, member_id, language, now))
+            body = f"CON Items: 1, sellers: 1. Pay KSh {total // 100} by M-Pesa from this phone?"
+            return f"{body}\n1 Pay\n2 Change\n0 Back", {"state": "confirm", "total": total}
+        case "confirm":
+            numbers = _place(cur, member_id, msisdn, language, frame["total"], settings, now)
+            return f"END Order {numbers}. M-Pesa will now ask for your PIN.", None
+        case state:
+            raise AssertionError(f"no journey leads through {state}")
+
+
+def _list(
+    question: str, state: str, rows: list[tuple[Any, ...]]
+) -> tuple[str, dict[str, Any] | None]:
+    shown = [str(row[0]) for row in rows]
+    lines = [
+        f"{number} {' '.join(str(part) for part in row[1:])}" for number, row in enumerate(rows, 1)
+    ]
+    body = "\n".join([f"CON {question}", *lines[:LINES_SHOWN], "99 More", "0 Back"])
+    return body, {"state": state, "shown": shown, "lines": lines}
+
+
+def _cart(
+    cur: psycopg.Cursor[Any], member_id: UUID, language: str, now: datetime
+) -> list[tuple[Any, ...]]:
+    cur.execute(_CART, [language, now, member_id], prepare=True)
+    return cur.fetchall()
+
+
+def _offer(
+    cur: psycopg.Cursor[Any], offer_id: UUID, language: str, now: datetime
+) -> tuple[Any, ...]:
+    cur.execute(_OFFER, [language, language, now, offer_id], prepare=True)
+    found = cur.fetchone()
+    assert found, "an offer that was shown is gone"
+    return found
+
+
+def _add(
+    cur: psycopg.Cursor[Any],
+    member_id: UUID,
+    offer_id: UUID,
+    quantity: int,
+    language: str,
+    now: datetime,
+) -> int:
+    """One line into the cart; the cart's total in cents."""
+    cur.execute("SET LOCAL synchronous_commit = on", prepare=False)
+    cur.execute(
+        """
+        INSERT INTO checkouts (id, buyer_id, state, total_cents, created_at, updated_at)
+        VALUES (%(id)s, %(buyer)s, 'draft', 0, %(now)s, %(now)s)
+        ON CONFLICT (buyer_id) WHERE state = 'draft' DO UPDATE SET updated_at = %(now)s
+        RETURNING id
+        """,
+        {"id": uuid4(), "buyer": member_id, "now": now},
+        prepare=True,
+    )
+    (checkout_id,) = cur.fetchone() or ()
+    cur.execute(_CHOICE, [now, checkout_id, checkout_id, offer_id, offer_id], prepare=True)
+    product_id, seller_id, price, *_ = cur.fetchone() or ()
+    cur.execute(
+        """
+        INSERT INTO lines (id, checkout_id, offer_id, product_id, seller_id, quantity_milli,
+                           price_cents, amount_cents, created_at, updated_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        """,
+        [
+            *(uuid4(), checkout_id, offer_id, product_id, seller_id, quantity),
+            *(price, price * quantity // 1000, now, now),
+        ],
+        prepare=True,
+    )
+    return int(sum(line[3] for line in _cart(cur, member_id, language, now)))
+
+
+def _place(
+    cur: psycopg.Cursor[Any],
+    buyer: UUID,
+    msisdn: str,
+    language: str,
+    total: int,
+    settings: Settings,
+    now: datetime,
+) -> str:
+    """The cart of one line becomes an order; the number to show."""
+    pay_by = now + timedelta(minutes=settings.reservation_minutes)
+    order_id, event_id, charge_id = uuid4(), uuid4(), uuid4()
+    cur.execute("SET LOCAL synchronous_commit = on", prepare=False)
+    cur.execute(
+        """
+        SELECT id, (SELECT count(*) FROM checkouts WHERE buyer_id = %s AND state = 'placed')
+        FROM checkouts WHERE buyer_id = %s AND state = 'draft' FOR NO KEY UPDATE
+        """,
+        [buyer, buyer],
+        prepare=True,
+    )
+    checkout_id, _open_checkouts = cur.fetchone() or ()
+    cur.execute(_CHOSEN, [checkout_id], prepare=True)
+    offer_id, seller_id, quantity, _price, amount, _offered = cur.fetchone() or ()
+    assert amount == total, "the total is not what was shown"
+    cur.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [msisdn], prepare=True)
+    cur.execute(_PERMIT, {"phone": msisdn, "checkout": checkout_id, "amount": amount, "now": now})
+    assert (cur.fetchone() or ())[0], "this phone cannot be asked now"
+    cur.execute(
+        "SELECT FROM stock WHERE offer_id = %s FOR NO KEY UPDATE", [offer_id], prepare=True
+    )
+    cur.execute(
+        f"SELECT {_AVAILABLE} FROM stock s WHERE s.offer_id = %s", [now, offer_id], prepare=True
+    )
+    assert (cur.fetchone() or ())[0] >= quantity, "sold out"
+    cur.execute(
+        """
+        INSERT INTO orders (id, number, checkout_id, buyer_id, seller_id, state, total_cents,
+                            fee_cents, pay_by, created_at, updated_at)
+        VALUES (%s, nextval('order_numbers'), %s, %s, %s, 'placed', %s, %s, %s, %s, %s)
+        """,
+        [
+            *(order_id, checkout_id, buyer, seller_id, amount),
+            *(amount * settings.fee_basis_points // 1_000_000 * 100, pay_by, now, now),
+        ],
+        prepare=True,
+    )
+    cur.execute(
+        "INSERT INTO order_events (id, order_id, kind, detail, at) VALUES (%s, %s, %s, %s, %s)",
+        [event_id, order_id, "placed", Jsonb({}), now],
+        prepare=True,
+    )
+    _tell(cur, order_id, event_id, now)
+    cur.execute(
+        """
+        WITH placed AS (
+            UPDATE checkouts SET state = 'placed', total_cents = %(total)s, placed_at = %(now)s,
+                                 pay_by = %(pay_by)s, updated_at = %(now)s
+            WHERE id = %(checkout)s
+        )
+        UPDATE lines SET order_id = %(order)s, updated_at = %(now)s
+        WHERE checkout_id = %(checkout)s
+        """,
+        {
+            "total": amount,
+            "now": now,
+            "pay_by": pay_by,
+            "checkout": checkout_id,
+            "order": order_id,
+        },
+        prepare=True,
+    )
+    cur.execute(
+        """
+        INSERT INTO escrows (order_id, state, captured_cents, released_cents, refunded_cents,
+                             fee_cents, created_at, updated_at)
+        VALUES (%s, 'none', 0, 0, 0, 0, %s, %s)
+        """,
+        [order_id, now, now],
+        prepare=True,
+    )
+    cur.execute(
+        """
+        INSERT INTO reservations (id, offer_id, checkout_id, order_id, quantity_milli, state, until,
+                                  created_at, updated_at)
+        VALUES (%s, %s, %s, %s, %s, 'live', %s, %s, %s)
+        """,
+        [uuid4(), offer_id, checkout_id, order_id, quantity, pay_by, now, now],
+        prepare=True,
+    )
+    cur.execute(
+        """
+        INSERT INTO charges (id, checkout_id, msisdn, amount_cents, reference, token_hash, state,
+                             query_count, created_at, updated_at)
+        VALUES (%s, %s, %s, %s, %s, %s, 'created', 0, %s, %s)
+        """,
+        [
+            *(charge_id, checkout_id, msisdn, amount, charge_id.hex[:10].upper()),
+            *(sha256(charge_id.bytes).digest(), now, now),
+        ],
+        prepare=True,
+    )
+    push_at = now + timedelta(seconds=settings.push_after_seconds)
+    _put(cur, "stk_push", {"charge_id": str(charge_id)}, push_at, now)
+    _put(cur, "expire_checkout", {"checkout_id": str(checkout_id)}, pay_by, now)
+    cur.execute(
+        """
+        SELECT o.id, o.number, o.state, m.name, o.total_cents
+        FROM orders o JOIN members m ON m.id = o.seller_id
+        WHERE o.checkout_id = %s ORDER BY o.number
+        """,
+        [checkout_id],
+        prepare=True,
+    )
+    return ", ".join(str(row[1]) for row in cur.fetchall())
+
+
+def _tell(cur: psycopg.Cursor[Any], order_id: UUID, event_id: UUID, now: datetime) -> None:
+    """The buyer's receipt, and the wish to send it."""
+    cur.execute(
+        """
+        SELECT o.number, o.total_cents, o.pay_by, b.id, b.msisdn, b.name, b.language, s.name
+        FROM orders o JOIN members b ON b.id = o.buyer_id JOIN members s ON s.id = o.seller_id
+        WHERE o.id = %s
+        """,
+        [order_id],
+        prepare=True,
+    )
+    number, total, pay_by, buyer_id, msisdn, _name, language, _seller = cur.fetchone() or ()
+    message_id = uuid4()
+    text = f"Order {number}: KSh {total // 100}. Enter your M-Pesa PIN by {pay_by:%H:%M}."
+    cur.execute(
+        """
+        INSERT INTO messages (id, key, trigger, class, member_id, msisdn, language, text, encoding,
+                              segments, state, attempts, maybe_twice, order_id, created_at,
+                              updated_at)
+        VALUES (%s, %s, 'placed', 'receipt', %s, %s, %s, %s, 'gsm', 1, 'queued', 0, false, %s, %s,
+                %s)
+        """,
+        [
+            *(message_id, f"placed:{event_id}:buyer", buyer_id, msisdn, language, text),
+            *(order_id, now, now),
+        ],
+        prepare=True,
+    )
+    _put(cur, "sms", {"message_id": str(message_id)}, now, now)
+
+
+def _put(
+    cur: psycopg.Cursor[Any], kind: str, arguments: dict[str, str], due_at: datetime, now: datetime
+) -> None:
+    cur.execute(
+        """
+        INSERT INTO outbox (id, kind, arguments, due_at, attempts, created_at)
+        VALUES (%s, %s, %s, %s, 0, %s)
+        """,
+        [uuid4(), kind, Jsonb(arguments), due_at, now],
+        prepare=True,
+    )
+
+
+_AVAILABLE = """(s.on_hand_milli - s.allocated_milli - coalesce((
+    SELECT sum(r.quantity_milli) FROM reservations r
+    WHERE r.offer_id = s.offer_id AND r.state = 'live' AND (r.until > %s OR EXISTS (
+        SELECT FROM charges c WHERE c.checkout_id = r.checkout_id
+            AND c.state IN ('created', 'pending', 'unknown')))), 0)::bigint)"""
+
+_ON_SALE = f"""
+    products p
+    JOIN offers o ON o.product_id = p.id AND o.active AND o.seller_id <> %s
+    JOIN members m ON m.id = o.seller_id AND m.deleted_at IS NULL
+    JOIN stock s ON s.offer_id = o.id AND {_AVAILABLE} >= o.minimum_milli
+"""
+
+_CATEGORIES = f"""
+    SELECT c.id, c.names->>%s
+    FROM categories c
+    CROSS JOIN LATERAL (
+        SELECT FROM {_ON_SALE} WHERE p.category_id = c.id AND p.active LIMIT 1
+    ) AS something
+    ORDER BY c.position, c.id
+"""
+
+_PRODUCTS = f"""
+    SELECT p.id, p.names->>%s AS name, min(o.price_cents) / 100, p.units->%s->>'one'
+    FROM {_ON_SALE}
+    WHERE p.category_id = %s AND p.active
+    GROUP BY p.id
+    ORDER BY name, p.id
+"""
+
+_OFFERS = f"""
+    SELECT o.id, m.name, o.price_cents / 100, p.units->%s->>'one'
+    FROM {_ON_SALE}
+    WHERE p.id = %s AND p.active
+    ORDER BY o.price_cents, m.name, o.id
+"""
+
+_OFFER = f"""
+    SELECT p.names->>%s, o.price_cents, p.units->%s->>'one', {_AVAILABLE}, o.minimum_milli
+    FROM offers o
+    JOIN products p ON p.id = o.product_id
+    JOIN members m ON m.id = o.seller_id AND m.deleted_at IS NULL
+    LEFT JOIN stock s ON s.offer_id = o.id
+    WHERE o.id = %s AND o.active AND p.active
+"""
+
+_CART = f"""
+    SELECT l.id, p.names->>%s, l.quantity_milli, l.amount_cents, m.name, {_AVAILABLE}
+    FROM checkouts k
+    JOIN lines l ON l.checkout_id = k.id
+    JOIN products p ON p.id = l.product_id
+    JOIN members m ON m.id = l.seller_id
+    JOIN stock s ON s.offer_id = l.offer_id
+    WHERE k.buyer_id = %s AND k.state = 'draft'
+    ORDER BY l.created_at, l.id
+"""
+
+_CHOICE = f"""
+    SELECT o.product_id, o.seller_id, o.price_cents, o.minimum_milli, {_AVAILABLE},
+           mine.quantity_milli, others.lines, others.cents
+    FROM offers o
+    JOIN products p ON p.id = o.product_id AND p.active
+    JOIN members m ON m.id = o.seller_id AND m.deleted_at IS NULL
+    JOIN stock s ON s.offer_id = o.id
+    LEFT JOIN lines mine ON mine.checkout_id = %s AND mine.offer_id = o.id
+    CROSS JOIN (
+        SELECT count(*) AS lines, sum(amount_cents) AS cents
+        FROM lines WHERE checkout_id = %s AND offer_id <> %s
+    ) AS others
+    WHERE o.id = %s AND o.active
+"""
+
+_CHOSEN = """
+    SELECT l.offer_id, l.seller_id, l.quantity_milli, l.price_cents, l.amount_cents,
+           CASE WHEN o.active AND p.active AND m.deleted_at IS NULL THEN o.price_cents END
+    FROM lines l
+    JOIN offers o ON o.id = l.offer_id
+    JOIN products p ON p.id = l.product_id
+    JOIN members m ON m.id = l.seller_id
+    WHERE l.checkout_id = %s
+    ORDER BY l.created_at, l.id
+"""
+
+_PERMIT = """
+    SELECT NOT EXISTS (
+        SELECT FROM charges WHERE (msisdn = %(phone)s OR checkout_id = %(checkout)s)
+            AND state IN ('created', 'pending', 'unknown')
+    ) AND NOT EXISTS (
+        SELECT FROM charges WHERE msisdn = %(phone)s
+            AND (coalesce(asked_at, claimed_at) > %(now)s - interval '60 s'
+                 OR (coalesce(asked_at, claimed_at) > %(now)s - interval '120 s'
+                     AND (amount_cents = %(amount)s OR state = 'review'))))
+"""

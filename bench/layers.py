@@ -1,0 +1,163 @@
+"""Layers: where the time of a hop goes in one process, sampled while it answers."""
+
+import signal
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from time import perf_counter, process_time
+from types import FrameType
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+
+from bench.journeys import Journey
+from bench.market import PHONES
+
+ROOT = Path(__file__).parent.parent
+PERIOD_SECONDS = 0.00071  # not a multiple of any hop
+WARM_UP = 20  # journeys before the samples
+
+# The first that fits the innermost frame says whose the time is; frames of none are their caller's.
+LAYERS = (
+    ("PostgreSQL: waiting for it", "psycopg/connection.py:wait"),
+    ("psycopg", "psycopg"),
+    ("SQLAlchemy (the pool)", "sqlalchemy"),
+    ("Flask and Werkzeug", "flask"),
+    ("Flask and Werkzeug", "werkzeug"),
+    ("phonenumbers", "phonenumbers"),
+    ("structlog", "structlog"),
+    ("JSON", "/json/"),
+    ("flows/engine.py", str(ROOT / "flows/engine.py")),
+    ("flows, the rest", str(ROOT / "flows")),
+    ("core/database.py", str(ROOT / "core/database.py")),
+    ("core, the rest", str(ROOT / "core")),
+    ("channels", str(ROOT / "channels")),
+    ("bench", str(ROOT / "bench")),
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Of one hop on one thread with the machine to itself. shares: of the time, by layer."""
+
+    hops: int
+    wall_us: float
+    process_us: float  # of this process; the rest is PostgreSQL's and the kernel's
+    statements: float
+    shares: Sequence[tuple[str, float]]
+
+
+def profile(app: Any, path: str, service_code: str, journeys: Sequence[Journey], count: int) -> Profile:
+    """Make `count` journeys, each by another member, straight into the WSGI application."""
+    callers = iter(_requests(path, service_code, journeys, WARM_UP + count))
+    for requests in islice(callers, WARM_UP):
+        _make(app, requests)
+    statements = _Statements()
+    with _sampled() as samples, statements.counted():
+        wall, cpu, hops = perf_counter(), process_time(), 0
+        for requests in callers:
+            hops += _make(app, requests)
+        wall, cpu = perf_counter() - wall, process_time() - cpu
+    total = sum(samples.values())
+    shares = [(name, number / total) for name, number in samples.most_common()]
+    return Profile(hops, wall / hops * 1e6, cpu / hops * 1e6, statements.number / hops, shares)
+
+
+def _requests(
+    path: str, service_code: str, journeys: Sequence[Journey], count: int
+) -> Iterator[list[tuple[dict[str, Any], str]]]:
+    for caller in range(count):
+        yield [
+            (_environ(path, caller, service_code, hop.text), hop.begins)
+            for hop in journeys[caller % len(journeys)]
+        ]
+
+
+def _environ(path: str, caller: int, service_code: str, text: str) -> dict[str, Any]:
+    body = urlencode(
+        {
+            "sessionId": f"ATUid_{caller}",
+            "serviceCode": service_code,
+            "phoneNumber": f"+{PHONES + caller}",
+            "networkCode": "63902",
+            "text": text,
+        }
+    ).encode()
+    return {
+        "REQUEST_METHOD": "POST",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": "",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "8000",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "CONTENT_TYPE": "application/x-www-form-urlencoded",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": BytesIO(body),
+    }
+
+
+def _make(app: Any, requests: Sequence[tuple[dict[str, Any], str]]) -> int:
+    for environ, begins in requests:
+        body = b"".join(app(environ, lambda *_: None)).decode()
+        assert body.startswith(begins), f"{body[:60]!r} does not begin with {begins!r}"
+    return len(requests)
+
+
+@contextmanager
+def _sampled() -> Iterator["Counter[str]"]:
+    """Interrupt this thread again and again, and note whose code it is in."""
+    samples: Counter[str] = Counter()
+
+    def note(_number: int, frame: FrameType | None) -> None:
+        samples[_layer(frame)] += 1
+
+    before = signal.signal(signal.SIGALRM, note)
+    signal.setitimer(signal.ITIMER_REAL, PERIOD_SECONDS, PERIOD_SECONDS)
+    try:
+        yield samples
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+_PACKAGES = sysconfig.get_paths()["purelib"]
+
+
+def _layer(frame: FrameType | None) -> str:
+    while frame is not None:
+        code = frame.f_code
+        place = f"{code.co_filename.removeprefix(_PACKAGES + '/')}:{code.co_name}"
+        for name, part in LAYERS:
+            if place.startswith(part) or (part.startswith("/json") and part in place):
+                return name
+        frame = frame.f_back
+    return "Python, the rest"
+
+
+class _Statements:
+    """How many statements psycopg was given."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        execute = psycopg.Cursor.execute
+
+        def counting(cursor: Any, *arguments: Any, **named: Any) -> Any:
+            self.number += 1
+            return execute(cursor, *arguments, **named)
+
+        psycopg.Cursor.execute = counting  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            psycopg.Cursor.execute = execute  # type: ignore[method-assign]

@@ -1,0 +1,706 @@
+"""Messages: who is told what and in which words; each sent once, at most twice, never lost."""
+
+import ast
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core import charges, checkouts, messages, orders, outbox, pins, stock, wordings
+from core.charges import PushAnswer
+from core.database import Db
+from core.messages import Claimed, NotYet, SendAnswer
+from flows.words import common
+from tests.core.market import (
+    PRICE_CENTS,
+    RULES,
+    TOTAL_CENTS,
+    Market,
+    Purchase,
+    c2b,
+    failed,
+    open_market,
+    paid,
+    purchase,
+    pushed,
+)
+from tests.core.people import PIN, member
+from tests.core.people import RULES as PEOPLE_RULES
+from tests.core.transactions import NOW, rolled_back
+
+ROOT = Path(__file__).parents[2]
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+ACCEPTED = SendAnswer("accepted", "Success", "ATXid_1", "KES 0.8000")
+LOST = SendAnswer("unknown", "timeout")
+LATER = SendAnswer("later", "http_429")
+HALTED = SendAnswer("later", "InsufficientBalance", halts=True)
+SAID_LATE = {"dial": "*384*7042#", "paybill": "174379", "code": "4821"}
+
+
+@pytest.fixture
+def market(db: Db, now: datetime) -> Market:
+    return open_market(db, now)
+
+
+@pytest.fixture
+def bought(db: Db, market: Market, now: datetime) -> Purchase:
+    return pushed(db, purchase(db, market, now), now)
+
+
+def late(_db: Db, name: str, _order_id: UUID | None) -> str | None:
+    return SAID_LATE[name]
+
+
+def told(db: Db, trigger: str) -> dict[str, list[str]]:
+    """The texts of the trigger's messages, as they would be sent, by the receiver's name."""
+    rows = db.value(
+        """
+        SELECT coalesce(json_agg(json_build_array(m.name, t.text) ORDER BY t.text), '[]')
+        FROM messages t JOIN members m ON m.id = t.member_id WHERE t.trigger = %s
+        """,
+        [trigger],
+    )
+    found: dict[str, list[str]] = {}
+    for name, text in rows:
+        found.setdefault(name, []).append(wordings.complete(text, SAID_LATE))
+    return found
+
+
+def numbers(db: Db, bought: Purchase) -> list[int]:
+    return [order.number for order in checkouts.placed(db, bought.checkout_id)]
+
+
+def pay(db: Db, bought: Purchase, now: datetime) -> None:
+    assert charges.settle(db, bought.charge_id, paid(bought), now) == "paid"
+
+
+# The table.
+
+
+def test_the_table_of_all_messages_has_no_fault() -> None:
+    assert wordings.faults(common().languages) == []
+
+
+GOOD = """
+width = { name = 10 }
+figure = { order = 7, orders = 28, code = 4 }
+[moved.buyer]
+class = "alert"
+en = "Order {order} of {name}."
+sw = "Oda {order} ya {name}."
+[moved.seller]
+silence = "he moved it"
+"""
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "fault"),
+    [
+        ("", "", None),
+        ('class = "alert"', 'class = "gossip"', "moved.buyer is of class gossip"),
+        ('sw = "Oda {order} ya {name}."', "", "moved.buyer is said in en"),
+        (
+            "Oda {order} ya",
+            "Oda ya",
+            "moved.buyer has other placeholders in one language than in another",
+        ),
+        ("{name}", "{nickname}", "moved.buyer has placeholders without a width: nickname"),
+        ("Oda", "Oda ĩ", "moved.buyer in sw has letters no plain phone has: ĩ"),
+        ("Order", "Order " * 24, "moved.buyer in en can take 167 septets of 140"),
+        (
+            "{order}",
+            "{orders}",
+            "moved.buyer speaks of several orders and of one: name",
+        ),
+        ("{name}", "{code}", "moved.buyer is of class code and has none, or the reverse"),
+        (
+            '[moved.seller]\nsilence = "he moved it"',
+            "",
+            "moved speaks to buyer: one is missing or unknown",
+        ),
+    ],
+)
+def test_a_fault_in_the_table_is_named(was: str, becomes: str, fault: str | None) -> None:
+    found = wordings.faults(("en", "sw"), wordings.parse(GOOD.replace(was, becomes)))
+    assert found == ([] if fault is None else [fault])
+
+
+def _noted_kinds() -> Iterator[tuple[str, str]]:
+    """Every kind and reason that is written into an order's timeline, with the file it is in."""
+    for path in sorted((ROOT / "core").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and _called(node.func) in ("note", "move", "move_all"):
+                for text in (each for arg in node.args for each in _texts(arg)):
+                    yield path.name, text
+            elif isinstance(node, ast.Dict):
+                for key, value in zip(node.keys, node.values, strict=True):
+                    if isinstance(key, ast.Constant) and key.value == "reason":
+                        yield from ((path.name, text) for text in _texts(value))
+            elif isinstance(node, ast.keyword) and node.arg == "reason":
+                yield from ((path.name, text) for text in _texts(node.value))
+
+
+def _called(function: ast.expr) -> str:
+    of_orders = isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)
+    if of_orders and function.value.id != "orders":
+        return ""
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _texts(node: ast.expr) -> list[str]:
+    match node:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.IfExp(body=first, orelse=second):
+            return _texts(first) + _texts(second)
+    return []
+
+
+def test_every_change_of_an_orders_state_speaks_or_is_declared_silent() -> None:
+    noted = dict(reversed(pair) for pair in _noted_kinds())
+    assert {"placed", "paid", "sold_out"} <= set(noted), "the search finds nothing"
+    kinds = (
+        set(noted) | set(orders.MOVES) | {to for targets in orders.MOVES.values() for to in targets}
+    )
+    known = wordings.table().triggers
+    assert {kind for kind in kinds if set(known.get(kind, ())) != {"buyer", "seller"}} == set()
+
+
+def test_every_reminder_of_the_outbox_speaks_or_is_declared_silent() -> None:
+    reminders = {kind for kind in outbox.KINDS if kind.endswith("_reminder")}
+    assert reminders <= set(wordings.table().triggers)
+
+
+def test_a_change_without_words_is_refused(db: Db, bought: Purchase, now: datetime) -> None:
+    (first, _) = orders.lock(db, bought.checkout_id)
+    with pytest.raises(KeyError):
+        orders.note(db, [first.id], "enchanted", now)
+
+
+# Who is told what.
+
+
+def test_a_placed_basket_is_one_message_with_all_its_orders(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    one, other = numbers(db, bought)
+    assert told(db, "placed") == {
+        "Amina": [
+            f"Order {one}, {other}: KSh 681. Enter your M-Pesa PIN by 21/11 12:15. "
+            "We hold the money until you have the goods."
+        ]
+    }
+
+
+def test_a_payment_is_told_to_the_buyer_once_and_to_each_seller(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    pay(db, bought, now)
+    of_wanjiku, of_otieno = sorted(
+        orders.lock(db, bought.checkout_id), key=lambda order: order.total_cents, reverse=True
+    )
+    one, other = numbers(db, bought)
+    assert told(db, "paid") == {
+        "Amina": [
+            f"KSh 681 paid for order {one}, {other}. We hold it until you have the goods. "
+            "Your delivery code comes in another SMS."
+        ],
+        "Wanjiku Fresh": [
+            f"New order {of_wanjiku.number}: Amina paid KSh 500, KSh 487 is for you. "
+            "Accept by 22/11 12:00: dial *384*7042#."
+        ],
+        "Otieno Supplies": [
+            f"New order {of_otieno.number}: Amina paid KSh 181, KSh 176 is for you. "
+            "Accept by 22/11 12:00: dial *384*7042#."
+        ],
+    }
+
+
+def test_each_is_told_in_their_own_language(db: Db, bought: Purchase, now: datetime) -> None:
+    db.run("UPDATE members SET language = 'sw' WHERE name = 'Amina'")
+    db.run("UPDATE members SET language = 'xx' WHERE name = 'Wanjiku Fresh'")
+    pay(db, bought, now)
+    texts = told(db, "paid")
+    assert texts["Amina"][0].startswith("KSh 681 zimelipwa")
+    assert texts["Wanjiku Fresh"][0].startswith("New order")
+
+
+def test_a_seller_hears_nothing_of_an_order_that_was_never_paid(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    assert checkouts.cancel(db, bought.checkout_id, bought.buyer, now) == "cancelled"
+    assert set(told(db, "cancelled")) == {"Amina"}
+
+
+def test_a_seller_hears_of_the_end_of_an_order_that_was_paid(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    pay(db, bought, now)
+    ids = [order.id for order in orders.lock(db, bought.checkout_id)]
+    orders.move_all(db, ids, "cancelled", now)
+    texts = told(db, "cancelled")
+    assert set(texts) == {"Amina", "Wanjiku Fresh", "Otieno Supplies"}
+    assert len(texts["Amina"]) == 1
+
+
+def test_a_reason_that_has_words_speaks_in_place_of_the_kind(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    pay(db, bought, now)
+    (first, _) = orders.lock(db, bought.checkout_id)
+    orders.move(db, first.id, "cancelled", now, reason="refused")
+    assert told(db, "cancelled") == {}
+    assert list(told(db, "refused")) == ["Amina"]
+
+
+def test_a_deadline_of_the_detail_is_shown_by_the_markets_clock(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    pay(db, bought, now)
+    (first, _) = orders.lock(db, bought.checkout_id)
+    by = (now + 24 * HOUR).isoformat()
+    orders.note(db, [first.id], "delivered", now, inspect_by=by)
+    assert "Dial *384*7042# by 22/11 12:00, or KSh" in told(db, "delivered")["Amina"][0]
+
+
+def test_whoever_left_is_told_nothing(db: Db, bought: Purchase, now: datetime) -> None:
+    db.run("UPDATE members SET deleted_at = %s WHERE name = 'Otieno Supplies'", [now])
+    pay(db, bought, now)
+    assert set(told(db, "paid")) == {"Amina", "Wanjiku Fresh"}
+
+
+def test_a_long_name_in_strange_letters_fits_one_part(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    db.run("UPDATE members SET name = %s WHERE name = 'Amina'", ["Wĩ’ç" * 10])
+    pay(db, bought, now)
+    assert db.value("SELECT max(segments) FROM messages") == 1
+    assert db.value("SELECT array_agg(DISTINCT encoding) FROM messages") == ["gsm"]
+
+
+def test_more_orders_than_fit_are_counted(db: Db, bought: Purchase, now: datetime) -> None:
+    (first, _) = orders.lock(db, bought.checkout_id)
+    for _ in range(3):
+        seller = member(db, now, 90 + _, "Another")
+        db.run(
+            """
+            INSERT INTO orders (id, number, checkout_id, buyer_id, seller_id, state, total_cents,
+                                fee_cents, pay_by, created_at, updated_at)
+            SELECT %(id)s, nextval('order_numbers'), checkout_id, buyer_id, %(seller)s, state,
+                   total_cents, fee_cents, pay_by, created_at, updated_at
+            FROM orders WHERE id = %(like)s
+            """,
+            {"id": db.new_id(), "seller": seller, "like": first.id},
+        )
+    assert checkouts.cancel(db, bought.checkout_id, bought.buyer, now) == "cancelled"
+    one, two, three, *_ = numbers(db, bought)
+    ((text,),) = told(db, "cancelled").values()
+    assert text.startswith(f"Order {one}, {two}, {three} +2 is cancelled.")
+
+
+def test_an_order_that_runs_out_says_that_nothing_is_owed(
+    db: Db, market: Market, now: datetime
+) -> None:
+    bought = purchase(db, market, now)
+    charges.claim_for_push(db, bought.charge_id, RULES, now)
+    charges.record_push(db, bought.charge_id, PushAnswer("refused", code="500.003.02"), now)
+    assert checkouts.expire(db, bought.checkout_id, now + 15 * MINUTE) == "expired"
+    ((text,),) = told(db, "expired").values()
+    assert "You owe nothing." in text
+
+
+# Payments.
+
+
+def test_a_failed_prompt_says_how_to_pay_by_hand(db: Db, bought: Purchase, now: datetime) -> None:
+    charges.settle(db, bought.charge_id, failed(), now)
+    one, other = numbers(db, bought)
+    assert told(db, "payment_failed") == {
+        "Amina": [
+            f"Order {one}, {other} is not paid. Dial *384*7042#, or Paybill 174379, "
+            f"account {bought.reference}, KSh 681, by 21/11 12:15."
+        ]
+    }
+    charges.settle(db, bought.charge_id, failed("1037", "query"), now)
+    assert len(told(db, "payment_failed")["Amina"]) == 1
+
+
+def test_a_prompt_the_gateway_refused_says_so_too(db: Db, market: Market, now: datetime) -> None:
+    bought = purchase(db, market, now)
+    charges.claim_for_push(db, bought.charge_id, RULES, now)
+    charges.record_push(db, bought.charge_id, PushAnswer("refused", code="500.003.02"), now)
+    assert set(told(db, "payment_failed")) == {"Amina"}
+
+
+def test_nobody_is_asked_to_pay_for_what_is_cancelled(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    checkouts.cancel(db, bought.checkout_id, bought.buyer, now)
+    charges.settle(db, bought.charge_id, failed(), now)
+    assert told(db, "payment_failed") == {}
+
+
+def test_a_payment_for_what_is_cancelled_is_hers(db: Db, bought: Purchase, now: datetime) -> None:
+    checkouts.cancel(db, bought.checkout_id, bought.buyer, now)
+    assert charges.settle(db, bought.charge_id, paid(bought), now) == "late"
+    ((text,),) = told(db, "payment_late").values()
+    assert text.startswith("KSh 681 came when order ")
+
+
+def test_goods_sold_out_before_the_money_came_are_told_with_their_share(
+    db: Db, bought: Purchase, market: Market, now: datetime
+) -> None:
+    db.run("UPDATE reservations SET until = %s WHERE offer_id = %s", [now, market.beans])
+    db.run("UPDATE charges SET state = 'failed' WHERE id = %s", [bought.charge_id])
+    stock.receive(db, market.beans, -9_000, "spoilt", now + SECOND)
+    pay(db, bought, now + SECOND)
+    ((text,),) = told(db, "sold_out").values()
+    assert "Your KSh 181 is safe" in text
+    assert "KSh 500 paid" in told(db, "paid")["Amina"][0]
+    assert told(db, "payment_late") == {}
+
+
+def test_a_second_payment_is_told_each_time_it_happens(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    pay(db, bought, now)
+    for receipt in ("RCPT000002", "RCPT000003", "RCPT000003"):
+        charges.receive(db, c2b(bought.reference, now, receipt), now)
+    texts = told(db, "payment_second")["Amina"]
+    assert len(texts) == 2
+    assert all(text.startswith("You paid KSh 681 again") for text in texts)
+
+
+def test_too_little_says_what_is_missing_and_the_rest_is_simply_a_payment(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    assert charges.receive(db, c2b(bought.reference, now, "R1R1R1", 60_000), now) == "short"
+    ((text,),) = told(db, "payment_short").values()
+    assert text.startswith("KSh 600 came for order ")
+    assert f"KSh 81 more by 21/11 12:15: Paybill 174379, account {bought.reference}." in text
+    assert charges.receive(db, c2b(bought.reference, now, "R2R2R2", 8_100), now) == "captured"
+    assert set(told(db, "paid")) == {"Amina", "Wanjiku Fresh", "Otieno Supplies"}
+    assert sum(len(told(db, f"payment_{kind}")) for kind in ("late", "second", "over")) == 0
+
+
+def test_too_much_says_what_is_left(db: Db, bought: Purchase, now: datetime) -> None:
+    assert charges.receive(db, c2b(bought.reference, now, "R1R1R1", 70_000), now) == "over"
+    ((text,),) = told(db, "payment_over").values()
+    assert text.startswith("You paid KSh 700, more than order ")
+    assert "KSh 19 is safe" in text
+
+
+# Members.
+
+
+def test_a_changed_pin_is_told_to_its_owner(db: Db, market: Market, now: datetime) -> None:
+    pins.set(db, market.buyer, "7531", PEOPLE_RULES, now)
+    ((text,),) = told(db, "pin_changed").values()
+    assert "Your Sokoni PIN has been changed." in text
+    assert "7531" not in text
+
+
+def test_a_locked_pin_is_told_once_with_its_hour(db: Db, now: datetime) -> None:
+    amina = member(db, now)
+    for _ in range(7):
+        pins.check(db, amina, "9753", PEOPLE_RULES, now)
+    ((text,),) = told(db, "pin_locked").values()
+    assert "locked until 21/11 12:30" in text
+    assert PIN not in text
+
+
+# Sending.
+
+
+@pytest.fixture
+def message_id(db: Db, market: Market, now: datetime) -> UUID:
+    """One message that waits to be sent."""
+    messages.of_member(db, "pin_changed", market.buyer, {}, now)
+    found: UUID = db.value("SELECT id FROM messages")
+    return found
+
+
+def state(db: Db, message_id: UUID) -> str:
+    found: str = db.value("SELECT state FROM messages WHERE id = %s", [message_id])
+    return found
+
+
+def claimed(db: Db, message_id: UUID, now: datetime) -> Claimed:
+    taken = messages.claim(db, message_id, late, now)
+    assert isinstance(taken, Claimed), taken
+    return taken
+
+
+def open_incidents(db: Db) -> set[str]:
+    return set(db.value("SELECT array_agg(kind) FROM incidents WHERE closed_at IS NULL") or ())
+
+
+def test_a_message_is_claimed_sent_and_over(db: Db, message_id: UUID, now: datetime) -> None:
+    (item,) = [item for item in outbox.take_due(db, now, 10) if item.kind == "sms"]
+    assert item.arguments == {"message_id": str(message_id)}
+    holder = claimed(db, message_id, now)
+    assert "dial" not in holder.text
+    assert "*384*7042#" in holder.text
+    assert messages.record(db, holder, ACCEPTED, now) is None
+    assert state(db, message_id) == "sent"
+    assert db.value("SELECT cost FROM messages") == "KES 0.8000"
+    assert messages.claim(db, message_id, late, now) is None
+
+
+def test_while_one_sends_it_nobody_else_does(db: Db, message_id: UUID, now: datetime) -> None:
+    claimed(db, message_id, now)
+    again = messages.claim(db, message_id, late, now + 59 * SECOND)
+    assert again == NotYet(now + 60 * SECOND, "somebody is sending it")
+
+
+@pytest.mark.parametrize("doubt", ["killed", "no answer"])
+def test_after_a_doubt_it_is_sent_once_more_and_marked(
+    db: Db, message_id: UUID, now: datetime, doubt: str
+) -> None:
+    holder = claimed(db, message_id, now)
+    if doubt == "no answer":
+        assert messages.record(db, holder, LOST, now) == NotYet(now + 60 * SECOND, "timeout")
+        assert state(db, message_id) == "unknown"
+    second = claimed(db, message_id, now + 61 * SECOND)
+    assert messages.record(db, second, ACCEPTED, now) is None
+    assert state(db, message_id) == "sent"
+    assert db.value("SELECT maybe_twice FROM messages")
+
+
+@pytest.mark.parametrize("doubt", ["killed", "no answer"])
+def test_after_two_doubts_it_is_left_alone_and_somebody_is_told(
+    db: Db, message_id: UUID, now: datetime, doubt: str
+) -> None:
+    messages.record(db, claimed(db, message_id, now), LOST, now)
+    second = claimed(db, message_id, now + 61 * SECOND)
+    if doubt == "no answer":
+        assert messages.record(db, second, LOST, now + 70 * SECOND) is None
+    assert messages.claim(db, message_id, late, now + HOUR) is None
+    assert state(db, message_id) == "unknown"
+    assert db.value("SELECT maybe_twice FROM messages")
+    assert open_incidents(db) == {"sms_unanswered"}
+
+
+def test_a_second_call_that_surely_sent_nothing_leaves_one_doubt(
+    db: Db, message_id: UUID, now: datetime
+) -> None:
+    messages.record(db, claimed(db, message_id, now), LOST, now)
+    again = messages.record(db, claimed(db, message_id, now + MINUTE), LATER, now + MINUTE)
+    assert isinstance(again, NotYet)
+    assert (state(db, message_id), db.value("SELECT maybe_twice FROM messages")) == (
+        "unknown",
+        False,
+    )
+    third = claimed(db, message_id, again.due_at)
+    assert messages.record(db, third, ACCEPTED, again.due_at) is None
+    assert db.value("SELECT maybe_twice FROM messages")
+
+
+def test_what_cannot_be_sent_now_waits_longer_each_time(
+    db: Db, message_id: UUID, now: datetime
+) -> None:
+    waits = []
+    for _ in range(7):
+        again = messages.record(db, claimed(db, message_id, now), LATER, now)
+        assert isinstance(again, NotYet)
+        assert state(db, message_id) == "queued"
+        waits.append((again.due_at - now).total_seconds())
+        now = again.due_at
+    assert waits == [30, 60, 120, 240, 480, 600, 600]
+
+
+def test_after_a_day_it_is_of_no_use_any_more(db: Db, message_id: UUID, now: datetime) -> None:
+    messages.record(db, claimed(db, message_id, now), LATER, now)
+    assert messages.claim(db, message_id, late, now + 24 * HOUR) is None
+    assert state(db, message_id) == "failed"
+
+
+def test_after_a_day_a_doubt_stays_a_doubt(db: Db, message_id: UUID, now: datetime) -> None:
+    messages.record(db, claimed(db, message_id, now), LOST, now)
+    assert messages.claim(db, message_id, late, now + 24 * HOUR) is None
+    assert state(db, message_id) == "unknown"
+
+
+def test_a_refusal_is_final(db: Db, message_id: UUID, now: datetime) -> None:
+    refused = SendAnswer("refused", "InvalidPhoneNumber")
+    assert messages.record(db, claimed(db, message_id, now), refused, now) is None
+    assert state(db, message_id) == "failed"
+    assert db.value("SELECT failure FROM messages") == "InvalidPhoneNumber"
+    assert messages.claim(db, message_id, late, now + HOUR) is None
+
+
+def test_what_is_final_said_twice_is_tried_twice(db: Db, message_id: UUID, now: datetime) -> None:
+    rejected = SendAnswer("later", "RejectedByGateway", twice_is_final=True)
+    assert messages.record(db, claimed(db, message_id, now), rejected, now) is not None
+    assert messages.record(db, claimed(db, message_id, now + MINUTE), rejected, now) is None
+    assert state(db, message_id) == "failed"
+
+
+def test_what_is_no_longer_to_be_said_is_not_sent(db: Db, bought: Purchase, now: datetime) -> None:
+    (first, _) = orders.lock(db, bought.checkout_id)
+    orders.note(db, [first.id], "delivery_code", now)
+    found = db.value("SELECT id FROM messages WHERE class = 'code'")
+    assert messages.claim(db, found, lambda *_: None, now) is None
+    assert state(db, found) == "failed"
+
+
+def test_a_code_is_never_kept_in_the_clear(db: Db, bought: Purchase, now: datetime) -> None:
+    (first, _) = orders.lock(db, bought.checkout_id)
+    orders.note(db, [first.id], "delivery_code", now)
+    found = db.value("SELECT id FROM messages WHERE class = 'code'")
+    holder = claimed(db, found, now)
+    assert holder.text.startswith(f"Code 4821, order {first.number}, ")
+    assert "4821" not in repr(holder)
+    messages.record(db, holder, ACCEPTED, now)
+    assert db.value("SELECT text FROM messages WHERE id = %s", [found]).startswith("Code {code}")
+
+
+def test_the_answer_of_one_who_was_slower_than_his_claim_counts_only_if_it_was_sent(
+    db: Db, message_id: UUID, now: datetime
+) -> None:
+    slow = claimed(db, message_id, now)
+    quick = claimed(db, message_id, now + MINUTE)
+    assert messages.record(db, slow, LATER, now + MINUTE) is None
+    assert state(db, message_id) == "sending"
+    assert messages.record(db, slow, ACCEPTED, now + MINUTE) is None
+    assert messages.record(db, quick, LOST, now + MINUTE) is None
+    assert (state(db, message_id), db.value("SELECT maybe_twice FROM messages")) == ("sent", True)
+
+
+# While the gateway takes nothing.
+
+
+def test_without_balance_all_wait_but_one_that_tries(db: Db, market: Market, now: datetime) -> None:
+    for who in (market.buyer, market.wanjiku):
+        messages.of_member(db, "pin_changed", who, {}, now)
+    first, second = db.value("SELECT array_agg(id) FROM messages")
+    probe_at = now + messages.PROBE_AFTER
+    again = messages.record(db, claimed(db, first, now), HALTED, now)
+    assert again == NotYet(probe_at, "InsufficientBalance")
+    assert open_incidents(db) == {messages.HALTED}
+    assert messages.claim(db, second, late, now + MINUTE) == NotYet(
+        probe_at, "the gateway takes no messages"
+    )
+
+    probe = claimed(db, second, probe_at)
+    assert isinstance(messages.claim(db, first, late, probe_at), NotYet)
+    assert messages.record(db, probe, ACCEPTED, probe_at) is None
+    assert open_incidents(db) == set()
+    claimed(db, first, probe_at + SECOND)
+
+
+def test_a_network_that_fails_while_halted_proves_nothing(
+    db: Db, message_id: UUID, now: datetime
+) -> None:
+    again = messages.record(db, claimed(db, message_id, now), HALTED, now)
+    assert isinstance(again, NotYet)
+    messages.record(db, claimed(db, message_id, again.due_at), LATER, again.due_at)
+    assert open_incidents(db) == {messages.HALTED}
+
+
+# Delivery reports.
+
+
+@pytest.fixture
+def sent(db: Db, message_id: UUID, now: datetime) -> UUID:
+    messages.record(db, claimed(db, message_id, now), ACCEPTED, now)
+    return message_id
+
+
+@pytest.mark.parametrize("final", ["delivered", "failed"])
+def test_the_first_final_word_stands(db: Db, sent: UUID, now: datetime, final: Any) -> None:
+    assert messages.report(db, "ATXid_1", final, "why", now) == "taken"
+    for other in ("delivered", "failed"):
+        assert messages.report(db, "ATXid_1", other, None, now + MINUTE) == "known"  # type: ignore[arg-type]
+    assert state(db, sent) == final
+    assert db.value("SELECT final_at FROM messages") == now
+    assert db.value("SELECT count(*) FROM early_reports") == 0
+
+
+def test_a_report_that_runs_ahead_of_the_answer_is_kept_for_it(
+    db: Db, message_id: UUID, now: datetime
+) -> None:
+    holder = claimed(db, message_id, now)
+    assert messages.report(db, "ATXid_1", "failed", "UserInBlackList", now) == "early"
+    assert messages.report(db, "ATXid_1", "delivered", None, now) == "early"
+    messages.record(db, holder, ACCEPTED, now)
+    assert state(db, message_id) == "failed"
+    assert db.value("SELECT failure FROM messages") == "UserInBlackList"
+    assert db.value("SELECT count(*) FROM early_reports") == 0
+
+
+def test_a_report_on_what_nobody_sent_is_forgotten_in_time(
+    db: Db, sent: UUID, now: datetime
+) -> None:
+    assert messages.report(db, "ATXid_9", "delivered", None, now) == "early"
+    assert state(db, sent) == "sent"
+    assert messages.tidy(db, now) == 0
+    assert messages.tidy(db, now + SECOND) == 1
+
+
+def test_an_id_the_gateway_gives_twice_belongs_to_the_first(
+    db: Db, sent: UUID, market: Market, now: datetime
+) -> None:
+    messages.of_member(db, "pin_changed", market.wanjiku, {}, now)
+    other = db.value("SELECT id FROM messages WHERE id <> %s", [sent])
+    messages.record(db, claimed(db, other, now), ACCEPTED, now)
+    assert state(db, other) == "sent"
+    assert db.value("SELECT provider_id FROM messages WHERE id = %s", [other]) is None
+
+
+# Whatever happens.
+
+OUTCOMES = (
+    "accepted",
+    "lost_sent",
+    "lost_unsent",
+    "killed_before",
+    "killed_after",
+    "later",
+    "halted",
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(story=st.lists(st.sampled_from(OUTCOMES), max_size=8))
+def test_no_message_is_lost_and_none_comes_three_times(database_url: str, story: list[str]) -> None:
+    """However calls end: on the phone once, or twice and marked, or an operator is told."""
+    with rolled_back(database_url) as db:
+        now, market = NOW, open_market(db, NOW)
+        messages.of_member(db, "pin_changed", market.buyer, {}, now)
+        message_id = db.value("SELECT id FROM messages")
+        on_the_phone = 0
+        for outcome in [*story, *["accepted"] * 3]:
+            taken = messages.claim(db, message_id, late, now)
+            if taken is None:
+                break
+            if isinstance(taken, NotYet):
+                now = taken.due_at
+                continue
+            on_the_phone += outcome in ("accepted", "lost_sent", "killed_after")
+            if outcome.startswith("killed"):
+                now += MINUTE
+                continue
+            answer = {"accepted": ACCEPTED, "later": LATER, "halted": HALTED}.get(outcome, LOST)
+            again = messages.record(db, taken, answer, now)
+            now = again.due_at if again else now
+        last = state(db, message_id)
+        marked = db.value("SELECT maybe_twice FROM messages")
+        assert last in ("sent", "unknown")
+        assert on_the_phone <= (2 if marked else 1)
+        if last == "sent":
+            assert on_the_phone >= 1
+        else:
+            assert marked
+            assert "sms_unanswered" in open_incidents(db)
+
+
+def test_the_price_of_the_goods_in_these_tests_is_what_they_say() -> None:
+    assert (2 * PRICE_CENTS, TOTAL_CENTS) == (50_000, 68_100)

@@ -273,7 +273,7 @@ def begin(book: Book, name: str, context: Context) -> Step:
 
 def offer(book: Book, unfinished: Frame, context: Context) -> Step:
     """Ask whether to take up what was left unfinished. Raises Outdated."""
-    context.parked, context.parked_name = unfinished, _name(_unfold(book, unfinished), context)
+    context.parked = unfinished
     home = _start(book, HOME)
     return _enter(replace(home, state=home.flow.states[OFFER]), context, None)
 
@@ -289,8 +289,6 @@ def redraw(book: Book, frame: Frame, context: Context, hint: str | None = None) 
 def take(book: Book, frame: Frame, text: str, context: Context) -> Step:
     """One answer. Raises Outdated, and EffectAhead while context.replaying."""
     place = _unfold(book, frame)
-    if context.parked is not None:
-        context.parked_name = _name(_unfold(book, context.parked), context)
     try:
         typed = _readable(text)
         if typed == HOME_KEY:
@@ -543,6 +541,8 @@ def _screen(place: _Place, context: Context, hint: _Hint | None) -> Step:
     """Draw the state the conversation stands at."""
     state, words, language = place.state, place.words(), context.language
     assert not isinstance(state, Call), f"{state.name} has no screen"
+    if context.parked is not None and (place.flow.name, state.name) == (HOME, OFFER):
+        context.parked_name = _name(_unfold(place.book, context.parked), context)
     values = state.show(context, place.answers)
     question = fill(words.text, language, values)
     hinted = fill(hint.texts, language, hint.values) if hint else ""

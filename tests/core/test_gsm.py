@@ -1,7 +1,8 @@
 """GSM text, checked letter by letter against an independent library and against the reference."""
 
+import pytest
 import smsutil
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core import gsm
@@ -79,3 +80,41 @@ def test_look_alikes_replace_what_the_alphabet_lacks() -> None:
         "Zo\u0308e": "Zöe",
     }
     assert {text: gsm.plain(text) for text in told} == told
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "parts"),
+    [
+        ("a" * 160, "gsm", 1),
+        ("a" * 161, "gsm", 2),
+        ("a" * 306, "gsm", 2),
+        ("a" * 307, "gsm", 3),
+        ("€" * 80, "gsm", 1),
+        ("€" * 81, "gsm", 2),
+        ("€" * 153, "gsm", 3),  # 76 to a part, one septet wasted in each
+        ("’" * 70, "ucs2", 1),
+        ("’" * 71, "ucs2", 2),
+        ("’" * 134, "ucs2", 2),
+        ("’" * 135, "ucs2", 3),
+        ("\U0001f600" * 35, "ucs2", 1),
+        ("\U0001f600" * 36, "ucs2", 2),
+        ("a" * 159 + "\n", "gsm", 1),
+        ("a" * 160 + "§", "gsm", 2),
+        ("a" * 160 + "ç", "ucs2", 3),
+    ],
+)
+def test_a_text_of_known_length_has_its_parts(text: str, encoding: str, parts: int) -> None:
+    assert gsm.parts(text) == (encoding, parts)
+
+
+@given(
+    st.text(st.sampled_from("a€^§"), min_size=1, max_size=480)
+    | st.text(st.sampled_from("a’😀"), min_size=1, max_size=210)
+)
+@settings(max_examples=300)
+def test_the_parts_of_a_text_are_the_librarys(text: str) -> None:
+    counted = smsutil.split(text)
+    assert gsm.parts(text) == (
+        "gsm" if counted.encoding == "gsm0338" else "ucs2",
+        len(counted.parts),
+    )

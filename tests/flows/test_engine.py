@@ -120,17 +120,45 @@ def test_000_goes_home_from_anywhere(at_stall: Context) -> None:
 
 
 def test_0_never_goes_back_over_what_was_done(at_stall: Context) -> None:
-    """After a Call with an effect the screens before it are no longer a way back."""
+    """The screens before a Call with an effect are no longer a way back."""
+    step = sold_one(stall(*WITH_MORE, **MORE_WORDS), at_stall)
+    assert engine.take(
+        stall(*WITH_MORE, **MORE_WORDS), saved(step.frame), "0", at_stall
+    ).screen.label == "home.menu"  # fmt: skip
 
-    def sold_out(_context: Context, _answers: Any) -> Literal["sold", "sold_out"]:
-        return "sold_out"
 
-    book = stall(PICK, books.ASK, replace(CALL, do=sold_out), THANKS, CLOSED)
+def test_0_goes_back_over_what_only_looked(at_stall: Context) -> None:
+    looking = tuple(
+        replace(state, effect=False) if isinstance(state, Call) else state for state in WITH_MORE
+    )
+    step = sold_one(stall(*looking, **MORE_WORDS), at_stall)
+    back = engine.take(stall(*looking, **MORE_WORDS), saved(step.frame), "0", at_stall)
+    assert back.screen.label == "stall.quantity"
+
+
+# The stall, with a question after the sale.
+WITH_MORE = (
+    *STALL[:2],
+    replace(CALL, to={"sold": "more", "sold_out": "product"}),
+    books.menu("more", again="product", enough="thanks"),
+    THANKS,
+    CLOSED,
+)
+MORE_WORDS = {
+    "more": {
+        "en": "More?",
+        "sw": "Zaidi?",
+        "option": {name: {"en": name, "sw": name} for name in ("again", "enough")},
+    }
+}
+
+
+def sold_one(book: Book, at_stall: Context) -> engine.Step:
     step = engine.begin(book, "stall", at_stall)
     for typed in ("1", "5"):
         step = engine.take(book, saved(step.frame), typed, at_stall)
-    assert (step.screen.label, step.screen.text) == ("stall.product", "Sold out.")
-    assert engine.take(book, saved(step.frame), "0", at_stall).screen.label == "home.menu"
+    assert step.screen.label == "stall.more"
+    return step
 
 
 def test_a_road_that_turns_back_on_itself_does_not_lengthen_the_way_back(

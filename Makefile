@@ -7,7 +7,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: help run test check accept services web worker beat simulator migrate settings lock clean
+.PHONY: help run demo test check bench accept services web worker beat simulator migrate settings lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -15,7 +15,11 @@ help:  ## this list
 run: .venv/.run  ## everything on this machine, until Ctrl-C
 	@$(BIN)/python -m local.run
 
+demo: .venv/.run  ## a market day told in the terminal, in under a minute
+	@$(BIN)/python -m local.demo
+
 test: .venv/.dev  ## the whole test suite
+	@sh local/install.sh browser
 	@$(BIN)/python -m pytest -q -n 2
 
 check: .venv/.dev  ## lint, types, layers, the flows' proofs
@@ -24,6 +28,9 @@ check: .venv/.dev  ## lint, types, layers, the flows' proofs
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m flows.check >/dev/null
+
+bench: .venv/.dev  ## hops a second of the production server, beside the floor
+	@$(BIN)/python -m bench
 
 accept: .venv/.dev  ## record the dialogues anew; read the difference as a member would
 	@$(BIN)/python -m pytest -q tests/flows --accept

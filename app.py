@@ -9,7 +9,7 @@ from flask import Flask, Response, jsonify
 
 import logs
 import settings as settings_
-from channels import sms_africastalking, ussd_africastalking
+from channels import limits, sms_africastalking, ussd_africastalking
 from channels.ussd import Hopper
 from console import watch
 from core.database import Database, utc_now
@@ -39,7 +39,12 @@ def create_app(
     app = Flask("sokoni", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["sokoni.database"] = database
-    hopper = Hopper(database, settings.rules(), seconds_max=settings.hop_seconds_max)
+    hopper = Hopper(
+        database,
+        settings.rules(),
+        seconds_max=settings.hop_seconds_max,
+        limit=_limit(settings),
+    )
     app.register_blueprint(
         ussd_africastalking.blueprint(
             database,
@@ -62,6 +67,14 @@ def create_app(
         app.register_blueprint(watch.blueprint(database, secret=secret))
     _health(app, database)
     return app
+
+
+def _limit(settings: Settings) -> limits.HopLimit | None:
+    if settings.hops_a_minute_max == 0:
+        return None
+    store = limits.connect(settings.redis_url)
+    key = settings.secret_key.get_secret_value().encode()
+    return limits.HopLimit(settings.hops_a_minute_max, store, key=key)
 
 
 def _health(app: Flask, database: Database) -> None:

@@ -113,6 +113,10 @@ class Settings(BaseModel):
         3, "a USSD answer later than this says sorry instead", gt=0, le=9
     )
 
+    hops_a_minute_max: int = _setting(
+        120, "USSD answers that one phone gets in a minute; 0 sets no limit", ge=0
+    )
+
     africastalking_base_url: str = _setting(
         _at("simulator_port"), "where Africa's Talking takes SMS", _HTTPS
     )

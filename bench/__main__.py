@@ -13,7 +13,7 @@ from statistics import median
 
 from bench import layers, load, market, servers
 from bench.journeys import Journey, Name
-from bench.load import Callers, Seen
+from bench.load import Seen
 from bench.market import Market
 from bench.servers import Application
 from settings import load_environment
@@ -41,8 +41,12 @@ WORKER_MEGABYTES_MAX = 150
 
 @dataclass(frozen=True)
 class Round:
+    """cpu: microseconds a hop, of the web's processes and of PostgreSQL's."""
+
     seen: Seen
     worker_megabytes: float
+    web_cpu_us: float
+    database_cpu_us: float
 
 
 class Wrong(Exception):
@@ -120,44 +124,39 @@ def _round(
     connections: int,
     flush_ms: int,
 ) -> Round:
+    quarter = opened.members // 4
     with opened.copy("round", flush_ms=flush_ms) as url:
         before = market.written(url)
-        settings = opened.settings_for(url)
-        with servers.running(application, settings, opened.folder / "web.log") as server:
-            seen = []
-            for first, last, lasting in (
-                (0, opened.members // 4, WARM_UP_SECONDS),
-                (opened.members // 4, opened.members, seconds),
-            ):
-                callers = Callers(
-                    opened.path, settings.ussd_service_code, market.PHONES, first, last
+        with servers.running(
+            application, opened.settings_for(url), opened.folder / "web.log"
+        ) as server:
+
+            def drive(first: int, last: int, lasting: int) -> Seen:
+                return load.drive(
+                    server.base_url,
+                    journeys,
+                    opened.callers(first, last),
+                    opened.folder,
+                    seconds=lasting,
+                    connections=connections,
                 )
-                seen.append(
-                    load.drive(
-                        server.base_url,
-                        journeys,
-                        callers,
-                        opened.folder,
-                        seconds=lasting,
-                        connections=connections,
-                    )
-                )
+
+            warm = drive(0, quarter, WARM_UP_SECONDS)
+            web, database = server.cpu_seconds(), opened.cpu_seconds()
+            seen = drive(quarter, opened.members, seconds)
+            web, database = server.cpu_seconds() - web, opened.cpu_seconds() - database
             megabytes = server.worker_megabytes()
         after = market.written(url)
     added = {table: count - before[table] for table, count in after.items()}
-    _check(name, application, seen, added, connections)
-    return Round(seen[-1], megabytes)
+    check(f"{name} on the {application}", name, [warm, seen], added, connections)
+    hops = max(1, seen.hops)
+    return Round(seen, megabytes, web / hops * 1e6, database / hops * 1e6)
 
 
-def _check(
-    name: Name,
-    application: Application,
-    seen: Sequence[Seen],
-    added: Mapping[str, int],
-    connections: int,
+def check(
+    who: str, name: Name, seen: Sequence[Seen], added: Mapping[str, int], connections: int
 ) -> None:
     """Every body was right, and the books hold what was answered, no more and no less."""
-    who = f"{name} on the {application}"
     for one in seen:
         if one.wrong or one.lost:
             raise Wrong(f"{who}: {one.wrong} wrong bodies, {one.lost} lost; hop {one.example}")
@@ -170,7 +169,8 @@ def _check(
     expected = journeys if name == "order" else 0
     if not expected <= orders <= expected + (cut if name == "order" else 0):
         raise Wrong(f"{who}: {expected} orders were confirmed, {orders} are kept")
-    each = {"reservations": 1, "escrows": 1, "charges": 1, "outbox": 3}
+    # The push, its time's two ends, and the receipt by SMS.
+    each = {"reservations": 1, "escrows": 1, "charges": 1, "messages": 1, "outbox": 4}
     for table, number in each.items():
         if added[table] != number * orders:
             raise Wrong(f"{who}: {orders} orders have {added[table]} {table}")
@@ -199,7 +199,10 @@ def _machine() -> str:
 
 def _print_table(title: str, rows: Mapping[Name, Rounds]) -> None:
     print(f"\n{title}\n")
-    print(f"{'':40}{'hops/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'MB':>7}{'of floor':>10}")
+    print(
+        f"{'':40}{'hops/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'MB':>6}"
+        f"{'CPU us':>9}{'database':>10}{'of floor':>10}"
+    )
     for name, found in rows.items():
         ratio = _hops(found["system"]) / _hops(found["floor"])
         for application, rounds in found.items():
@@ -208,7 +211,9 @@ def _print_table(title: str, rows: Mapping[Name, Rounds]) -> None:
                 f"{about:40}{_hops(rounds):>10,.0f}"
                 f"{median(one.seen.p50_ms for one in rounds):>9.1f}"
                 f"{median(one.seen.p99_ms for one in rounds):>9.1f}"
-                f"{max(one.worker_megabytes for one in rounds):>7.0f}"
+                f"{max(one.worker_megabytes for one in rounds):>6.0f}"
+                f"{median(one.web_cpu_us for one in rounds):>9.0f}"
+                f"{median(one.database_cpu_us for one in rounds):>10.0f}"
                 f"{ratio if application == 'system' else 1:>10.2f}"
             )
 

@@ -5,28 +5,35 @@ and does nothing else a market needs: no page, no hint, no way back, no other ba
 """
 
 import hmac
-import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
 from flask import Flask, Response, request
 from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
+from werkzeug.datastructures import MultiDict
 
 from settings import Settings, load_environment
 
 LINES_SHOWN = 4
+DAYS_AHEAD = 6
+Params = list[Any] | dict[str, Any]
 KEY = b"a key of the floor's"
 
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application. Without settings it takes the process's own."""
     settings = settings or load_environment()
-    url = settings.database_url or ""
     app = Flask("floor", static_folder=None)
-    kept = threading.local()
+    app.extensions["sokoni.database"] = pool = ConnectionPool(
+        settings.database_url or "",
+        min_size=settings.web_threads,
+        kwargs={"autocommit": True},
+        open=True,
+    )
 
     @app.get("/health/ready")
     def ready() -> str:
@@ -36,40 +43,21 @@ def create_app(settings: Settings | None = None) -> Flask:
     def hop(secret: str) -> tuple[str, int] | Response:
         if secret != settings.africastalking_secret.get_secret_value():
             return "", 404
-        connection = getattr(kept, "connection", None)
-        if connection is None:
-            connection = kept.connection = psycopg.connect(url, autocommit=True)
-        form = request.form
-        connection.execute("BEGIN; SET LOCAL synchronous_commit = off", prepare=False)
-        try:
-            body = _hop(
-                connection.cursor(),
-                form["phoneNumber"],
-                form["sessionId"],
-                form["serviceCode"],
-                form["text"],
-                settings,
-            )
-        except BaseException:
-            connection.execute("ROLLBACK", prepare=False)
-            raise
-        connection.execute("COMMIT", prepare=False)
+        with pool.connection() as connection:  # an exception rolls back
+            connection.execute("BEGIN; SET LOCAL synchronous_commit = off", prepare=False)
+            body = _hop(connection.cursor(), request.form, settings)
+            connection.execute("COMMIT", prepare=False)
         return Response(body, content_type="text/plain; charset=utf-8")
 
     return app
 
 
-def _hop(
-    cur: psycopg.Cursor[Any],
-    msisdn: str,
-    session: str,
-    service_code: str,
-    text: str,
-    settings: Settings,
-) -> str:
+def _hop(cur: psycopg.Cursor[Any], form: MultiDict[str, str], settings: Settings) -> str:
+    msisdn, session, text = form["phoneNumber"], form["sessionId"], form["text"]
     now = datetime.now(UTC)
     digest = hmac.digest(KEY, f"{session} {text}".encode(), "sha256")[:16]
-    cur.execute(
+    conversation_id, known, frame, member_id, name, language, place_id = _one(
+        cur,
         """
         SELECT c.id, c.session, c.frame, m.id, m.name, m.language, m.place_id
         FROM conversations c
@@ -78,12 +66,12 @@ def _hop(
         FOR UPDATE OF c
         """,
         [msisdn],
-        prepare=True,
     )
-    conversation_id, known, frame, member_id, name, language, _place_id = cur.fetchone() or ()
     if session == known:
         answer = text.rpartition("*")[2]
-        body, frame = _answered(cur, frame, answer, member_id, msisdn, language, settings, now)
+        body, frame = _answered(
+            cur, frame, answer, member_id, msisdn, language, place_id, settings, now
+        )
     else:
         cur.execute("SELECT digest, screen FROM hops WHERE session = %s", [session], prepare=True)
         if cur.fetchone():
@@ -104,7 +92,7 @@ def _hop(
         """,
         {
             "session": session,
-            "code": service_code,
+            "code": form["serviceCode"],
             "length": len(text),
             "digest": digest,
             "language": language,
@@ -127,6 +115,7 @@ def _answered(
     member_id: UUID,
     msisdn: str,
     language: str,
+    place_id: UUID,
     settings: Settings,
     now: datetime,
 ) -> tuple[str, dict[str, Any] | None]:
@@ -147,7 +136,9 @@ def _answered(
         case "offer":
             offer_id = frame["shown"][int(answer) - 1]
             product, price, unit, left, *_ = _offer(cur, UUID(offer_id), language, now)
-            body = f"CON {product} KSh {price // 100}/{unit}. {left // 1000} left.\nHow many?\n0 Back"
+            body = (
+                f"CON {product} KSh {price // 100}/{unit}. {left // 1000} left.\nHow many?\n0 Back"
+            )
             return body, {"state": "quantity", "offer": offer_id}
         case "quantity":
             offer_id = UUID(frame["offer"])
@@ -158,11 +149,22 @@ def _answered(
             body = f"CON It is in your basket.\nItems in your basket: 1. Total KSh {total // 100}."
             return f"{body}\n1 Pay\n2 Add more\n3 Take out\n0 Back", {"state": "cart"}
         case "cart":
+            days = [now.date() + timedelta(days=ahead) for ahead in range(1, DAYS_AHEAD + 1)]
+            return _list(
+                "Which day shall it come?", "day", [(f"{day}", f"{day:%a %d}") for day in days]
+            )
+        case "day":
+            day = frame["shown"][int(answer) - 1]
             total = sum(line[3] for line in _cart(cur, member_id, language, now))
-            body = f"CON Items: 1, sellers: 1. Pay KSh {total // 100} by M-Pesa from this phone?"
-            return f"{body}\n1 Pay\n2 Change\n0 Back", {"state": "confirm", "total": total}
+            place, *_ = _one(cur, "SELECT name, kind, county FROM places WHERE id = %s", [place_id])
+            body = f"CON To {place}, {day}. Pay KSh {total // 100} by M-Pesa from this phone?"
+            return f"{body}\n1 Pay\n2 Change\n0 Back", {
+                "state": "confirm",
+                "total": total,
+                "day": day,
+            }
         case "confirm":
-            numbers = _place(cur, member_id, msisdn, language, frame["total"], settings, now)
+            numbers = _place(cur, member_id, msisdn, place_id, frame, settings, now)
             return f"END Order {numbers}. M-Pesa will now ask for your PIN.", None
         case state:
             raise AssertionError(f"no journey leads through {state}")
@@ -189,10 +191,7 @@ def _cart(
 def _offer(
     cur: psycopg.Cursor[Any], offer_id: UUID, language: str, now: datetime
 ) -> tuple[Any, ...]:
-    cur.execute(_OFFER, [language, language, now, offer_id], prepare=True)
-    found = cur.fetchone()
-    assert found, "an offer that was shown is gone"
-    return found
+    return _one(cur, _OFFER, [language, language, now, offer_id])
 
 
 def _add(
@@ -205,7 +204,8 @@ def _add(
 ) -> int:
     """One line into the cart; the cart's total in cents."""
     cur.execute("SET LOCAL synchronous_commit = on", prepare=False)
-    cur.execute(
+    (checkout_id,) = _one(
+        cur,
         """
         INSERT INTO checkouts (id, buyer_id, state, total_cents, created_at, updated_at)
         VALUES (%(id)s, %(buyer)s, 'draft', 0, %(now)s, %(now)s)
@@ -213,11 +213,10 @@ def _add(
         RETURNING id
         """,
         {"id": uuid4(), "buyer": member_id, "now": now},
-        prepare=True,
     )
-    (checkout_id,) = cur.fetchone() or ()
-    cur.execute(_CHOICE, [now, checkout_id, checkout_id, offer_id, offer_id], prepare=True)
-    product_id, seller_id, price, *_ = cur.fetchone() or ()
+    product_id, seller_id, price, *_ = _one(
+        cur, _CHOICE, [now, checkout_id, checkout_id, offer_id, offer_id]
+    )
     cur.execute(
         """
         INSERT INTO lines (id, checkout_id, offer_id, product_id, seller_id, quantity_milli,
@@ -237,8 +236,8 @@ def _place(
     cur: psycopg.Cursor[Any],
     buyer: UUID,
     msisdn: str,
-    language: str,
-    total: int,
+    place_id: UUID,
+    frame: dict[str, Any],
     settings: Settings,
     now: datetime,
 ) -> str:
@@ -246,37 +245,36 @@ def _place(
     pay_by = now + timedelta(minutes=settings.reservation_minutes)
     order_id, event_id, charge_id = uuid4(), uuid4(), uuid4()
     cur.execute("SET LOCAL synchronous_commit = on", prepare=False)
-    cur.execute(
+    checkout_id, _open_checkouts = _one(
+        cur,
         """
         SELECT id, (SELECT count(*) FROM checkouts WHERE buyer_id = %s AND state = 'placed')
         FROM checkouts WHERE buyer_id = %s AND state = 'draft' FOR NO KEY UPDATE
         """,
         [buyer, buyer],
-        prepare=True,
     )
-    checkout_id, _open_checkouts = cur.fetchone() or ()
-    cur.execute(_CHOSEN, [checkout_id], prepare=True)
-    offer_id, seller_id, quantity, _price, amount, _offered = cur.fetchone() or ()
-    assert amount == total, "the total is not what was shown"
+    offer_id, seller_id, quantity, _price, amount, _offered = _one(cur, _CHOSEN, [checkout_id])
+    assert amount == frame["total"], "the total is not what was shown"
     cur.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [msisdn], prepare=True)
-    cur.execute(_PERMIT, {"phone": msisdn, "checkout": checkout_id, "amount": amount, "now": now})
-    assert (cur.fetchone() or ())[0], "this phone cannot be asked now"
-    cur.execute(
-        "SELECT FROM stock WHERE offer_id = %s FOR NO KEY UPDATE", [offer_id], prepare=True
+    (clear,) = _one(
+        cur, _PERMIT, {"phone": msisdn, "checkout": checkout_id, "amount": amount, "now": now}
     )
-    cur.execute(
-        f"SELECT {_AVAILABLE} FROM stock s WHERE s.offer_id = %s", [now, offer_id], prepare=True
+    assert clear, "this phone cannot be asked now"
+    cur.execute("SELECT FROM stock WHERE offer_id = %s FOR NO KEY UPDATE", [offer_id], prepare=True)
+    (available,) = _one(
+        cur, f"SELECT {_AVAILABLE} FROM stock s WHERE s.offer_id = %s", [now, offer_id]
     )
-    assert (cur.fetchone() or ())[0] >= quantity, "sold out"
+    assert available >= quantity, "sold out"
     cur.execute(
         """
         INSERT INTO orders (id, number, checkout_id, buyer_id, seller_id, state, total_cents,
-                            fee_cents, pay_by, created_at, updated_at)
-        VALUES (%s, nextval('order_numbers'), %s, %s, %s, 'placed', %s, %s, %s, %s, %s)
+                            fee_cents, pay_by, place_id, deliver_on, created_at, updated_at)
+        VALUES (%s, nextval('order_numbers'), %s, %s, %s, 'placed', %s, %s, %s, %s, %s, %s, %s)
         """,
         [
             *(order_id, checkout_id, buyer, seller_id, amount),
-            *(amount * settings.fee_basis_points // 1_000_000 * 100, pay_by, now, now),
+            *(amount * settings.fee_basis_points // 1_000_000 * 100, pay_by),
+            *(place_id, date.fromisoformat(frame["day"]), now, now),
         ],
         prepare=True,
     )
@@ -336,8 +334,10 @@ def _place(
         prepare=True,
     )
     push_at = now + timedelta(seconds=settings.push_after_seconds)
-    _put(cur, "stk_push", {"charge_id": str(charge_id)}, push_at, now)
-    _put(cur, "expire_checkout", {"checkout_id": str(checkout_id)}, pay_by, now)
+    remind_at = pay_by - timedelta(minutes=5)
+    whose = {"checkout_id": str(checkout_id)}
+    _put(cur, [("stk_push", {"charge_id": str(charge_id)}, push_at)], now)
+    _put(cur, [("payment_reminder", whose, remind_at), ("expire_checkout", whose, pay_by)], now)
     cur.execute(
         """
         SELECT o.id, o.number, o.state, m.name, o.total_cents
@@ -352,16 +352,15 @@ def _place(
 
 def _tell(cur: psycopg.Cursor[Any], order_id: UUID, event_id: UUID, now: datetime) -> None:
     """The buyer's receipt, and the wish to send it."""
-    cur.execute(
+    number, total, pay_by, buyer_id, msisdn, _name, language, _seller = _one(
+        cur,
         """
         SELECT o.number, o.total_cents, o.pay_by, b.id, b.msisdn, b.name, b.language, s.name
         FROM orders o JOIN members b ON b.id = o.buyer_id JOIN members s ON s.id = o.seller_id
         WHERE o.id = %s
         """,
         [order_id],
-        prepare=True,
     )
-    number, total, pay_by, buyer_id, msisdn, _name, language, _seller = cur.fetchone() or ()
     message_id = uuid4()
     text = f"Order {number}: KSh {total // 100}. Enter your M-Pesa PIN by {pay_by:%H:%M}."
     cur.execute(
@@ -378,20 +377,33 @@ def _tell(cur: psycopg.Cursor[Any], order_id: UUID, event_id: UUID, now: datetim
         ],
         prepare=True,
     )
-    _put(cur, "sms", {"message_id": str(message_id)}, now, now)
+    _put(cur, [("sms", {"message_id": str(message_id)}, now)], now)
 
 
 def _put(
-    cur: psycopg.Cursor[Any], kind: str, arguments: dict[str, str], due_at: datetime, now: datetime
+    cur: psycopg.Cursor[Any], wanted: list[tuple[str, dict[str, str], datetime]], now: datetime
 ) -> None:
+    kinds, arguments, due_ats = zip(*wanted, strict=True)
     cur.execute(
         """
         INSERT INTO outbox (id, kind, arguments, due_at, attempts, created_at)
-        VALUES (%s, %s, %s, %s, 0, %s)
+        SELECT id, kind, arguments, due_at, 0, %s
+        FROM unnest(%s::uuid[], %s::text[], %s::jsonb[], %s::timestamptz[])
+            AS w (id, kind, arguments, due_at)
         """,
-        [uuid4(), kind, Jsonb(arguments), due_at, now],
+        [
+            *(now, [uuid4() for _ in wanted], list(kinds)),
+            *([Jsonb(one) for one in arguments], list(due_ats)),
+        ],
         prepare=True,
     )
+
+
+def _one(cur: psycopg.Cursor[Any], sql: LiteralString, params: Params) -> tuple[Any, ...]:
+    """The row that must be there."""
+    found: tuple[Any, ...] | None = cur.execute(sql, params, prepare=True).fetchone()
+    assert found is not None, "a row that the journey left is not there"
+    return found
 
 
 _AVAILABLE = """(s.on_hand_milli - s.allocated_milli - coalesce((
@@ -404,7 +416,9 @@ _ON_SALE = f"""
     products p
     JOIN offers o ON o.product_id = p.id AND o.active AND o.seller_id <> %s
     JOIN members m ON m.id = o.seller_id AND m.deleted_at IS NULL
-    JOIN stock s ON s.offer_id = o.id AND {_AVAILABLE} >= o.minimum_milli
+    JOIN stock s ON s.offer_id = o.id
+    JOIN LATERAL (SELECT {_AVAILABLE} AS milli OFFSET 0) AS available
+        ON available.milli >= o.minimum_milli
 """
 
 _CATEGORIES = f"""

@@ -2,11 +2,11 @@
 -- Run with as many threads as connections: within a thread wrk does not say whose answer came.
 -- Argument: a Lua file that returns the plan (bench/load.py writes it).
 
-local plan, number, caller, journey, hop
+local plan, caller, journey, hop
 local threads = {}
 
--- Globals, so that done() can read them from the main state.
-hops, journeys, wrong, example = 0, 0, 0, ""
+-- Globals: the main state sets number before init(), and reads the others in done().
+number, hops, journeys, wrong, example = 0, 0, 0, 0, ""
 
 function setup(thread)
   thread:set("number", #threads)

@@ -59,7 +59,8 @@ def _browse(numbers: tuple[int, int, int], offer: catalogue.OfferLine) -> list[S
 def _order(offer: catalogue.OfferLine) -> list[Step]:
     return [
         (catalogue.show_quantity(offer.minimum_milli), "CON It is in your basket."),
-        ("1", "CON Items: 1, sellers: 1. Pay KSh "),
+        ("1", "CON Which day shall it come?"),
+        ("1", "CON To "),
         ("1", "END Order "),
     ]
 

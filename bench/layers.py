@@ -35,7 +35,7 @@ LAYERS = (
     ("JSON", "/json/"),
     ("flows/engine.py", str(ROOT / "flows/engine.py")),
     ("flows, the rest", str(ROOT / "flows")),
-    ("core/database.py", str(ROOT / "core/database.py")),
+    ("core/database.py: BEGIN, COMMIT", str(ROOT / "core/database.py")),
     ("core, the rest", str(ROOT / "core")),
     ("channels", str(ROOT / "channels")),
     ("bench", str(ROOT / "bench")),
@@ -53,25 +53,31 @@ class Profile:
     shares: Sequence[tuple[str, float]]
 
 
-def profile(app: Any, path: str, service_code: str, journeys: Sequence[Journey], count: int) -> Profile:
+Call = tuple[dict[str, Any], str]  # what a WSGI server hands on, and how the screen must begin
+
+
+def profile(
+    app: Any, path: str, service_code: str, journeys: Sequence[Journey], count: int
+) -> Profile:
     """Make `count` journeys, each by another member, straight into the WSGI application."""
-    callers = iter(_requests(path, service_code, journeys, WARM_UP + count))
+    callers = iter(calls(path, service_code, journeys, WARM_UP + count))
     for requests in islice(callers, WARM_UP):
-        _make(app, requests)
-    statements = _Statements()
+        walk(app, requests)
+    statements = Statements()
     with _sampled() as samples, statements.counted():
         wall, cpu, hops = perf_counter(), process_time(), 0
         for requests in callers:
-            hops += _make(app, requests)
+            hops += walk(app, requests)
         wall, cpu = perf_counter() - wall, process_time() - cpu
     total = sum(samples.values())
     shares = [(name, number / total) for name, number in samples.most_common()]
     return Profile(hops, wall / hops * 1e6, cpu / hops * 1e6, statements.number / hops, shares)
 
 
-def _requests(
+def calls(
     path: str, service_code: str, journeys: Sequence[Journey], count: int
-) -> Iterator[list[tuple[dict[str, Any], str]]]:
+) -> Iterator[list[Call]]:
+    """One journey each of the first `count` members, as the gateway's requests."""
     for caller in range(count):
         yield [
             (_environ(path, caller, service_code, hop.text), hop.begins)
@@ -104,7 +110,8 @@ def _environ(path: str, caller: int, service_code: str, text: str) -> dict[str, 
     }
 
 
-def _make(app: Any, requests: Sequence[tuple[dict[str, Any], str]]) -> int:
+def walk(app: Any, requests: Sequence[Call]) -> int:
+    """Make one journey; how many hops it had. Each screen must begin as it should."""
     for environ, begins in requests:
         body = b"".join(app(environ, lambda *_: None)).decode()
         assert body.startswith(begins), f"{body[:60]!r} does not begin with {begins!r}"
@@ -142,8 +149,11 @@ def _layer(frame: FrameType | None) -> str:
     return "Python, the rest"
 
 
-class _Statements:
-    """How many statements psycopg was given."""
+class Statements:
+    """How many statements psycopg is given while they are counted, without what frames them.
+
+    BEGIN, COMMIT and SET go with the transaction; the system sends them past psycopg's cursor.
+    """
 
     def __init__(self) -> None:
         self.number = 0
@@ -152,9 +162,9 @@ class _Statements:
     def counted(self) -> Iterator[None]:
         execute = psycopg.Cursor.execute
 
-        def counting(cursor: Any, *arguments: Any, **named: Any) -> Any:
-            self.number += 1
-            return execute(cursor, *arguments, **named)
+        def counting(cursor: Any, query: Any, *arguments: Any, **named: Any) -> Any:
+            self.number += not str(query).lstrip().startswith(("BEGIN", "COMMIT", "SET"))
+            return execute(cursor, query, *arguments, **named)
 
         psycopg.Cursor.execute = counting  # type: ignore[method-assign, assignment]
         try:

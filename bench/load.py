@@ -32,7 +32,7 @@ class Callers:
 
 @dataclass(frozen=True)
 class Seen:
-    """What wrk saw. wrong: bodies that began otherwise; example: one of them, with its hop's number."""
+    """What wrk saw. wrong: bodies that began otherwise; example: one, after its hop's number."""
 
     hops: int
     journeys: int
@@ -91,9 +91,10 @@ def _plan(journeys: Sequence[Journey], callers: Callers, threads: int) -> str:
         f"code = {json.dumps(quote(callers.service_code, safe='*'))}, journeys = {{",
     ]
     for journey in journeys:
-        hops = (
-            f"{{ text = {json.dumps(quote(hop.text, safe='*'))}, begins = {json.dumps(hop.begins)} }}"
+        hops = [
+            f"{{ text = {json.dumps(quote(hop.text, safe='*'))}, "
+            f"begins = {json.dumps(hop.begins)} }}"
             for hop in journey
-        )
+        ]
         lines.append(f"{{ {', '.join(hops)} }},")
     return "\n".join([*lines, "} }"])

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -15,10 +15,12 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
-from bench import journeys
+from bench import journeys, servers
 from bench.journeys import Journey
-from core import demo
-from core.database import Database
+from bench.load import Callers
+from core import checkouts, demo
+from core.database import Database, Db
+from core.rules import Rules
 from local import postgres
 from settings import Settings, environment_of
 
@@ -26,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 TEMPLATE = "market"
 PHONES = 254712000000  # of member 0
 MEMBERS = 60_000
+PAST_ORDERS_MAX = 1_000
 
 # Each made 1 journey before; none is a seller; one hash stands in for every PIN.
 _MEMBERS = """
@@ -45,6 +48,11 @@ _CONVERSATIONS = """
            0, '\\x00', 1, false, %(then)s, %(then)s
     FROM members WHERE NOT is_seller
 """
+_HOPS = """
+    INSERT INTO hops (session, digest, conversation_id, label, screen, ends, created_at)
+    SELECT session, '\\x00', id, 'home.menu', repeat('Sokoni ', 15), true, %(then)s
+    FROM conversations
+"""
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,15 @@ class Market:
         """Where hops are posted."""
         secret = self.settings.africastalking_secret.get_secret_value()
         return f"/channels/ussd/africastalking/{secret}"
+
+    def callers(self, first: int, last: int) -> Callers:
+        """The members from first to before last."""
+        return Callers(self.path, self.settings.ussd_service_code, PHONES, first, last)
+
+    def cpu_seconds(self) -> float:
+        """What PostgreSQL's living processes have used of the processors."""
+        assert self.server.process is not None, "somebody else keeps this server"
+        return servers.cpu_seconds(self.server.process.pid)
 
     def settings_for(self, url: str) -> Settings:
         """The settings of a server on this copy."""
@@ -81,9 +98,11 @@ class Market:
             )
             connection.execute("SELECT pg_reload_conf()")
             connection.execute("CHECKPOINT")
-        yield _named(self.server.url, name)
-        with psycopg.connect(self.server.url, autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(new))
+        try:
+            yield _named(self.server.url, name)
+        finally:
+            with psycopg.connect(self.server.url, autocommit=True) as connection:
+                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(new))
 
     def journeys(self, name: journeys.Name) -> list[Journey]:
         """Through every offer there is, as one of the members meets them."""
@@ -105,7 +124,9 @@ def opened(settings: Settings, *, members: int = MEMBERS) -> Iterator[Market]:
         server = postgres.start(folder, bin_folder=settings.embedded_pg_bin, dies_with_us=True)
         try:
             url = postgres.ensure_database(server, TEMPLATE)
-            settings = settings.model_copy(update={"database_url": url, "redis_url": None})
+            settings = settings.model_copy(
+                update={"database_url": url, "redis_url": None, "hops_a_minute_max": 0}
+            )
             _migrate(settings)
             _load(settings, members)
             yield Market(server, folder, settings, members)
@@ -154,11 +175,46 @@ def _load(settings: Settings, members: int) -> None:
             demo.load(db, settings.rules(), now)
             db.run(_MEMBERS, {"phones": PHONES, "count": members, "then": then})
             db.run(_CONVERSATIONS, {"code": settings.ussd_service_code, "then": then})
-            db.run("UPDATE stock SET on_hand_milli = 1000000000000")  # never sold out
+            db.run(_HOPS, {"then": then})
+            db.run("UPDATE stock SET on_hand_milli = 10000000000")  # never sold out
+            _trade(db, min(members // 4, PAST_ORDERS_MAX), settings.rules(), then)
     finally:
         database.close()
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
+
+
+def _trade(db: Db, orders: int, rules: Rules, then: datetime) -> None:
+    """Past orders, never paid: on empty tables the server plans its statements as for a toy."""
+    wanted = db.rows(_Wanted, _WANTED, {"orders": orders})
+    for one in wanted:
+        checkouts.add(db, one.buyer_id, one.offer_id, one.quantity_milli, None, then)
+        total_cents = checkouts.cart(db, one.buyer_id, "en", then).total_cents
+        placed = checkouts.place(db, one.buyer_id, one.msisdn, total_cents, rules, then)
+        assert placed == "placed", f"a past order is {placed}"
+        (order,) = checkouts.unpaid(db, one.buyer_id)
+        checkouts.cancel(db, order.checkout_id, one.buyer_id, then)
+    db.run("UPDATE outbox SET done_at = %(then)s", {"then": then})
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    buyer_id: UUID
+    msisdn: str
+    offer_id: UUID
+    quantity_milli: int
+
+
+# The last members and the offers in turn.
+_WANTED = """
+    SELECT buyer.id AS buyer_id, buyer.msisdn, offer.id AS offer_id,
+           offer.minimum_milli AS quantity_milli
+    FROM (SELECT id, msisdn, row_number() OVER (ORDER BY msisdn DESC) AS place
+          FROM members WHERE NOT is_seller ORDER BY msisdn DESC LIMIT %(orders)s) AS buyer
+    JOIN (SELECT id, minimum_milli, row_number() OVER (ORDER BY id) AS place,
+                 count(*) OVER () AS among FROM offers) AS offer
+      ON offer.place = 1 + buyer.place %% offer.among
+"""
 
 
 def _named(url: str, name: str) -> str:

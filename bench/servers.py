@@ -33,6 +33,9 @@ class Server:
         """The memory of its biggest worker process (resident, shared pages included)."""
         return max(_resident_bytes(pid) for pid in _children(self.process.pid)) / 1e6
 
+    def cpu_seconds(self) -> float:
+        return cpu_seconds(self.process.pid)
+
 
 @contextmanager
 def running(
@@ -55,6 +58,13 @@ def running(
         process.terminate()
         process.wait()
         processes.end_group(process)
+
+
+def cpu_seconds(pid: int) -> float:
+    """What the living children of a process have used of the processors."""
+    used = [_stat(child)[11:13] for child in _children(pid)]  # in user and in system mode
+    ticks = sum(int(part) for parts in used for part in parts)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _command(application: Application, kind: Kind, settings: Settings) -> list[str]:
@@ -93,16 +103,17 @@ def _free_port() -> int:
 
 
 def _children(pid: int) -> list[int]:
-    """The processes whose parent it is; multiprocessing's own helpers load no application."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if parent == pid:
-            found.append(int(folder.name))
-    return found
+    """The processes whose parent it is."""
+    numbers = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+    return [number for number in numbers if _stat(number)[1:2] == [str(pid)]]
+
+
+def _stat(pid: int) -> list[str]:
+    """/proc/<pid>/stat from its third field on, the state; empty: there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def _resident_bytes(pid: int) -> int:

@@ -5,6 +5,7 @@ from time import monotonic
 
 import structlog
 
+from channels.limits import HopLimit
 from core.database import Database
 from core.errors import CommitUnknown, Unavailable
 from core.rules import Rules
@@ -20,27 +21,38 @@ PROOF_SECONDS = 1.0  # to look up, on a new connection, whether a commit happene
 class Hopper:
     """Answers hops for one process; remembers the languages of those it spoke to lately."""
 
-    def __init__(self, database: Database, rules: Rules, *, seconds_max: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        rules: Rules,
+        *,
+        seconds_max: float,
+        limit: HopLimit | None = None,
+    ) -> None:
         self._database = database
         self._rules = rules
         self._seconds_max = seconds_max
+        self._limit = limit
         self._languages: OrderedDict[str, str] = OrderedDict()
 
     def answer(self, inbound: Inbound) -> Reply:
         """The screen for this hop. Never raises: what cannot be answered is apologised for."""
         started = monotonic()
+        if self._limit is not None and not self._limit.admits(inbound.msisdn):
+            log.warning("hop_beyond_limit")
+            return self._sorry(inbound, "too_many")
         try:
             with self._database.begin(seconds=self._seconds_max, durable=False) as db:
                 reply = run.hop(db, inbound, self._rules, self._database.clock())
         except CommitUnknown:
-            reply = self._proved(inbound) or self._apology(inbound)
+            reply = self._proved(inbound) or self._sorry(inbound, "apology")
         except Unavailable as error:
             log.warning("hop_late", reason=type(error).__name__, seconds=monotonic() - started)
-            reply = self._apology(inbound)
+            reply = self._sorry(inbound, "apology")
         except Exception:
             # Whatever we broke, she gets a polite end instead of the network's error.
             log.exception("hop_broken", service_code=inbound.service_code)
-            reply = self._apology(inbound)
+            reply = self._sorry(inbound, "apology")
         else:
             self._remember(inbound.address, reply.language)
         return reply
@@ -53,9 +65,9 @@ class Hopper:
         except Unavailable:
             return None
 
-    def _apology(self, inbound: Inbound) -> Reply:
+    def _sorry(self, inbound: Inbound, words: str) -> Reply:
         language = self._languages.get(inbound.address)
-        return Reply(run.apology(language), True, "apology", language or "")
+        return Reply(run.sorry(words, language), True, words, language or "")
 
     def _remember(self, address: str, language: str) -> None:
         self._languages[address] = language

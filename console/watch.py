@@ -42,6 +42,7 @@ class _Order:
 class _Event:
     order_id: UUID
     kind: str
+    reason: str | None
     at: datetime
 
 
@@ -105,7 +106,8 @@ def _events(db: Db, order_ids: list[UUID]) -> Mapping[UUID, list[_Event]]:
     for event in db.rows(
         _Event,
         """
-        SELECT order_id, kind, at FROM order_events WHERE order_id = ANY(%(ids)s) ORDER BY at, id
+        SELECT order_id, kind, detail ->> 'reason' AS reason, at
+        FROM order_events WHERE order_id = ANY(%(ids)s) ORDER BY at, id
         """,
         {"ids": order_ids},
     ):
@@ -131,6 +133,7 @@ def _shown(order: _Order, events: Mapping[UUID, list[_Event]]) -> dict[str, Any]
             "fee_cents": order.taken_cents,
         },
         "events": [
-            {"kind": event.kind, "at": event.at.isoformat()} for event in events.get(order.id, ())
+            {"kind": event.kind, "reason": event.reason, "at": event.at.isoformat()}
+            for event in events.get(order.id, ())
         ],
     }

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final, Literal
+from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
-from core import escrow, ledger, orders, stock
+from core import deliveries, escrow, ledger, orders, stock
 from core.database import Db
 from core.orders import Order
-
-ACCEPT_WITHIN: Final = timedelta(hours=24)
 
 Captured = Literal["held", "late", "second_payment"]
 
@@ -95,7 +93,7 @@ def _close(
     others = [order.id for order in payable.orders if order not in waiting]
     if paid:
         escrow.hold(db, {order.id: order.total_cents for order in filled}, now)
-        orders.move_all(db, paid, "paid", now, accept_by=now + ACCEPT_WITHIN)
+        deliveries.begin(db, paid, now)
     if missed:
         orders.move_all(db, missed, "expired", now, detail={"reason": "sold_out"})
     if others:

@@ -18,8 +18,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from core import spelling
 from core.database import Db, metadata
 from core.errors import Invalid
+from core.money import CENTS
 from core.stock import AVAILABLE_MILLI
 
+PRICE_SHILLINGS_MAX = 250_000  # of one unit: what M-Pesa moves at once
 QUANTITY_MILLI_MAX = 1_000_000_000  # a million units: nobody means more
 
 categories_table = sa.Table(
@@ -167,6 +169,13 @@ def offer(db: Db, offer_id: UUID, language: str, now: datetime) -> OfferLine | N
     return db.row(OfferLine, _OFFER, {"offer_id": offer_id, "language": language, "now": now})
 
 
+def offers_of(db: Db, seller_id: UUID, language: str, now: datetime) -> list[OfferLine]:
+    """All that a seller offers, sold out too, by the product's name."""
+    return db.rows(
+        OfferLine, _OFFERS_OF, {"seller_id": seller_id, "language": language, "now": now}
+    )
+
+
 def add_category(
     db: Db, *, slug: str, names: Mapping[str, str], position: int, now: datetime
 ) -> UUID:
@@ -294,6 +303,15 @@ def parse_quantity(text: str, *, step_milli: int, minimum_milli: int, available_
     return int(quantity_milli)
 
 
+def parse_price(text: str) -> int:
+    """What was typed, in cents: "250", "1,500", "KSh 250", "250/=". Raises Invalid("price")."""
+    typed = _PRICE.fullmatch(text.strip().lower())
+    shillings = int(typed["shillings"].replace(",", "")) if typed else 0
+    if not 1 <= shillings <= PRICE_SHILLINGS_MAX:
+        raise Invalid("price")
+    return shillings * CENTS
+
+
 def show_quantity(quantity_milli: int) -> str:
     """For a screen: "2", "2.5", "1,500"."""
     whole, rest = divmod(quantity_milli, 1000)
@@ -304,6 +322,9 @@ _FRACTIONS = str.maketrans({"½": " 1/2", "¼": " 1/4", "¾": " 3/4"})
 _GROUPED = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]+)?")
 _DECIMAL = re.compile(r"[0-9]+[.,]?|[0-9]*[.,][0-9]+")
 _FRACTION = re.compile(r"(?:(?P<whole>[0-9]+) +)?(?P<part>[0-9]+/0*[1-9][0-9]*)")
+_PRICE = re.compile(
+    r"((ksh|kes)\.? *)?(?P<shillings>[0-9]{1,9}|[1-9][0-9]{0,2}(,[0-9]{3}){1,2})(\.00?|/[=-])?"
+)
 _TYPED_MAX = 20  # characters of a quantity; more is a slip of the finger
 
 
@@ -331,11 +352,15 @@ _NAME: LiteralString = "coalesce(p.names->>%(language)s, p.names->>'en')"
 _UNIT: LiteralString = "coalesce(p.units->%(language)s->>'one', p.units->'en'->>'one')"
 _UNITS: LiteralString = "coalesce(p.units->%(language)s->>'many', p.units->'en'->>'many')"
 
+# LATERAL … OFFSET 0: as a relation of its own what is left is asked of these offers only, not, while
+# the market is small, of every one in it.
 _ON_SALE: LiteralString = f"""
     products p
     JOIN offers o ON o.product_id = p.id AND o.active AND o.seller_id <> %(buyer_id)s
     JOIN members m ON m.id = o.seller_id AND m.deleted_at IS NULL
-    JOIN stock s ON s.offer_id = o.id AND {AVAILABLE_MILLI} >= o.minimum_milli
+    JOIN stock s ON s.offer_id = o.id
+    JOIN LATERAL (SELECT {AVAILABLE_MILLI} AS milli OFFSET 0) AS available
+        ON available.milli >= o.minimum_milli
 """
 
 # LATERAL … LIMIT 1, not EXISTS, which the planner turns into a look at every offer of the market.
@@ -388,4 +413,14 @@ _OFFER: LiteralString = f"""
     JOIN members m ON m.id = o.seller_id AND m.deleted_at IS NULL
     LEFT JOIN stock s ON s.offer_id = o.id
     WHERE o.id = %(offer_id)s AND o.active AND p.active
+"""
+
+_OFFERS_OF: LiteralString = f"""
+    SELECT {_OFFER_LINE}
+    FROM offers o
+    JOIN products p ON p.id = o.product_id
+    JOIN members m ON m.id = o.seller_id
+    LEFT JOIN stock s ON s.offer_id = o.id
+    WHERE o.seller_id = %(seller_id)s AND o.active AND p.active
+    ORDER BY product_name, o.id
 """

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import Final, Literal, LiteralString
@@ -10,13 +10,14 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import captures, charges, escrow, orders, outbox, stock
+from core import captures, charges, days, escrow, orders, outbox, stock
 from core.database import Db, metadata
 from core.money import fee_cents, line_cents
 from core.rules import Rules
 
 LINES_MAX: Final = 12
 TOTAL_CENTS_MAX: Final = 25_000_000  # M-Pesa moves at most KSh 250,000 at once
+REMIND_BEFORE: Final = timedelta(minutes=5)  # the time to pay is over
 ASK_AGAIN: Final = timedelta(seconds=60)  # whether a checkout past its time has been paid
 
 Added = Literal[
@@ -36,6 +37,7 @@ Placed = Literal[
     "too_many_open",
     "payment_open",
     "too_soon",
+    "day_over",
 ]
 
 checkouts = sa.Table(
@@ -273,13 +275,22 @@ def place(
     shown_total_cents: int,
     rules: Rules,
     now: datetime,
+    *,
+    deliver_on: date | None = None,
+    place_id: UUID | None = None,
 ) -> Placed:
     """Confirm the cart: stock reserved, an order and an escrow for each seller, the payer asked.
 
     All or nothing. "sold_out": the cart is cut to what is left. "price_changed": the cart holds the
     new prices, or it is another one than she was shown. "too_many_open": she has checkouts to pay
     first. "payment_open", "too_soon": the payer's phone cannot be prompted now (charges.permit).
+    deliver_on: None is tomorrow; "day_over" if it has passed since she chose it. place_id: where to
+    bring it; None: to her own place.
     """
+    today = days.today(now)
+    day = today + timedelta(days=1) if deliver_on is None else deliver_on
+    if day < today:
+        return "day_over"
     draft = db.row(
         _Draft,
         """
@@ -310,7 +321,8 @@ def place(
     total_cents = sum(line.amount_cents for line in kept)
     if total_cents != shown_total_cents:
         return "price_changed"
-    _commit(db, draft.id, buyer_id, kept, payer_msisdn, total_cents, rules, now)
+    to = _Destination(day, place_id)
+    _commit(db, draft.id, buyer_id, kept, payer_msisdn, total_cents, to, rules, now)
     return "placed"
 
 
@@ -330,6 +342,44 @@ def pay_again(
         return "not_open"
     charges.create(db, checkout_id, payer_msisdn, payable.total_cents, rules, now)
     return "asked"
+
+
+def repeat(
+    db: Db, buyer_id: UUID, order_id: UUID, now: datetime
+) -> Literal["filled", "nothing_left"]:
+    """Same as last time: her cart is filled up to what this order of hers had.
+
+    At today's prices; what is left of what is not all there; a line that is no longer offered, or
+    that the cart has no room for, stays out. "nothing_left": none of it is in the cart.
+    """
+    filled = False
+    for line in _repeatable(db, buyer_id, order_id, now):
+        wanted_milli = min(line.quantity_milli, line.available_milli)
+        more_milli = wanted_milli - wanted_milli % line.step_milli - line.in_cart_milli
+        if more_milli <= 0:
+            filled = filled or line.in_cart_milli > 0
+        elif add(db, buyer_id, line.offer_id, more_milli, None, now) == "added":
+            filled = True
+    return "filled" if filled else "nothing_left"
+
+
+def remind(db: Db, checkout_id: UUID, now: datetime) -> Literal["reminded", "not_yet", "not_open"]:
+    """For the timer payment_reminder: it is not paid, and soon it will be too late; said once.
+
+    "not_yet" has set the timer anew.
+    """
+    payable = captures.lock(db, checkout_id)
+    remind_at = payable.pay_by - REMIND_BEFORE
+    if payable.state != "placed" or payable.pay_by <= now:
+        return "not_open"
+    if now < remind_at:
+        outbox.put(db, "payment_reminder", due_at=remind_at, checkout_id=checkout_id)
+        return "not_yet"
+    waiting = [order.id for order in payable.orders if order.state == "placed"]
+    if orders.noted(db, waiting[0], "payment_reminder", remind_at):
+        return "not_open"
+    orders.note(db, waiting, "payment_reminder", now)
+    return "reminded"
 
 
 def expire(db: Db, checkout_id: UUID, now: datetime) -> Literal["expired", "not_yet", "not_open"]:
@@ -433,6 +483,14 @@ def _draft(db: Db, buyer_id: UUID, now: datetime) -> UUID:
 
 
 @dataclass(frozen=True)
+class _Destination:
+    """place_id None: the buyer's own place."""
+
+    deliver_on: date
+    place_id: UUID | None
+
+
+@dataclass(frozen=True)
 class _Draft:
     id: UUID
     open_checkouts: int
@@ -469,6 +527,38 @@ def _chosen(db: Db, checkout_id: UUID) -> list[_Line]:
         ORDER BY l.created_at, l.id
         """,
         {"checkout_id": checkout_id},
+    )
+
+
+@dataclass(frozen=True)
+class _Repeatable:
+    """A line of an old order whose offer still stands."""
+
+    offer_id: UUID
+    quantity_milli: int
+    available_milli: int
+    in_cart_milli: int
+    step_milli: int
+
+
+def _repeatable(db: Db, buyer_id: UUID, order_id: UUID, now: datetime) -> list[_Repeatable]:
+    return db.rows(
+        _Repeatable,
+        f"""
+        SELECT l.offer_id, l.quantity_milli,
+               greatest({stock.AVAILABLE_MILLI}, 0) AS available_milli,
+               coalesce(mine.quantity_milli, 0) AS in_cart_milli, p.step_milli
+        FROM orders k
+        JOIN lines l ON l.order_id = k.id
+        JOIN offers o ON o.id = l.offer_id AND o.active
+        JOIN products p ON p.id = o.product_id AND p.active
+        JOIN stock s ON s.offer_id = o.id
+        LEFT JOIN checkouts draft ON draft.buyer_id = k.buyer_id AND draft.state = 'draft'
+        LEFT JOIN lines mine ON mine.checkout_id = draft.id AND mine.offer_id = o.id
+        WHERE k.id = %(order_id)s AND k.buyer_id = %(buyer_id)s
+        ORDER BY l.created_at, l.id
+        """,
+        {"order_id": order_id, "buyer_id": buyer_id, "now": now},
     )
 
 
@@ -528,6 +618,7 @@ def _commit(
     kept: Sequence[_Line],
     payer_msisdn: str,
     total_cents: int,
+    to: _Destination,
     rules: Rules,
     now: datetime,
 ) -> None:
@@ -538,7 +629,9 @@ def _commit(
         _new_order(seller_id, [line.amount_cents for line in group], rules)
         for seller_id, group in groupby(by_seller, key=attrgetter("seller_id"))
     ]
-    order_ids = orders.place(db, checkout_id, buyer_id, new, pay_by, now)
+    order_ids = orders.place(
+        db, checkout_id, buyer_id, new, pay_by, to.deliver_on, to.place_id, now
+    )
     db.run(
         """
         WITH placed AS (
@@ -565,7 +658,15 @@ def _commit(
     ]
     stock.reserve(db, checkout_id, wanted, pay_by, now)
     charges.create(db, checkout_id, payer_msisdn, total_cents, rules, now)
-    outbox.put(db, "expire_checkout", due_at=pay_by, checkout_id=checkout_id)
+    due = {"payment_reminder": pay_by - REMIND_BEFORE, "expire_checkout": pay_by}
+    outbox.put_all(
+        db,
+        [
+            outbox.Wanted(kind, due_at, {"checkout_id": checkout_id})
+            for kind, due_at in due.items()
+            if due_at > now  # no reminder where the whole time is shorter
+        ],
+    )
 
 
 def _new_order(seller_id: UUID, amounts: Sequence[int], rules: Rules) -> orders.NewOrder:

@@ -9,12 +9,14 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from time import monotonic
 from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.rows import class_row, tuple_row
 
 from core.errors import CommitUnknown, OutOfTime, Unavailable
@@ -44,28 +46,42 @@ class Db:
     """One open transaction. Everything below the entry point takes it and never commits."""
 
     def __init__(
-        self, connection: psycopg.Connection[Any], owner: "Database", deadline: float
+        self,
+        connection: psycopg.Connection[Any],
+        owner: "Database",
+        deadline: float,
+        durable: bool,
     ) -> None:
         self._connection = connection
+        self._cursor = connection.cursor()
         self._owner = owner
+        self.durable = durable
         self._deadline = deadline
         self._timeout_seconds = deadline - monotonic()
+        self._last_id = 0
         self.random = owner.random
 
     def new_id(self) -> UUID:
-        """A new key, ordered by time (UUID version 7, RFC 9562), from the owner's clock."""
+        """A new key, ordered by time (UUID version 7, RFC 9562), from the owner's clock.
+
+        Later than those this transaction made before, also within a millisecond: what it writes
+        first, a timeline's line or a task, comes first.
+        """
         milliseconds = int(self._owner.clock().timestamp() * 1000)
         noise = self.random.getrandbits(74)
         value = milliseconds << 80 | 7 << 76 | (noise >> 62) << 64 | 2 << 62 | noise & (1 << 62) - 1
-        return UUID(int=value)
+        self._last_id = max(value, self._last_id + 1)
+        return UUID(int=self._last_id)
 
     def row(self, into: type[Row], sql: LiteralString, params: Params = None) -> Row | None:
         """The first row, its columns given by name to `into`, or None."""
-        return self._execute(class_row(into), sql, params).fetchone()
+        found: Row | None = self._execute(_rows_of(into), sql, params).fetchone()
+        return found
 
     def rows(self, into: type[Row], sql: LiteralString, params: Params = None) -> list[Row]:
         """Every row, its columns given by name to `into`."""
-        return self._execute(class_row(into), sql, params).fetchall()
+        found: list[Row] = self._execute(_rows_of(into), sql, params).fetchall()
+        return found
 
     def value(self, sql: LiteralString, params: Params = None) -> Any:
         """The first column of the first row, or None."""
@@ -78,11 +94,12 @@ class Db:
 
     def make_durable(self) -> None:
         """From here on this transaction has an effect: its commit waits for the disk."""
-        self.run("SET LOCAL synchronous_commit = on")
+        self.durable = True
 
     def _execute(self, row_factory: Any, sql: LiteralString, params: Params) -> psycopg.Cursor[Any]:
         self._keep_deadline()
-        return self._connection.cursor(row_factory=row_factory).execute(sql, params)
+        self._cursor.row_factory = row_factory
+        return self._cursor.execute(sql, params)
 
     def _keep_deadline(self) -> None:
         """Refuse what starts too late; shrink the server's own limits as time goes."""
@@ -91,7 +108,10 @@ class Db:
             raise OutOfTime("the transaction's time is up")
         if left < 0.8 * self._timeout_seconds:
             self._timeout_seconds = left
-            self._connection.execute(_limits(left), prepare=False)
+            _tell(self._connection, _limits(left))
+
+
+_rows_of: Callable[[Any], Any] = cache(class_row)  # by class
 
 
 def _limits(seconds: float) -> bytes:
@@ -139,14 +159,14 @@ class Database:
         away during the commit, which may have happened.
         """
         deadline = monotonic() + seconds
-        pooled, connection = self._checkout(deadline, durable)
+        pooled, connection = self._checkout(deadline)
         healthy = False
         try:
-            db = Db(connection, self, deadline)
+            db = Db(connection, self, deadline, durable)
             yield db
             if monotonic() >= deadline:
                 raise OutOfTime("the transaction's time was up before its commit")
-            _commit(connection)
+            _commit(connection, db.durable)
             healthy = True
         except BaseException as error:
             healthy = _rolled_back(connection)
@@ -162,7 +182,7 @@ class Database:
                 pooled.invalidate()
                 pooled.close()
 
-    def _checkout(self, deadline: float, durable: bool) -> tuple[Any, psycopg.Connection[Any]]:
+    def _checkout(self, deadline: float) -> tuple[Any, psycopg.Connection[Any]]:
         """A connection with its transaction open. One that died in the pool is replaced, once."""
         for attempt in (1, 2):
             try:
@@ -170,11 +190,8 @@ class Database:
             except (sa.exc.OperationalError, sa.exc.TimeoutError, psycopg.Error) as error:
                 raise Unavailable("no connection to the database") from error
             connection: psycopg.Connection[Any] = pooled.driver_connection  # type: ignore[assignment]
-            begin = b"BEGIN; " + _limits(deadline - monotonic())
-            if not durable:
-                begin += b"; SET LOCAL synchronous_commit = off"
             try:
-                connection.execute(begin, prepare=False)
+                _tell(connection, b"BEGIN; " + _limits(deadline - monotonic()))
                 return pooled, connection
             except psycopg.OperationalError as error:
                 pooled.invalidate()
@@ -188,13 +205,26 @@ class Database:
         self.engine.dispose()
 
 
-def _commit(connection: psycopg.Connection[Any]) -> None:
+def _commit(connection: psycopg.Connection[Any], durable: bool) -> None:
     try:
-        connection.execute("COMMIT", prepare=False)
+        _tell(connection, b"COMMIT" if durable else b"SET LOCAL synchronous_commit = off; COMMIT")
     except psycopg.OperationalError as error:
         if error.sqlstate is not None:  # the server itself refused, so it rolled back
             raise
         raise CommitUnknown("the connection broke during the commit") from error
+
+
+def _tell(connection: psycopg.Connection[Any], statements: bytes) -> None:
+    """Execute what returns no rows, in one round trip and without psycopg's cursor.
+
+    Around every transaction the cursor would cost more than the statements do.
+    """
+    result = connection.pgconn.exec_(statements)
+    if result.status == ExecStatus.COMMAND_OK:
+        return
+    if result.error_field(DiagnosticField.SQLSTATE) is None:
+        raise psycopg.OperationalError("the connection broke")
+    raise psycopg.errors.error_from_result(result)
 
 
 def _rolled_back(connection: psycopg.Connection[Any]) -> bool:

@@ -1,12 +1,15 @@
 """Escrow: the money of one order, held between the buyer's payment and the goods in her hands."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from core import ledger
 from core.database import Db, metadata
+from core.money import part_cents, whole_shillings
 
 escrows = sa.Table(
     "escrows",
@@ -35,6 +38,10 @@ escrows = sa.Table(
 )
 
 
+class NotHeld(Exception):
+    """Money was to leave an escrow that does not hold it: none, frozen, or settled already."""
+
+
 def prepare(db: Db, order_ids: list[UUID], now: datetime) -> None:
     """An escrow for each order, with nothing in it yet."""
     db.run(
@@ -59,3 +66,104 @@ def hold(db: Db, captured: Mapping[UUID, int], now: datetime) -> None:
         {"order_ids": list(captured), "cents": list(captured.values()), "now": now},
     )
     assert held == len(captured), f"{held} of the escrows {list(captured)} could be held"
+
+
+@dataclass(frozen=True)
+class _Held:
+    """buyer_id, seller_id, total_cents: the order's. order_fee_cents: fixed when it was placed."""
+
+    buyer_id: UUID
+    seller_id: UUID
+    total_cents: int
+    order_fee_cents: int
+    captured_cents: int
+    released_cents: int
+    refunded_cents: int
+    fee_cents: int
+
+    @property
+    def left_cents(self) -> int:
+        return self.captured_cents - self.released_cents - self.refunded_cents - self.fee_cents
+
+
+def release(db: Db, order_id: UUID, now: datetime) -> int:
+    """All that is left goes to the seller, less the fee; what he gets, in cents.
+
+    Of what went back to the buyer he pays no fee. The caller holds the order's lock.
+    Raises NotHeld, and nothing has moved.
+    """
+    held = _lock(db, order_id)
+    gross_cents = held.released_cents + held.fee_cents + held.left_cents
+    fee_cents = part_cents(held.order_fee_cents, gross_cents, held.total_cents) - held.fee_cents
+    net_cents = held.left_cents - fee_cents
+    legs = [
+        ledger.debit(ledger.escrow(order_id), held.left_cents),
+        ledger.credit(ledger.seller(held.seller_id), net_cents),
+        ledger.credit(ledger.FEES, fee_cents),
+    ]
+    moving = [leg for leg in legs if leg.amount_cents]  # the fee of a small order is nothing
+    ledger.post(db, "release", f"release:{order_id}", moving, now)
+    db.run(
+        """
+        UPDATE escrows
+        SET state = 'settled', released_cents = released_cents + %(net_cents)s,
+            fee_cents = fee_cents + %(fee_cents)s, updated_at = %(now)s
+        WHERE order_id = %(order_id)s
+        """,
+        {"net_cents": net_cents, "fee_cents": fee_cents, "now": now, "order_id": order_id},
+    )
+    return net_cents
+
+
+def refund(db: Db, order_id: UUID, cents: int | None, now: datetime) -> None:
+    """So much goes back to the buyer's balance; an escrow with nothing left is settled.
+
+    cents: None for all that is left. The caller holds the order's lock.
+    Raises NotHeld, also where less is left, and nothing has moved.
+    """
+    held = _lock(db, order_id)
+    if cents is None:
+        cents = held.left_cents
+    whole_shillings(cents)
+    if not 0 < cents <= held.left_cents:
+        raise NotHeld(f"{cents} of {held.left_cents} cents cannot leave the escrow of {order_id}")
+    refunded_cents = held.refunded_cents + cents
+    ledger.post(
+        db,
+        "refund",
+        f"refund:{order_id}:{refunded_cents}",
+        [
+            ledger.debit(ledger.escrow(order_id), cents),
+            ledger.credit(ledger.buyer(held.buyer_id), cents),
+        ],
+        now,
+    )
+    db.run(
+        """
+        UPDATE escrows
+        SET state = %(state)s, refunded_cents = %(refunded_cents)s, updated_at = %(now)s
+        WHERE order_id = %(order_id)s
+        """,
+        {
+            "state": "settled" if cents == held.left_cents else "held",
+            "refunded_cents": refunded_cents,
+            "now": now,
+            "order_id": order_id,
+        },
+    )
+
+
+def _lock(db: Db, order_id: UUID) -> _Held:
+    held = db.row(
+        _Held,
+        """
+        SELECT o.buyer_id, o.seller_id, o.total_cents, o.fee_cents AS order_fee_cents,
+               e.captured_cents, e.released_cents, e.refunded_cents, e.fee_cents
+        FROM escrows e JOIN orders o ON o.id = e.order_id
+        WHERE e.order_id = %(order_id)s AND e.state = 'held' FOR NO KEY UPDATE OF e
+        """,
+        {"order_id": order_id},
+    )
+    if held is None:
+        raise NotHeld(f"the escrow of {order_id} holds nothing that may leave it")
+    return held

@@ -7,7 +7,7 @@ a call whose outcome nobody knows the message is sent once more, and marked: it 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import Final, Literal
@@ -316,6 +316,8 @@ class _Order:
     fee_cents: int
     pay_by: datetime
     accept_by: datetime | None  # None: never paid
+    deliver_on: date
+    place: str
     buyer_id: UUID
     buyer_msisdn: str = field(repr=False)
     buyer_name: str = field(repr=False)
@@ -359,11 +361,13 @@ def _orders(db: Db, ids: Sequence[UUID]) -> list[_Order]:
         _Order,
         """
         SELECT o.id, o.number, o.total_cents, o.fee_cents, o.pay_by, o.accept_by,
+               o.deliver_on, p.name AS place,
                b.id AS buyer_id, b.msisdn AS buyer_msisdn, b.name AS buyer_name,
                b.language AS buyer_language, b.deleted_at IS NULL AS buyer_is_here,
                s.id AS seller_id, s.msisdn AS seller_msisdn, s.name AS seller_name,
                s.language AS seller_language, s.deleted_at IS NULL AS seller_is_here
         FROM orders o
+        JOIN places p ON p.id = o.place_id
         JOIN members b ON b.id = o.buyer_id
         JOIN members s ON s.id = o.seller_id
         WHERE o.id = ANY(%(ids)s)
@@ -417,6 +421,8 @@ def _values(group: Sequence[_Order]) -> dict[str, object]:
         "seller": first.seller_name,
         "pay_by": first.pay_by,
         "accept_by": first.accept_by,
+        "day": first.deliver_on,
+        "place": first.place,
     }
 
 
@@ -452,8 +458,9 @@ def _queue(db: Db, tellings: Sequence[_Telling], now: datetime) -> None:
         """,
         {"now": now, **{name: [row[name] for row in rows] for name in rows[0]}},
     )
-    for message_id in kept or []:
-        outbox.put(db, "sms", due_at=now, message_id=message_id)
+    outbox.put_all(
+        db, [outbox.Wanted("sms", now, {"message_id": message_id}) for message_id in kept or []]
+    )
 
 
 def _worded(db: Db, telling: _Telling) -> dict[str, object]:

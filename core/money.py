@@ -27,6 +27,11 @@ def fee_cents(total_cents: int, basis_points: int) -> int:
     return half_up(total_cents * basis_points, 10_000 * CENTS) * CENTS
 
 
+def part_cents(cents: int, part: int, whole: int) -> int:
+    """The part of cents, of a whole that is not all there: half-up to a whole shilling."""
+    return half_up(cents * part, whole * CENTS) * CENTS
+
+
 def show(cents: int) -> str:
     """For a screen: "2,250", or "2,250.50" where there are cents."""
     shillings, rest = divmod(abs(cents), CENTS)

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import date, datetime
+from typing import Final, LiteralString
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -42,7 +42,11 @@ orders = sa.Table(
     sa.Column("total_cents", sa.BigInteger, nullable=False),
     sa.Column("fee_cents", sa.BigInteger, nullable=False),  # the seller's, fixed when placed
     sa.Column("pay_by", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("place_id", sa.Uuid, sa.ForeignKey("places.id"), nullable=False),  # to bring it to
+    sa.Column("deliver_on", sa.Date, nullable=False),  # a day of the market's calendar
     sa.Column("accept_by", sa.DateTime(timezone=True)),  # set when paid
+    sa.Column("dispatch_by", sa.DateTime(timezone=True)),  # set when accepted
+    sa.Column("inspect_by", sa.DateTime(timezone=True)),  # set when said to be delivered
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
     sa.CheckConstraint(f"state IN ({', '.join(repr(state) for state in MOVES)})", name="state"),
@@ -63,6 +67,11 @@ order_events = sa.Table(
     sa.Column("detail", JSONB, nullable=False),
     sa.Column("at", sa.DateTime(timezone=True), nullable=False),
 )
+
+
+_COLUMNS: Final[LiteralString] = """
+    id, number, checkout_id, buyer_id, seller_id, state, total_cents, fee_cents, pay_by,
+    deliver_on, accept_by, dispatch_by, inspect_by"""
 
 
 class WrongMove(Exception):
@@ -87,7 +96,10 @@ class Order:
     total_cents: int
     fee_cents: int
     pay_by: datetime
+    deliver_on: date
     accept_by: datetime | None
+    dispatch_by: datetime | None
+    inspect_by: datetime | None
 
 
 @dataclass(frozen=True)
@@ -105,16 +117,23 @@ def place(
     buyer_id: UUID,
     new: Sequence[NewOrder],
     pay_by: datetime,
+    deliver_on: date,
+    place_id: UUID | None,
     now: datetime,
 ) -> dict[UUID, UUID]:
-    """One order for each seller, with its first event. The orders' ids by seller."""
+    """One order for each seller, with its first event. The orders' ids by seller.
+
+    place_id: where to bring the goods; None: to the buyer's own place.
+    """
     ids = {order.seller_id: db.new_id() for order in new}
     db.run(
         """
         INSERT INTO orders (id, number, checkout_id, buyer_id, seller_id, state, total_cents,
-                            fee_cents, pay_by, created_at, updated_at)
+                            fee_cents, pay_by, place_id, deliver_on, created_at, updated_at)
         SELECT id, nextval('order_numbers'), %(checkout_id)s, %(buyer_id)s, seller_id, 'placed',
-               total_cents, fee_cents, %(pay_by)s, %(now)s, %(now)s
+               total_cents, fee_cents, %(pay_by)s,
+               coalesce(%(place_id)s, (SELECT place_id FROM members WHERE id = %(buyer_id)s)),
+               %(deliver_on)s, %(now)s, %(now)s
         FROM unnest(%(ids)s::uuid[], %(seller_ids)s::uuid[], %(totals)s::bigint[],
                     %(fees)s::bigint[]) AS o (id, seller_id, total_cents, fee_cents)
         """,
@@ -126,6 +145,8 @@ def place(
             "totals": [order.total_cents for order in new],
             "fees": [order.fee_cents for order in new],
             "pay_by": pay_by,
+            "place_id": place_id,
+            "deliver_on": deliver_on,
             "now": now,
         },
     )
@@ -137,12 +158,23 @@ def lock(db: Db, checkout_id: UUID) -> list[Order]:
     """The orders of a checkout, by id, locked."""
     return db.rows(
         Order,
-        """
-        SELECT id, number, checkout_id, buyer_id, seller_id, state, total_cents, fee_cents,
-               pay_by, accept_by
+        f"""
+        SELECT {_COLUMNS}
         FROM orders WHERE checkout_id = %(checkout_id)s ORDER BY id FOR NO KEY UPDATE
         """,
         {"checkout_id": checkout_id},
+    )
+
+
+def lock_one(db: Db, order_id: UUID) -> Order | None:
+    """One order, locked; None: there is no such order."""
+    return db.row(
+        Order,
+        f"""
+        SELECT {_COLUMNS}
+        FROM orders WHERE id = %(id)s FOR NO KEY UPDATE
+        """,
+        {"id": order_id},
     )
 
 
@@ -158,22 +190,29 @@ def move_all(
     now: datetime,
     *,
     accept_by: datetime | None = None,
+    dispatch_by: datetime | None = None,
+    inspect_by: datetime | None = None,
     detail: Mapping[str, object] | None = None,
 ) -> None:
     """Take these orders to the state `to`, each with a line in its timeline.
 
-    accept_by: the seller's deadline, where the move sets one.
+    accept_by, dispatch_by, inspect_by: the deadline that the move sets, if one.
     Raises WrongMove: one of them may not go there; the caller's transaction is to be given up.
     """
     moved = db.run(
         """
         UPDATE orders
-        SET state = %(to)s, accept_by = coalesce(%(accept_by)s, accept_by), updated_at = %(now)s
+        SET state = %(to)s, updated_at = %(now)s,
+            accept_by = coalesce(%(accept_by)s, accept_by),
+            dispatch_by = coalesce(%(dispatch_by)s, dispatch_by),
+            inspect_by = coalesce(%(inspect_by)s, inspect_by)
         WHERE id = ANY(%(ids)s) AND state = ANY(%(from)s)
         """,
         {
             "to": to,
             "accept_by": accept_by,
+            "dispatch_by": dispatch_by,
+            "inspect_by": inspect_by,
             "ids": list(order_ids),
             "from": [state for state, targets in MOVES.items() if to in targets],
             "now": now,
@@ -202,6 +241,19 @@ def note(db: Db, order_ids: Sequence[UUID], kind: str, now: datetime, **detail: 
         },
     )
     messages.of_orders(db, kind, events, detail, now)
+
+
+def noted(db: Db, order_id: UUID, kind: str, since: datetime) -> bool:
+    """Does the order's timeline hold a line of this kind from then on?"""
+    return bool(
+        db.value(
+            """
+            SELECT EXISTS (SELECT FROM order_events
+                           WHERE order_id = %(id)s AND kind = %(kind)s AND at >= %(since)s)
+            """,
+            {"id": order_id, "kind": kind, "since": since},
+        )
+    )
 
 
 def timeline(db: Db, order_id: UUID) -> list[Event]:

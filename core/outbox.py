@@ -4,7 +4,7 @@ A row is handed out at least once: the relay takes it for a lease, and what nobo
 comes back when the lease ends. So every task may run twice without harm. Timers are rows too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -35,12 +35,21 @@ class Kind:
 
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "stk_push": Kind("money"),
+    # Soon again: she waits with the phone in her hand, and the claim lets it be made once only.
+    "stk_push": Kind("money", lease_seconds=20),
     "query_charge": Kind("money"),
     "review_charge": Kind("money"),
     "expire_checkout": Kind("money"),
     "settle_inbox": Kind("money", wakes=True),
     "sms": Kind("receipts"),
+    "payment_reminder": Kind("receipts"),
+    "accept_reminder": Kind("receipts"),
+    "accept_deadline": Kind("money"),
+    "dispatch_reminder": Kind("receipts"),
+    "dispatch_deadline": Kind("money"),
+    "delivery_deadline": Kind("money"),
+    "inspection_reminder": Kind("receipts"),
+    "inspection_over": Kind("money"),
 }
 
 outbox = sa.Table(
@@ -84,18 +93,38 @@ class Item:
         return KINDS[self.kind].queue
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Work to be asked for. arguments: ids, kept as text."""
+
+    kind: str
+    due_at: datetime
+    arguments: Mapping[str, object]
+
+
 def put(db: Db, kind: str, *, due_at: datetime, **arguments: object) -> UUID:
     """Ask for `kind` at due_at; it happens only if this transaction commits.
 
     The same kind and arguments still open: that row is made due by then, if it was not sooner;
     one that is being worked on right now will run once more.
     """
-    assert kind in KINDS, f"outbox kind {kind} is not one of {sorted(KINDS)}"
-    new_id = db.new_id()
-    found: UUID = db.value(
+    (found,) = put_all(db, [Wanted(kind, due_at, arguments)])
+    return found
+
+
+def put_all(db: Db, wanted: Sequence[Wanted]) -> list[UUID]:
+    """Ask for several at once, no two the same; each as put does. The rows' ids, in no order."""
+    unknown = {work.kind for work in wanted} - KINDS.keys()
+    assert not unknown, f"outbox kinds {sorted(unknown)} are not of {sorted(KINDS)}"
+    ids = [db.new_id() for _ in wanted]
+    found = db.rows(
+        _Put,
         """
         INSERT INTO outbox (id, kind, arguments, due_at, attempts, created_at)
-        VALUES (%(id)s, %(kind)s, %(arguments)s, %(due_at)s, 0, %(created_at)s)
+        SELECT id, kind, arguments, due_at, 0, created_at
+        FROM unnest(%(ids)s::uuid[], %(kinds)s::text[], %(arguments)s::jsonb[],
+                    %(due_ats)s::timestamptz[], %(created_ats)s::timestamptz[])
+            AS w (id, kind, arguments, due_at, created_at)
         ON CONFLICT (kind, arguments) WHERE done_at IS NULL
         DO UPDATE SET handed_until = NULL, due_at = CASE
             WHEN outbox.handed_until IS NULL THEN least(outbox.due_at, excluded.due_at)
@@ -103,16 +132,27 @@ def put(db: Db, kind: str, *, due_at: datetime, **arguments: object) -> UUID:
         RETURNING id
         """,
         {
-            "id": new_id,
-            "kind": kind,
-            "arguments": Jsonb({name: str(value) for name, value in arguments.items()}),
-            "due_at": due_at,
-            "created_at": datetime.fromtimestamp((new_id.int >> 80) / 1000, UTC),  # version 7
+            "ids": ids,
+            "kinds": [work.kind for work in wanted],
+            "arguments": [
+                Jsonb({name: str(value) for name, value in work.arguments.items()})
+                for work in wanted
+            ],
+            "due_ats": [work.due_at for work in wanted],
+            "created_ats": [
+                datetime.fromtimestamp((new_id.int >> 80) / 1000, UTC)  # version 7
+                for new_id in ids
+            ],
         },
     )
-    if KINDS[kind].wakes:
+    if any(KINDS[work.kind].wakes for work in wanted):
         db.run("SELECT pg_notify(%(channel)s, '')", {"channel": CHANNEL})
-    return found
+    return [row.id for row in found]
+
+
+@dataclass(frozen=True)
+class _Put:
+    id: UUID
 
 
 def take_due(db: Db, now: datetime, limit: int) -> list[Item]:

@@ -7,7 +7,7 @@ a payment for it may still come in, so no sweep is needed for it to lapse.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import LiteralString
+from typing import Literal, LiteralString
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -104,6 +104,21 @@ def receive(db: Db, offer_id: UUID, quantity_milli: int, reason: str, now: datet
             "now": now,
         },
     )
+
+
+def count_out(
+    db: Db, offer_id: UUID, quantity_milli: int, reason: str, now: datetime
+) -> Literal["taken", "not_enough"]:
+    """Goods are gone that no order of ours took: spoilt, or sold elsewhere.
+
+    "not_enough": so many are not there but for what buyers were promised; nothing is changed.
+    """
+    assert quantity_milli > 0, f"{quantity_milli} thousandths of a unit cannot be gone"
+    lock(db, [offer_id])
+    if quantity_milli > available(db, [offer_id], now)[offer_id]:
+        return "not_enough"
+    _move_out(db, [_Gone(offer_id, quantity_milli)], "corrected", reason, None, now)
+    return "taken"
 
 
 def lock(db: Db, offer_ids: Sequence[UUID]) -> None:
@@ -254,4 +269,97 @@ def release(db: Db, order_ids: Sequence[UUID], now: datetime) -> None:
         WHERE order_id = ANY(%(order_ids)s) AND state = 'live'
         """,
         {"order_ids": list(order_ids), "now": now},
+    )
+
+
+def give_back(db: Db, order_id: UUID, now: datetime) -> None:
+    """A paid order will not be sent: what was allocated to it can be promised again."""
+    gone = _take_allocation(db, order_id, "released", now)
+    db.run(
+        """
+        UPDATE stock s
+        SET allocated_milli = s.allocated_milli - g.quantity_milli, updated_at = %(now)s
+        FROM unnest(%(offer_ids)s::uuid[], %(quantities)s::bigint[]) AS g (offer_id, quantity_milli)
+        WHERE s.offer_id = g.offer_id
+        """,
+        {
+            "now": now,
+            "offer_ids": [line.offer_id for line in gone],
+            "quantities": [line.quantity_milli for line in gone],
+        },
+    )
+
+
+def dispatch(db: Db, order_id: UUID, now: datetime) -> None:
+    """A paid order is sent: what was allocated to it leaves the seller's stock."""
+    gone = _take_allocation(db, order_id, "consumed", now)
+    _move_out(db, gone, "dispatched", "order", order_id, now)
+
+
+@dataclass(frozen=True)
+class _Gone:
+    offer_id: UUID
+    quantity_milli: int
+
+
+def _take_allocation(
+    db: Db, order_id: UUID, state: Literal["released", "consumed"], now: datetime
+) -> list[_Gone]:
+    """End the order's allocation in this state; what it was. The stock rows stay locked."""
+    db.run(
+        """
+        SELECT FROM stock
+        WHERE offer_id IN (SELECT offer_id FROM reservations WHERE order_id = %(order_id)s)
+        ORDER BY offer_id FOR NO KEY UPDATE
+        """,
+        {"order_id": order_id},
+    )
+    gone = db.rows(
+        _Gone,
+        """
+        UPDATE reservations SET state = %(state)s, updated_at = %(now)s
+        WHERE order_id = %(order_id)s AND state = 'allocated'
+        RETURNING offer_id, quantity_milli
+        """,
+        {"state": state, "now": now, "order_id": order_id},
+    )
+    assert gone, f"nothing is allocated to order {order_id}"
+    return gone
+
+
+def _move_out(
+    db: Db,
+    gone: Sequence[_Gone],
+    kind: Literal["dispatched", "corrected"],
+    reason: str,
+    order_id: UUID | None,
+    now: datetime,
+) -> None:
+    """Take these from the stock rows, which are locked; of an order also from its allocation."""
+    db.run(
+        """
+        WITH gone AS (
+            SELECT * FROM unnest(%(ids)s::uuid[], %(offer_ids)s::uuid[], %(quantities)s::bigint[])
+                AS g (id, offer_id, quantity_milli)
+        ), moved AS (
+            INSERT INTO stock_movements (id, offer_id, order_id, kind, quantity_milli, reason, at)
+            SELECT id, offer_id, %(order_id)s, %(kind)s, -quantity_milli, %(reason)s, %(now)s
+            FROM gone
+        )
+        UPDATE stock s
+        SET on_hand_milli = s.on_hand_milli - g.quantity_milli,
+            allocated_milli = s.allocated_milli
+                - CASE WHEN %(kind)s = 'dispatched' THEN g.quantity_milli ELSE 0 END,
+            updated_at = %(now)s
+        FROM gone g WHERE s.offer_id = g.offer_id
+        """,
+        {
+            "ids": [db.new_id() for _ in gone],
+            "offer_ids": [line.offer_id for line in gone],
+            "quantities": [line.quantity_milli for line in gone],
+            "order_id": order_id,
+            "kind": kind,
+            "reason": reason,
+            "now": now,
+        },
     )

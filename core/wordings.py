@@ -4,7 +4,7 @@ import string
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -21,7 +21,7 @@ ROOM_SEPTETS: Final = 160 - 20
 # Known only while sending: kept in the stored text as {code}, {dial}, {paybill}.
 LATE: Final = frozenset({"code", "dial", "paybill"})
 # Of one order; words that speak of several at once cannot have them.
-_OF_ONE: Final = frozenset({"order", "seller", "name", "code", "net"})
+_OF_ONE: Final = frozenset({"code", "day", "name", "net", "order", "place", "seller"})
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def parse(toml: str) -> Table:
 def fill(template: str, values: Mapping[str, object]) -> str:
     """The template with its values; what is LATE stays as it stands.
 
-    A moment is shown by the market's clock, as 22/11 12:15.
+    A moment is shown by the market's clock, as 22/11 12:15; a day as 22/11.
     """
     return template.format_map(_Filled(values))
 
@@ -157,6 +157,8 @@ class _Filled(dict[str, object]):
         value = self._values[name]
         if isinstance(value, datetime):
             value = value.astimezone(EAST_AFRICA_TIME).strftime("%d/%m %H:%M")
+        elif isinstance(value, date):
+            value = value.strftime("%d/%m")
         known = table()
         if name in known.widths:
             return clip(str(value), known.widths[name])

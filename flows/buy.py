@@ -1,16 +1,19 @@
 """Buy: choose goods from one seller or several, and confirm the basket to be paid."""
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 from uuid import UUID
 
-from core import catalogue, checkouts, money, phone
+from core import catalogue, checkouts, days, money, phone, places
 from core.catalogue import OfferLine, ProductLine
 from core.checkouts import Cart
 from core.errors import Invalid
 from flows.answers import hints
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick, Typed
-from flows.words import Values
+from flows.words import Values, show_day
+
+DAYS_AHEAD = 6
 
 
 @dataclass
@@ -22,6 +25,7 @@ class Answers:
     price_cents: int | None = None  # as the buyer was shown it
     quantity: int | None = None  # thousandths of a unit
     line: UUID | None = None
+    day: str | None = None  # of delivery, ISO 8601
     total_cents: int | None = None  # as the buyer was shown it
 
 
@@ -161,6 +165,20 @@ def remove(context: Context, answers: Any) -> Literal["removed", "cart_empty"]:
     return "removed" if look(context, answers) == "filled" else "cart_empty"
 
 
+def days_ahead(context: Context, _answers: Any) -> list[Option[str]]:
+    ahead = days.coming(context.now, DAYS_AHEAD)
+    return [Option(day.isoformat(), {"day": show_day(day, context.language)}) for day in ahead]
+
+
+def confirm_line(context: Context, answers: Any) -> Values:
+    place = places.by_id(context.db, context.buyer.place_id)
+    return {
+        **cart_line(context, answers),
+        "place": place.name if place else "",
+        "day": show_day(date.fromisoformat(answers.day), context.language),
+    }
+
+
 def place(
     context: Context, answers: Any
 ) -> Literal[
@@ -171,6 +189,7 @@ def place(
     "too_many_open",
     "payment_open",
     "too_soon",
+    "day_over",
     "no_mpesa",
 ]:
     if not phone.is_kenyan_mobile(context.msisdn):
@@ -182,6 +201,7 @@ def place(
         answers.total_cents,
         context.rules,
         context.now,
+        deliver_on=date.fromisoformat(answers.day),
     )
 
 
@@ -203,7 +223,14 @@ def _cart(context: Context) -> Cart:
 
 
 def _offer(context: Context, answers: Any) -> OfferLine | None:
-    return catalogue.offer(context.db, answers.offer, context.language, context.now)
+    """As it stands; read once, however many of a hop's functions ask."""
+    key = (answers.offer, context.language)
+    if key not in context.read:
+        context.read[key] = catalogue.offer(
+            context.db, answers.offer, context.language, context.now
+        )
+    found: OfferLine | None = context.read[key]
+    return found
 
 
 def _products(found: list[ProductLine]) -> list[Option[UUID]]:
@@ -249,11 +276,12 @@ BUY = Flow(
         Menu(
             "cart",
             show=cart_line,
-            to={"pay": "confirm", "more": "category", "change": "line"},
+            to={"pay": "day", "more": "category", "change": "line"},
         ),
         Pick("line", options=lines, to="remove", empty="category"),
         Call("remove", do=remove, to={"removed": "cart", "cart_empty": "category"}),
-        Menu("confirm", show=cart_line, to={"pay": "place", "change": "cart"}),
+        Pick("day", options=days_ahead, to="confirm"),
+        Menu("confirm", show=confirm_line, to={"pay": "place", "change": "cart"}),
         Call(
             "place",
             do=place,
@@ -265,6 +293,7 @@ BUY = Flow(
                 "too_many_open": "unpaid",
                 "payment_open": "wait",
                 "too_soon": "wait",
+                "day_over": "day",
                 "no_mpesa": "no_mpesa",
             },
         ),

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from core import wordings
 from core.gsm import SEPTETS
 from flows import answers
 from flows.book import BOOK
@@ -46,6 +47,7 @@ Fault = str
 def faults(book: Book, room_septets: int = ROOM_SEPTETS) -> list[Fault]:
     """Everything wrong with these flows, each as a line that names its place."""
     found = [f"common: {fault}" for fault in _texts_of_common()]
+    found += [f"messages: {fault}" for fault in wordings.faults(common().languages)]
     for flow in book.values():
         proofs = (_roads(book, flow), _answers(flow), _words(flow))
         of_flow = [fault for proof in proofs for fault in proof]

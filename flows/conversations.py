@@ -97,11 +97,12 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Answered:
-    """A hop that was answered before."""
+    """A hop that was answered before. same: it is the one asked for, not another of its session."""
 
     screen: str = field(repr=False)
     ends: bool
     conversation_id: UUID
+    same: bool
 
 
 def lock(db: Db, channel: str, address: str, msisdn: str | None, now: datetime) -> Conversation:
@@ -150,20 +151,24 @@ def answered(db: Db, session: str, digest: bytes) -> Answered | None:
     return db.row(
         Answered,
         """
-        SELECT screen, ends, conversation_id FROM hops
+        SELECT screen, ends, conversation_id, true AS same FROM hops
         WHERE session = %(session)s AND digest = %(digest)s
         """,
         {"session": session, "digest": digest},
     )
 
 
-def owner(db: Db, session: str) -> UUID | None:
-    """The conversation a gateway's session belongs to, if it was heard of."""
-    found: UUID | None = db.value(
-        "SELECT conversation_id FROM hops WHERE session = %(session)s LIMIT 1",
-        {"session": session},
+def heard(db: Db, session: str, digest: bytes) -> Answered | None:
+    """What was answered to this very hop, or else to any of its session; None: a new session."""
+    return db.row(
+        Answered,
+        """
+        SELECT screen, ends, conversation_id, digest = %(digest)s AS same FROM hops
+        WHERE session = %(session)s
+        ORDER BY digest = %(digest)s DESC LIMIT 1
+        """,
+        {"session": session, "digest": digest},
     )
-    return found
 
 
 def save(

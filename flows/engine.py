@@ -50,6 +50,9 @@ class Context:
     replaying: bool = False  # answers dialled in advance: nothing with an effect may happen
     parked: "Frame | None" = None  # an unfinished conversation, offered again
     parked_name: str = ""
+    read: dict[object, Any] = field(
+        default_factory=dict, repr=False
+    )  # by this hop, until an effect
 
     @property
     def buyer(self) -> Member:
@@ -354,10 +357,12 @@ def _carried(flow: Flow, name: str, seen: set[str]) -> set[str]:
     """The outcomes whose hints are still on their way when this state is reached."""
     carried: set[str] = set()
     for state in flow.table:
+        unasked = isinstance(state, Call | Pick)  # a list only where it is empty
         for outcome, target in targets(state).items():
-            if target == name and (isinstance(state, Call | Pick) or getattr(state, "do", None)):
+            says = outcome == f"no_{state.name}" if isinstance(state, Pick) else unasked
+            if target == name and (says or getattr(state, "do", None)):
                 carried.add(outcome)
-                if isinstance(state, Call | Pick) and state.name not in seen:
+                if unasked and state.name not in seen:
                     carried |= _carried(flow, state.name, seen | {state.name})
     return carried
 
@@ -534,6 +539,7 @@ def _asked(place: _Place, state: Ask, typed: str, context: Context) -> Step:
 def _allow_effect(context: Context) -> None:
     if context.replaying:
         raise EffectAhead
+    context.read.clear()
     context.db.make_durable()
 
 

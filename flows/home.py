@@ -36,7 +36,13 @@ HOME = Flow(
         Menu(
             "menu",
             show=greeting,
-            to={"buy": "@buy", "my_orders": "@my_orders", "account": "@account", "help": "help"},
+            to={
+                "buy": "@buy",
+                "my_orders": "@my_orders",
+                "sell": "@sell",
+                "account": "@account",
+                "help": "help",
+            },
             resume="restart",
         ),
         Menu(

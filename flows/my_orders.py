@@ -1,13 +1,14 @@
-"""My orders: where each stands; one that is not paid can be paid again or cancelled."""
+"""My orders: where each stands, and what a buyer can do about it at that point."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import checkouts, money, phone
-from core.checkouts import OrderLine
-from flows.engine import Call, Context, End, Flow, Menu, Option, Pick
-from flows.words import Values, common
+from core import checkouts, deliveries, money, phone
+from core.deliveries import BuyerOrder
+from flows.account import check_pin, typed_pin
+from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick
+from flows.words import Values, common, show_day
 
 ORDERS_SHOWN_MAX = 20
 
@@ -24,7 +25,7 @@ def orders(context: Context, _answers: Any) -> list[Option[UUID]]:
             order.id,
             {
                 "order": str(order.number),
-                "status": _status(context, order),
+                "status": _status(context, order.state),
                 "total": money.show(order.total_cents),
             },
         )
@@ -32,16 +33,30 @@ def orders(context: Context, _answers: Any) -> list[Option[UUID]]:
     ]
 
 
-def stands(context: Context, answers: Any) -> Literal["unpaid", "other"]:
-    return "unpaid" if _order(context, answers).state == "placed" else "other"
+def stands(
+    context: Context, answers: Any
+) -> Literal["unpaid", "preparing", "coming", "disputed", "over"]:
+    match _order(context, answers).state:
+        case "placed":
+            return "unpaid"
+        case "paid" | "accepted":
+            return "preparing"
+        case "dispatched" | "delivered":
+            return "coming"
+        case "disputed":
+            return "disputed"
+        case _:
+            return "over"
 
 
 def order_line(context: Context, answers: Any) -> Values:
     order = _order(context, answers)
     return {
         "order": str(order.number),
-        "status": _status(context, order),
+        "status": _status(context, order.state),
         "seller": order.seller_name,
+        "goods": order.goods,
+        "day": show_day(order.deliver_on, context.language),
         "total": money.show(order.total_cents),
     }
 
@@ -70,19 +85,42 @@ def pay_again(
     )
 
 
-def cancel(context: Context, answers: Any) -> Literal["cancelled", "not_open"]:
+def give_up(context: Context, answers: Any) -> Literal["given_up", "not_open"]:
     checkout_id = _order(context, answers).checkout_id
-    return checkouts.cancel(context.db, checkout_id, context.buyer.id, context.now)
+    outcome = checkouts.cancel(context.db, checkout_id, context.buyer.id, context.now)
+    return "given_up" if outcome == "cancelled" else "not_open"
 
 
-def _order(context: Context, answers: Any) -> OrderLine:
-    found = checkouts.order_of(context.db, context.buyer.id, answers.order)
+def cancel(context: Context, answers: Any) -> Literal["cancelled", "not_open"]:
+    return deliveries.cancel(context.db, answers.order, context.buyer.id, context.now)
+
+
+def received(context: Context, answers: Any) -> Literal["released", "not_open"]:
+    return deliveries.received(context.db, answers.order, context.buyer.id, context.now)
+
+
+def code_line(context: Context, answers: Any) -> Values:
+    order = _order(context, answers)
+    code = deliveries.show_code(context.db, order.id, context.buyer.id, context.rules)
+    return {"order": str(order.number), "seller": order.seller_name, "code": code or "-"}
+
+
+def new_code(context: Context, answers: Any) -> Literal["renewed", "not_open"]:
+    return deliveries.new_code(context.db, answers.order, context.buyer.id, context.now)
+
+
+def again(context: Context, answers: Any) -> Literal["filled", "nothing_left"]:
+    return checkouts.repeat(context.db, context.buyer.id, answers.order, context.now)
+
+
+def _order(context: Context, answers: Any) -> BuyerOrder:
+    found = deliveries.for_buyer(context.db, answers.order, context.buyer.id, context.language)
     assert found is not None, "an order that was shown is not the buyer's"
     return found
 
 
-def _status(context: Context, order: OrderLine) -> str:
-    return common().texts[f"status.{order.state}"][context.language]
+def _status(context: Context, state: str) -> str:
+    return common().texts[f"status.{state}"][context.language]
 
 
 MY_ORDERS = Flow(
@@ -90,12 +128,19 @@ MY_ORDERS = Flow(
     Answers,
     (
         Pick("order", options=orders, to="stands", empty="none"),
-        Call("stands", do=stands, effect=False, to={"unpaid": "unpaid", "other": "status"}),
-        Menu(
-            "unpaid",
-            show=basket_line,
-            to={"pay": "pay_again", "cancel": "cancel"},
+        Call(
+            "stands",
+            do=stands,
+            effect=False,
+            to={
+                "unpaid": "unpaid",
+                "preparing": "preparing",
+                "coming": "coming",
+                "disputed": "status",
+                "over": "over",
+            },
         ),
+        Menu("unpaid", show=basket_line, to={"pay": "pay_again", "cancel": "give_up"}),
         Call(
             "pay_again",
             do=pay_again,
@@ -107,12 +152,42 @@ MY_ORDERS = Flow(
                 "no_mpesa": "no_mpesa",
             },
         ),
+        Call("give_up", do=give_up, to={"given_up": "given_up", "not_open": "order"}),
+        Menu(
+            "preparing",
+            show=order_line,
+            to={"code": "pin", "cancel": "sure", "again": "again"},
+        ),
+        Menu("sure", show=order_line, to={"cancel": "cancel", "keep": "stands"}, resume="restart"),
         Call("cancel", do=cancel, to={"cancelled": "cancelled", "not_open": "order"}),
+        Menu("coming", show=order_line, to={"code": "pin", "received": "sure_received"}),
+        Menu(
+            "sure_received",
+            show=order_line,
+            to={"received": "received", "keep": "stands"},
+            resume="restart",
+        ),
+        Call("received", do=received, to={"released": "thanks", "not_open": "order"}),
+        Ask(
+            "pin",
+            parse=typed_pin,
+            secret=True,
+            do=check_pin,
+            to={"right": "code", "wrong": "pin", "locked": "locked"},
+            resume="restart",
+        ),
+        Menu("code", show=code_line, to={"renew": "new_code"}, resume="restart"),
+        Call("new_code", do=new_code, to={"renewed": "code", "not_open": "order"}),
+        Menu("over", show=order_line, to={"again": "again"}),
+        Call("again", do=again, to={"filled": "@buy", "nothing_left": "order"}),
         End("status", show=order_line),
+        End("thanks", show=order_line),
         End("asked", show=basket_line),
+        End("given_up", show=basket_line),
+        End("cancelled", show=order_line),
+        End("locked"),
         End("wait"),
         End("no_mpesa"),
-        End("cancelled", show=basket_line),
         End("none"),
     ),
 )

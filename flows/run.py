@@ -15,7 +15,7 @@ from core.members import Member
 from core.rules import Rules
 from flows import conversations, engine
 from flows.book import BOOK
-from flows.conversations import Conversation
+from flows.conversations import Answered, Conversation
 from flows.engine import Context, EffectAhead, Frame, Outdated, Step
 from flows.words import FALLBACK, common
 
@@ -60,9 +60,12 @@ def hop(db: Db, inbound: Inbound, rules: Rules, now: datetime) -> Reply:
     return hopping.same_session() if _continues(inbound, conversation) else hopping.new_session()
 
 
-def apology(language: str | None) -> str:
-    """When we cannot answer in time; in every language where the member's is not known."""
-    texts = common().texts["apology"]
+def sorry(words: str, language: str | None) -> str:
+    """When a hop gets no answer of its own: in every language where the member's is not known.
+
+    words: "apology", we are late; "too_many", she asks too often.
+    """
+    texts = common().texts[words]
     return texts[language] if language else "\n".join(texts[name] for name in common().languages)
 
 
@@ -125,11 +128,11 @@ class _Hop:
 
     def new_session(self) -> Reply:
         """A dial; or a hop of an older session, which moves nothing any more."""
-        if known := self._repeat():
-            return known
-        owner = conversations.owner(self.db, self.inbound.session)
-        if owner is not None:
-            return self._refuse("over" if owner == self.conversation.id else "conflict")
+        known = conversations.heard(self.db, self.inbound.session, self.digest)
+        if known is not None:
+            if known.conversation_id != self.conversation.id:
+                return self._refuse("conflict")
+            return self._again(known) if known.same else self._refuse("over")
         if self.inbound.text and self.inbound.dialled_ahead:
             return self._save(self._dialled_ahead())
         return self._save(self._dial())
@@ -204,6 +207,9 @@ class _Hop:
         known = conversations.answered(self.db, self.inbound.session, self.digest)
         if known is None or known.conversation_id != self.conversation.id:
             return None
+        return self._again(known)
+
+    def _again(self, known: Answered) -> Reply:
         return Reply(known.screen, known.ends, "repeat", self.context.language)
 
     def _refuse(self, words: str) -> Reply:

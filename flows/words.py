@@ -10,10 +10,12 @@ import string
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from core.days import EAST_AFRICA_TIME
 from core.gsm import clip, septets
 
 FOLDER = Path(__file__).parent
@@ -65,6 +67,18 @@ def widest(template: str) -> int:
     return septets(template.format_map(_Widest()))
 
 
+def show_day(day: date, language: str) -> str:
+    """For a screen: "Sun 22/11"."""
+    name = common().texts[f"day.{day.weekday()}"]
+    return f"{name.get(language) or name[FALLBACK]} {day.day}/{day.month}"
+
+
+def show_moment(moment: datetime, language: str) -> str:
+    """The same with its hour, of the market's day: "Sun 22/11 12:03"."""
+    there = moment.astimezone(EAST_AFRICA_TIME)
+    return f"{show_day(there.date(), language)} {there:%H:%M}"
+
+
 def placeholders(template: str) -> frozenset[str]:
     return frozenset(name for _, name, _, _ in string.Formatter().parse(template) if name)
 
@@ -76,7 +90,7 @@ def common() -> Common:
     languages = tables.pop("language")
     grouped = {
         f"{group}.{name}": texts
-        for group in ("hint", "status")
+        for group in ("hint", "status", "day")
         for name, texts in tables.pop(group).items()
     }
     return Common(languages, widths, figures, {**tables, **grouped})

@@ -68,6 +68,8 @@ def command(name: str, settings: Settings) -> list[str]:
         *("--blocking-threads", str(settings.web_threads)),
         *("--respawn-failed-workers", "--respawn-interval", "0.5"),
         *("--workers-kill-timeout", "3"),
+        # Slow headers and long ones end here; slow bodies need a front (deploy/nginx.conf).
+        *("--http1-header-read-timeout", "5000", "--http1-buffer-size", "65536"),
         *("--log-level", "warning", "--no-access-log"),
     ]
 
@@ -157,7 +159,13 @@ def main(parts: list[str]) -> int:
         say(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
         return 2
     supervisor = Supervisor()
-    return run_parts(supervisor, parts) if parts else run_all(supervisor)
+    if parts:
+        return run_parts(supervisor, parts)
+    try:
+        settings = load_environment()
+    except SettingsError as error:
+        refuse(error)
+    return run_all(supervisor, settings, opened=welcome)
 
 
 def run_parts(supervisor: Supervisor, parts: list[str]) -> int:
@@ -173,11 +181,8 @@ def run_parts(supervisor: Supervisor, parts: list[str]) -> int:
     return 0
 
 
-def run_all(supervisor: Supervisor) -> int:
-    try:
-        settings = load_environment()
-    except SettingsError as error:
-        refuse(error)
+def run_all(supervisor: Supervisor, settings: Settings, opened: Callable[[Settings], None]) -> int:
+    """Everything, until told to stop. opened: called when people can dial, with all addresses."""
     home = settings.sokoni_home.absolute()
     settings = settings.model_copy(update={"sokoni_home": home})
     names = [name for part in PARTS.values() for name in part]
@@ -207,7 +212,7 @@ def run_all(supervisor: Supervisor) -> int:
                 supervisor.servers += _watched(
                     "Valkey", redis, lambda: services.start_valkey(settings)
                 )
-            return _run_on(supervisor, services.resolve(settings), names, logs)
+            return _run_on(supervisor, services.resolve(settings), names, logs, opened)
         except CannotStart as error:
             say(str(error))
             return 1
@@ -221,7 +226,13 @@ def run_all(supervisor: Supervisor) -> int:
             say("Stopped.")
 
 
-def _run_on(supervisor: Supervisor, settings: Settings, names: list[str], logs: Path) -> int:
+def _run_on(
+    supervisor: Supervisor,
+    settings: Settings,
+    names: list[str],
+    logs: Path,
+    opened: Callable[[Settings], None],
+) -> int:
     """With the servers up: the tables, the goods, the parts; until we are told to stop."""
     python = sys.executable
     steps = [("Preparing the database ...", [python, "-m", "alembic", "upgrade", "head"])]
@@ -243,7 +254,9 @@ def _run_on(supervisor: Supervisor, settings: Settings, names: list[str], logs: 
     if not ready(settings):
         return _failed("the web server", logs / "web.log")
     supervisor.children = children
-    print(panel(settings), flush=True)
+    if not settings.in_production:
+        supervisor.run([python, "-m", "payments.register"], settings, logs / "prepare.log")
+    opened(settings)
     supervisor.watch()
     return 0
 
@@ -272,6 +285,10 @@ def ready(settings: Settings) -> bool:
     return all(map(_answers_well, asked))
 
 
+def welcome(settings: Settings) -> None:
+    print(panel(settings), flush=True)
+
+
 def panel(settings: Settings) -> str:
     """What a person needs to know now."""
     web, world = (_base(settings, port) for port in (settings.port, settings.simulator_port))
@@ -284,7 +301,7 @@ def panel(settings: Settings) -> str:
 
   Dial         {settings.ussd_service_code}   from any +2547... number
   A phone      {python} -m simulator.phone{url}
-  The world    {world}/simulator
+  Phones       {world}/simulator
   M-Pesa PIN   1234, and KSh 10,000 on every number
   Sellers      +254700000001 to +254700000004, Sokoni PIN 2580
   Balances     {python} -m core.ledger

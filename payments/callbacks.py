@@ -16,11 +16,11 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from core import charges, inbox, incidents
 from core.charges import ChargeResult, Receipt
 from core.database import Database, Db
+from core.days import EAST_AFRICA_TIME
 from core.errors import Unavailable
 from core.money import CENTS
 from payments.daraja import (
     AMOUNT_SHILLINGS_MAX,
-    EAST_AFRICA_TIME,
     PAID_CODE,
     code_text,
     load_json,

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from decimal import Decimal
 from threading import local
 from time import monotonic
@@ -24,7 +24,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from core.charges import ChargeResult, PushAnswer
-from core.errors import Unavailable
+from core.days import EAST_AFRICA_TIME
+from core.errors import Declined, Unavailable
 from core.money import whole_shillings
 from payments.access_token import Fetched, SharedToken
 from payments.rate import Bucket
@@ -32,14 +33,13 @@ from settings import Settings
 
 log = structlog.get_logger(__name__)
 
-EAST_AFRICA_TIME = timezone(timedelta(hours=3))  # no daylight saving
-
 AMOUNT_SHILLINGS_MAX = 250_000  # of one push
 ANSWER_BYTES_MAX = 64 * 1024
 
 _TOKEN_PATH = "/oauth/v1/generate?grant_type=client_credentials"  # noqa: S105 - a path
 _PUSH_PATH = "/mpesa/stkpush/v1/processrequest"
 _QUERY_PATH = "/mpesa/stkpushquery/v1/query"
+_REGISTER_PATH = "/mpesa/c2b/v2/registerurl"
 
 # The gateway turns a dead token away before acting, so these calls may be repeated.
 INVALID_TOKEN_CODES = frozenset({"404.001.03", "401.002.01", "400.003.01"})
@@ -213,6 +213,31 @@ class Daraja:
         except (_NotSent, _Lost) as error:
             raise Unavailable(f"the query was not answered: {error.code}") from error
         return _query_result(answer, push_id)
+
+    def register_urls(self, c2b_secret: str) -> Literal["registered", "registered_before"]:
+        """Tell M-Pesa where payments by hand, and every payment's confirmation, are to be told.
+
+        In production M-Pesa takes this once; what is registered is then changed in its portal.
+        Raises Unavailable, and Declined with its code.
+        """
+        base = f"{self._account.public_base_url}/payments/c2b/{c2b_secret}"
+        try:
+            answer = self._post(
+                _REGISTER_PATH,
+                {
+                    "ShortCode": self._account.shortcode,
+                    "ResponseType": "Completed",  # if our validation cannot be reached
+                    "ConfirmationURL": f"{base}/confirmation",
+                    "ValidationURL": f"{base}/validation",
+                },
+            )
+        except (_NotSent, _Lost) as error:
+            raise Unavailable(f"the addresses were not registered: {error.code}") from error
+        if answer.status == 200 and answer.text("ResponseCode") == "0":
+            return "registered"
+        if "already registered" in answer.said.lower():
+            return "registered_before"
+        raise Declined(f"HTTP {answer.status} {answer.code}: {answer.said}")
 
     def close(self) -> None:
         """Let go of every connection; no call may be under way."""

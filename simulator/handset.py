@@ -101,6 +101,7 @@ class Handsets:
         self._callback_url = callback_url
         self._sessions: dict[str, Session] = {}
         self._open: dict[str, str] = {}  # a phone's open session, by msisdn
+        self._newest: dict[str, Session] = {}  # its last one, open or not
 
     def dial(self, msisdn: str, code: str) -> View:
         """Dial a code. A longer one than the service's (`*384*7042*1#`) replies in advance.
@@ -125,6 +126,7 @@ class Handsets:
             )
             self._sessions[session.id] = session
             self._open[msisdn] = session.id
+            self._newest[msisdn] = session
             rules = self._rulebook.rules
             self._clock.after(rules.session_seconds, lambda: self._time_out(session))
         notice()
@@ -155,6 +157,10 @@ class Handsets:
     def is_in_session(self, msisdn: str) -> bool:
         """Whether the phone's screen is taken by USSD."""
         return msisdn in self._open
+
+    def newest(self, msisdn: str) -> Session | None:
+        """The session the phone opened last. Look at it inside one `journal.change()`."""
+        return self._newest.get(msisdn)
 
     def _advance_replies(self, code: str) -> list[str] | None:
         """The replies dialled along with the code; None: not our service."""

@@ -120,7 +120,7 @@ def blueprint(world: World) -> Blueprint:
 
 
 def stream(world: World, market: Market, numbers: list[str]) -> Iterator[str]:
-    """Server-sent events for ever: each phone, the switches and the market, whenever one changes."""
+    """Server-sent events without end: a phone, the switches, the market, whenever it changes."""
     told: dict[str, str] = {}
     with market.watched():
         last = time.monotonic()
@@ -156,18 +156,19 @@ def _state(world: World, number: str) -> dict[str, Any]:
     """All that a phone shows by itself. balance: shillings, or None without an M-Pesa account."""
     with world.journal.change():
         try:
-            network = world.books.subscriber(number, world.clock.now()).network
-            balance = world.books.balance_cents(number) // 100
+            network: str | None = world.books.subscriber(number, world.clock.now()).network
+            balance: int | None = world.books.balance_cents(number) // 100
         except NoSuchAccount:
             network = balance = None
         messages = world.sms.inbox(number)[-MESSAGES_MAX:]
         prompts = world.mpesa.prompts(number)
-        in_session = world.handsets.is_in_session(number)
+        session = world.handsets.newest(number)
+        newest = session and {"id": session.id, "open": session.is_open}
     return {
         "number": number,
         "network": network,
         "balance": balance,
-        "in_session": in_session,
+        "session": newest,
         "messages": [
             {"id": it.id, "from": it.sender, "text": it.text, "at": it.at.isoformat()}
             for it in messages

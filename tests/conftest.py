@@ -4,10 +4,14 @@ TEST_DATABASE_URL names a server to use; otherwise an embedded one is started (E
 chooses its version) and thrown away with its data.
 """
 
+import io
+import logging
 import os
 import random
 import shutil
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -19,14 +23,21 @@ from uuid import uuid4
 import psycopg
 import pytest
 import sqlalchemy as sa
+import structlog
 from alembic import command
 from alembic.config import Config
+from hypothesis import settings
 from psycopg import sql
 
+import logs
 from core.database import Database, Db
 from local import postgres
 
 ROOT = Path(__file__).parent.parent
+# A case is no slower for being tried on a busy machine.
+settings.register_profile("sokoni", deadline=None)
+settings.load_profile("sokoni")
+
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 SEED = 7042
 
@@ -167,6 +178,25 @@ def database(new_database: Callable[[], Any], now: datetime) -> Iterator[Databas
 @pytest.fixture
 def fresh_database(database: Database) -> Database:
     return database
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What a configured process writes to stderr; then all is as it was.
+
+    Not capsys: loggers keep the stream they first wrote to, and that one is closed after its test.
+    """
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    root = logging.getLogger()
+    handlers, level, hook = root.handlers[:], root.level, sys.excepthook
+    thread_hook, configured = threading.excepthook, structlog.get_config()
+    logs.configure("INFO")
+    yield stream
+    root.handlers[:], sys.excepthook, threading.excepthook = handlers, hook, thread_hook
+    root.setLevel(level)
+    structlog.configure(**configured)
+    logging.captureWarnings(False)
 
 
 class _RollBack(Exception):

@@ -227,21 +227,6 @@ def test_every_value_becomes_one_line_of_json(value):
     assert json.loads(line)["event"] == "x"
 
 
-@pytest.fixture
-def said(monkeypatch):
-    """What a configured process writes to stderr, as it was."""
-    stream = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    root = logging.getLogger()
-    before = root.handlers[:], root.level, sys.excepthook, structlog.get_config()
-    logs.configure("INFO")
-    yield stream
-    root.handlers[:], sys.excepthook = before[0], before[2]
-    root.setLevel(before[1])
-    structlog.configure(**before[3])
-    logging.captureWarnings(False)
-
-
 def lines(stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 

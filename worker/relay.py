@@ -1,11 +1,9 @@
 """The relay: hands the outbox's due rows to Celery, at least once each. Run as many as you like."""
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from threading import Event
 
 import psycopg
 import structlog
@@ -19,6 +17,7 @@ from core import outbox
 from core.database import Database
 from core.errors import Unavailable
 from worker.app import create, task_name
+from worker.stopping import Signalled, Stopping
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +49,7 @@ class Relay:
         self._clock = clock or database.clock
         self._pause_seconds = 0.0
 
-    def run(self, stop: Event) -> None:
+    def run(self, stop: Stopping) -> None:
         """Until stop is set. Whatever is away is waited for; the outbox keeps what is due."""
         while not stop.is_set():
             try:
@@ -131,9 +130,7 @@ def main() -> int:
     settings = all_settings.from_environment(needs=("database_url", "celery_broker_url"))
     logs.configure(settings.log_level)
     assert settings.database_url is not None, "needed, so it is there"
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = Signalled()
     database = Database(settings.database_url, size=1)
     Relay(database, to_celery(create(settings))).run(stop)
     database.close()

@@ -5,9 +5,7 @@ The lock belongs to a session of PostgreSQL: behind a pooler that changes sessio
 nothing, so DATABASE_URL must reach the server itself.
 """
 
-import signal
 import sys
-from threading import Event
 from typing import Final
 
 import psycopg
@@ -20,6 +18,7 @@ from celery.schedules import crontab
 import logs
 import settings as all_settings
 from worker.app import create, task_name
+from worker.stopping import Signalled, Stopping
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +40,7 @@ SCHEDULE: Final = {
 }
 
 
-def keep(url: str, app: Celery, stop: Event) -> int:
+def keep(url: str, app: Celery, stop: Stopping) -> int:
     """Wait for the lock, then send what falls due until stop is set; the exit code.
 
     1: the lock was lost with its connection, so another may have it: whoever supervises us
@@ -64,7 +63,7 @@ def scheduler(app: Celery) -> Scheduler:
     return Scheduler(app, max_interval=WAIT_SECONDS)
 
 
-def _locked(connection: "psycopg.Connection[tuple[object, ...]]", stop: Event) -> bool:
+def _locked(connection: "psycopg.Connection[tuple[object, ...]]", stop: Stopping) -> bool:
     """Wait until the lock is ours; False: told to stop first."""
     while not stop.is_set():
         answer = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY]).fetchone()
@@ -75,7 +74,7 @@ def _locked(connection: "psycopg.Connection[tuple[object, ...]]", stop: Event) -
 
 
 def _tick(
-    connection: "psycopg.Connection[tuple[object, ...]]", beat: Scheduler, stop: Event
+    connection: "psycopg.Connection[tuple[object, ...]]", beat: Scheduler, stop: Stopping
 ) -> None:
     while not stop.is_set():
         connection.execute("SELECT 1")  # raises when the session, and the lock with it, is gone
@@ -86,9 +85,7 @@ def main() -> int:
     settings = all_settings.from_environment(needs=("database_url", "celery_broker_url"))
     logs.configure(settings.log_level)
     assert settings.database_url is not None, "needed, so it is there"
-    stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = Signalled()
     url = sa.make_url(settings.database_url).set(drivername="postgresql")
     return keep(url.render_as_string(hide_password=False), create(settings), stop)
 

@@ -16,7 +16,7 @@ import structlog
 from celery import Celery
 
 from channels.sms import Sender
-from core import charges, checkouts, inbox, incidents, ledger, messages, outbox
+from core import charges, checkouts, deliveries, inbox, incidents, ledger, messages, outbox
 from core.database import Database, Db
 from core.errors import Unavailable
 from core.rules import Rules
@@ -116,20 +116,6 @@ def query_charge(work: Work, item: outbox.Item) -> None:
         charges.settle(db, charge_id, result, database.clock())
 
 
-def review_charge(work: Work, item: outbox.Item) -> None:
-    with work.database.begin() as db:
-        now = work.database.clock()
-        charges.review(db, UUID(item.arguments["charge_id"]), now)
-        outbox.done(db, item.id, now)
-
-
-def expire_checkout(work: Work, item: outbox.Item) -> None:
-    with work.database.begin() as db:
-        now = work.database.clock()
-        checkouts.expire(db, UUID(item.arguments["checkout_id"]), now)
-        outbox.done(db, item.id, now)
-
-
 def settle_inbox(work: Work, item: outbox.Item) -> None:
     """Read a provider's message that was kept, and book what it says."""
     with work.database.begin() as db:
@@ -161,9 +147,12 @@ def sms(work: Work, item: outbox.Item) -> None:
 
 
 def _late(work: Work) -> messages.Late:
-    """What a message says only while it is being sent: where to dial and to pay."""
+    """What a message says only while it is being sent: where to dial and to pay, and codes."""
 
-    def say(_db: Db, name: str, _order_id: UUID | None) -> str | None:
+    def say(db: Db, name: str, order_id: UUID | None) -> str | None:
+        if name == "code":
+            assert order_id is not None, "a code, and of no order"
+            return deliveries.code_of(db, order_id, work.rules)
         return {"dial": work.rules.dial_code, "paybill": work.rules.paybill}[name]
 
     return say
@@ -176,11 +165,36 @@ def _look_again(db: Db, item: outbox.Item, again: messages.NotYet | None, now: d
         outbox.postpone(db, item.id, again.due_at, again.reason)
 
 
+def _timer(
+    subject: str, verb: Callable[[Db, UUID, datetime], object]
+) -> Callable[[Work, outbox.Item], None]:
+    """The task of a timer: one verb of the core's, which knows itself whether its time has come.
+
+    subject: the argument that names what the verb is about.
+    """
+
+    def task(work: Work, item: outbox.Item) -> None:
+        with work.database.begin() as db:
+            now = work.database.clock()
+            verb(db, UUID(item.arguments[subject]), now)
+            outbox.done(db, item.id, now)
+
+    return task
+
+
 TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "stk_push": stk_push,
     "query_charge": query_charge,
-    "review_charge": review_charge,
-    "expire_checkout": expire_checkout,
+    "review_charge": _timer("charge_id", charges.review),
+    "payment_reminder": _timer("checkout_id", checkouts.remind),
+    "expire_checkout": _timer("checkout_id", checkouts.expire),
+    "accept_reminder": _timer("order_id", deliveries.remind_to_accept),
+    "accept_deadline": _timer("order_id", deliveries.accept_missed),
+    "dispatch_reminder": _timer("order_id", deliveries.remind_to_dispatch),
+    "dispatch_deadline": _timer("order_id", deliveries.dispatch_missed),
+    "delivery_deadline": _timer("order_id", deliveries.silent),
+    "inspection_reminder": _timer("order_id", deliveries.remind_to_inspect),
+    "inspection_over": _timer("order_id", deliveries.inspection_over),
     "settle_inbox": settle_inbox,
     "sms": sms,
 }

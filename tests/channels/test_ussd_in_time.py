@@ -229,7 +229,7 @@ def test_an_order_whose_commit_was_lost_is_placed_once(
     wired: Handset, wire: Wire, market: Database
 ) -> None:
     wired.dial()
-    wired.walk("1", "honey", "1", "1", "1", "1")
+    wired.walk("1", "honey", "1", "1", "1", "1", "1")
     assert wired.seen.label == "buy.confirm"
     wire.cut = Cut.AFTER_COMMIT
     answer = wired.reply("1")

@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from core import catalogue, charges, checkouts, outbox, stock
+from core import catalogue, charges, checkouts, deliveries, orders, outbox, stock
 from core.charges import ChargeResult, PushAnswer, Receipt
 from core.database import Db
+from core.orders import Order
 from core.rules import Rules
 from tests.core.people import place
 
@@ -153,6 +154,19 @@ def paid(bought: Purchase, receipt: str = "RCPT000001", **changes: object) -> Ch
     return replace(result, **changes)
 
 
+def settled(db: Db, bought: Purchase, now: datetime) -> Purchase:
+    """It was paid, so its orders are their sellers' to accept."""
+    pushed(db, bought, now, push=bought.reference)
+    receipt = f"R{bought.reference}"
+    assert charges.settle(db, bought.charge_id, paid(bought, receipt), now) == "paid"
+    return bought
+
+
+def order_of(db: Db, bought: Purchase, seller_id: UUID) -> Order:
+    (order,) = (o for o in orders.lock(db, bought.checkout_id) if o.seller_id == seller_id)
+    return order
+
+
 def failed(code: str = "1032", source: str = "callback") -> ChargeResult:
     return ChargeResult(source, "failed", code)  # type: ignore[arg-type]
 
@@ -179,7 +193,15 @@ def run_timers(db: Db, now: datetime) -> list[tuple[str, object]]:
             "stk_push": lambda db, subject, now: charges.claim_for_push(db, subject, RULES, now),
             "query_charge": charges.query_due,
             "review_charge": charges.review,
+            "payment_reminder": checkouts.remind,
             "expire_checkout": checkouts.expire,
+            "accept_reminder": deliveries.remind_to_accept,
+            "accept_deadline": deliveries.accept_missed,
+            "dispatch_reminder": deliveries.remind_to_dispatch,
+            "dispatch_deadline": deliveries.dispatch_missed,
+            "delivery_deadline": deliveries.silent,
+            "inspection_reminder": deliveries.remind_to_inspect,
+            "inspection_over": deliveries.inspection_over,
         }[item.kind]
         results.append((item.kind, verb(db, subject, now)))
         outbox.done(db, item.id, now)

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -438,3 +439,73 @@ def test_no_text_breaks_the_reading_of_a_quantity(typed: str) -> None:
         return
     assert milli % 500 == 0
     assert 1000 <= milli <= 40_250
+
+
+# --- the seller's side ----------------------------------------------------------------------------
+
+
+def test_a_seller_sees_all_his_offers_sold_out_too_by_name(stall: Stall) -> None:
+    beans = stall.product("beans", en="Beans", sw="Maharagwe")
+    withdrawn = stall.product("onions", en="Onions", sw="Vitunguu")
+    stall.sell(stall.wanjiku, on_hand=0)
+    stall.sell(stall.wanjiku, beans, on_hand=7)
+    catalogue.withdraw(stall.db, stall.sell(stall.wanjiku, withdrawn), stall.now)
+    stall.sell(stall.otieno)
+    mine = catalogue.offers_of(stall.db, stall.wanjiku, "en", stall.now)
+    assert [(line.product_name, line.available_milli) for line in mine] == [
+        ("Beans", 7000),
+        ("Tomatoes", 0),
+    ]
+    in_swahili = catalogue.offers_of(stall.db, stall.wanjiku, "sw", stall.now)
+    assert [line.product_name for line in in_swahili] == ["Maharagwe", "Nyanya"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "shillings"),
+    [
+        ("250", 250),
+        (" 1 ", 1),
+        ("1,500", 1500),
+        ("250,000", 250_000),
+        ("0250", 250),
+        ("250.00", 250),
+        ("KSh 250", 250),
+        ("ksh250", 250),
+        ("Kes. 2,250", 2250),
+        ("250/=", 250),
+        ("250/-", 250),
+    ],
+)
+def test_a_price_is_read_as_people_write_it(typed: str, shillings: int) -> None:
+    assert catalogue.parse_price(typed) == shillings * 100
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        "0",
+        "-5",
+        "2.50",
+        "2,50",
+        "1,5000",
+        "250001",
+        "9" * 40,
+        "٢٥٠",
+        "free",
+        "1e3",
+        "KSh",
+        "1 2",
+    ],
+)
+def test_what_is_no_price_asks_for_one(typed: str) -> None:
+    with pytest.raises(Invalid, match="price"):
+        catalogue.parse_price(typed)
+
+
+@given(st.text(max_size=30))
+def test_no_text_breaks_the_reading_of_a_price(typed: str) -> None:
+    with suppress(Invalid):
+        cents = catalogue.parse_price(typed)
+        assert 100 <= cents <= 25_000_000
+        assert cents % 100 == 0

@@ -101,7 +101,8 @@ def test_a_paid_charge_holds_the_money_for_each_seller(
     assert held == {"Wanjiku Fresh": 50_000, "Otieno Supplies": 18_100}
     for order in checkouts.placed(db, bought.checkout_id):
         assert ledger.balance(db, ledger.escrow(order.id)) == order.total_cents
-        assert [e.kind for e in orders.timeline(db, order.id)] == ["placed", "paid"]
+        kinds = [event.kind for event in orders.timeline(db, order.id)]
+        assert kinds == ["placed", "paid", "delivery_code"]
     assert balances(db, bought) == where(escrow=TOTAL_CENTS)
     assert stock.available(db, [market.tomatoes], now) == {market.tomatoes: 8_000}
     charge = charges.by_id(db, bought.charge_id)

@@ -1,6 +1,7 @@
 """Checkouts: a cart that lasts, and a confirmation that is all or nothing."""
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import pytest
 from core import catalogue, charges, checkouts, escrow, ledger, orders, outbox, stock
 from core.database import Db
 from core.rules import Rules
+from tests.core import people
 from tests.core.market import (
     OTHER_PRICE_CENTS,
     PRICE_CENTS,
@@ -18,10 +20,12 @@ from tests.core.market import (
     fill_cart,
     msisdn,
     open_market,
+    order_of,
     paid,
     person,
     purchase,
     pushed,
+    settled,
 )
 
 MINUTE = timedelta(minutes=1)
@@ -182,7 +186,7 @@ def test_a_confirmation_asks_for_its_push_and_for_its_end(
 ) -> None:
     purchase(db, market, now)
     due = {item.kind: item for item in outbox.take_due(db, now + 15 * MINUTE, 10)}
-    assert set(due) == {"stk_push", "expire_checkout", "sms"}
+    assert set(due) == {"stk_push", "payment_reminder", "expire_checkout", "sms"}
 
 
 def test_an_empty_cart_cannot_be_confirmed(db: Db, market: Market, now: datetime) -> None:
@@ -384,3 +388,160 @@ def test_no_money_moves_before_it_is_paid(db: Db, market: Market, now: datetime)
     pushed(db, purchase(db, market, now), now)
     assert ledger.trial_balance(db) == []
     assert OTHER_PRICE_CENTS % 100 == 50  # the cents of a price, not of an amount
+
+
+# --- where to and when ----------------------------------------------------------------------------
+
+
+def _destinations(db: Db, market: Market) -> set[tuple[str, str]]:
+    checkout_id = checkouts.orders_of(db, market.buyer, 1)[0].checkout_id
+    rows = db.value(
+        "SELECT json_agg(json_build_array(deliver_on, p.name)) FROM orders o"
+        " JOIN places p ON p.id = o.place_id WHERE checkout_id = %s",
+        [checkout_id],
+    )
+    return {(day, place) for day, place in rows}
+
+
+def test_goods_go_to_the_buyers_own_place_tomorrow_unless_she_says_otherwise(
+    db: Db, market: Market, now: datetime
+) -> None:
+    fill_cart(db, market, market.buyer, now)
+    assert place(db, market, now) == "placed"
+    assert _destinations(db, market) == {("2026-11-22", "Village 1")}
+
+
+def test_tomorrow_is_that_of_nairobi(db: Db, market: Market) -> None:
+    late = datetime.fromisoformat("2026-11-21T21:30+00:00")
+    fill_cart(db, market, market.buyer, late)
+    assert place(db, market, late) == "placed"
+    assert _destinations(db, market) == {("2026-11-23", "Village 1")}
+
+
+def test_she_may_choose_another_day_and_place(db: Db, market: Market, now: datetime) -> None:
+    elsewhere = people.place(db, now, "Her sister's village")
+    fill_cart(db, market, market.buyer, now)
+    chosen = {"deliver_on": date(2026, 11, 25), "place_id": elsewhere}
+    assert place(db, market, now, **chosen) == "placed"
+    assert _destinations(db, market) == {("2026-11-25", "Her sister's village")}
+
+
+def test_a_day_that_has_passed_since_she_chose_it_is_not_confirmed(
+    db: Db, market: Market, now: datetime
+) -> None:
+    fill_cart(db, market, market.buyer, now)
+    assert place(db, market, now, deliver_on=date(2026, 11, 20)) == "day_over"
+    assert checkouts.orders_of(db, market.buyer, 1) == []
+    assert place(db, market, now, deliver_on=date(2026, 11, 21)) == "placed"
+
+
+# --- the reminder to pay --------------------------------------------------------------------------
+
+
+def _reminders(db: Db) -> int:
+    return int(db.value("SELECT count(*) FROM messages WHERE trigger = 'payment_reminder'"))
+
+
+def test_who_has_not_paid_is_reminded_once_five_minutes_before_the_end(
+    db: Db, market: Market, now: datetime
+) -> None:
+    bought = purchase(db, market, now)
+    assert checkouts.remind(db, bought.checkout_id, now + 9 * MINUTE) == "not_yet"
+    assert _reminders(db) == 0
+    assert checkouts.remind(db, bought.checkout_id, now + 10 * MINUTE) == "reminded"
+    assert checkouts.remind(db, bought.checkout_id, now + 10 * MINUTE) == "not_open"
+    assert _reminders(db) == 1
+
+
+def test_who_has_paid_or_cancelled_or_is_too_late_is_not_reminded(
+    db: Db, market: Market, now: datetime
+) -> None:
+    then = now + 10 * MINUTE
+    late = purchase(db, market, now)
+    assert checkouts.remind(db, late.checkout_id, now + 15 * MINUTE) == "not_open"
+    checkouts.cancel(db, late.checkout_id, late.buyer, now)
+    assert checkouts.remind(db, late.checkout_id, then) == "not_open"
+    bought = settled(db, purchase(db, market, now), now)
+    assert checkouts.remind(db, bought.checkout_id, then) == "not_open"
+    assert _reminders(db) == 0
+
+
+def test_where_the_time_to_pay_is_short_nobody_is_reminded(
+    db: Db, market: Market, now: datetime
+) -> None:
+    fill_cart(db, market, market.buyer, now)
+    assert place(db, market, now, rules=replace(RULES, reservation_minutes=5)) == "placed"
+    kinds = {item.kind for item in outbox.take_due(db, now + 15 * MINUTE, 10)}
+    assert "payment_reminder" not in kinds
+    assert "expire_checkout" in kinds
+
+
+# --- same as last time ----------------------------------------------------------------------------
+
+
+def _in_cart(db: Db, market: Market, now: datetime) -> list[tuple[str, int, int]]:
+    lines = checkouts.cart(db, market.buyer, "en", now).lines
+    return [(line.product_name, line.quantity_milli, line.amount_cents) for line in lines]
+
+
+@pytest.fixture
+def last_time(db: Db, market: Market, now: datetime) -> orders.Order:
+    """Two tomatoes, which she had."""
+    return order_of(db, settled(db, purchase(db, market, now), now), market.wanjiku)
+
+
+def test_an_order_is_repeated_at_todays_price(
+    db: Db, market: Market, last_time: orders.Order, now: datetime
+) -> None:
+    catalogue.set_price(db, market.tomatoes, 30_000, now)
+    assert checkouts.repeat(db, market.buyer, last_time.id, now) == "filled"
+    assert _in_cart(db, market, now) == [("Tomatoes", 2000, 60_000)]
+
+
+def test_repeating_twice_is_repeating_once(
+    db: Db, market: Market, last_time: orders.Order, now: datetime
+) -> None:
+    add(db, market, now, 1000)
+    for _ in range(2):
+        assert checkouts.repeat(db, market.buyer, last_time.id, now) == "filled"
+        assert _in_cart(db, market, now) == [("Tomatoes", 2000, 50_000)]
+
+
+def test_a_fuller_cart_is_left_as_it_is(
+    db: Db, market: Market, last_time: orders.Order, now: datetime
+) -> None:
+    add(db, market, now, 5000)
+    assert checkouts.repeat(db, market.buyer, last_time.id, now) == "filled"
+    assert _in_cart(db, market, now) == [("Tomatoes", 5000, 125_000)]
+
+
+def test_of_what_is_nearly_gone_what_is_left_is_taken(
+    db: Db, market: Market, last_time: orders.Order, now: datetime
+) -> None:
+    assert stock.count_out(db, market.tomatoes, 6_500, "spoilt", now) == "taken"
+    assert checkouts.repeat(db, market.buyer, last_time.id, now) == "filled"
+    assert _in_cart(db, market, now) == [("Tomatoes", 1000, 25_000)]
+
+
+@pytest.mark.parametrize("why", ["sold_out", "withdrawn", "dearer_than_any_cart", "below_minimum"])
+def test_what_cannot_be_had_stays_out(
+    db: Db, market: Market, last_time: orders.Order, now: datetime, why: str
+) -> None:
+    if why == "sold_out":
+        stock.count_out(db, market.tomatoes, 8_000, "spoilt", now)
+    elif why == "withdrawn":
+        catalogue.withdraw(db, market.tomatoes, now)
+    elif why == "dearer_than_any_cart":
+        catalogue.set_price(db, market.tomatoes, checkouts.TOTAL_CENTS_MAX, now)
+    else:
+        db.run("UPDATE offers SET minimum_milli = 5000")
+    assert checkouts.repeat(db, market.buyer, last_time.id, now) == "nothing_left"
+    assert _in_cart(db, market, now) == []
+
+
+def test_only_her_own_order_is_repeated(
+    db: Db, market: Market, last_time: orders.Order, now: datetime
+) -> None:
+    stranger = person(db, now, 44)
+    assert checkouts.repeat(db, stranger, last_time.id, now) == "nothing_left"
+    assert checkouts.repeat(db, market.buyer, UUID(int=404), now) == "nothing_left"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from core import charges, checkouts, inbox, ledger, outbox
+from core import charges, checkouts, deliveries, inbox, ledger, orders, outbox
 from core.database import Database, Db
 from tests.core.market import (
     RULES,
@@ -34,6 +34,8 @@ TABLES = (
     "charges",
     "charge_codes",
     "receipts",
+    "deliveries",
+    "messages",
     "inbox",
     "outbox",
     "incidents",
@@ -73,7 +75,10 @@ class Story:
     now: datetime
 
     def chapters(self) -> list[Callable[[Db], object]]:
-        return [self.shop, self.place, self.push, self.record, self.told, self.settle]
+        return [
+            *(self.shop, self.place, self.push, self.record, self.told, self.settle),
+            *(self.accept, self.dispatch, self.mistype, self.release, self.call_off),
+        ]
 
     def shop(self, db: Db) -> None:
         fill_cart(db, self.market, self.market.buyer, self.now)
@@ -106,6 +111,35 @@ class Story:
         assert charges.settle(db, charge.id, result, self.now) == "paid"
         inbox.processed(db, kept.id, "paid", self.now)
         outbox.done(db, item.id, self.now)
+
+    def accept(self, db: Db) -> None:
+        order = self.order(db, self.market.wanjiku)
+        assert deliveries.accept(db, order.id, order.seller_id, self.now) == "accepted"
+
+    def dispatch(self, db: Db) -> None:
+        order = self.order(db, self.market.wanjiku)
+        assert deliveries.dispatch(db, order.id, order.seller_id, self.now) == "dispatched"
+
+    def mistype(self, db: Db) -> None:
+        assert self.enter(db, "none") == "wrong_code"
+
+    def release(self, db: Db) -> None:
+        code = deliveries.code_of(db, self.order(db, self.market.wanjiku).id, RULES)
+        assert code is not None
+        assert self.enter(db, code) == "released"
+
+    def enter(self, db: Db, code: str) -> str:
+        order = self.order(db, self.market.wanjiku)
+        return deliveries.enter_code(db, order.id, order.seller_id, code, RULES, self.now)
+
+    def call_off(self, db: Db) -> None:
+        order = self.order(db, self.market.otieno)
+        assert deliveries.refuse(db, order.id, order.seller_id, self.now) == "refused"
+
+    def order(self, db: Db, seller_id: UUID) -> orders.Order:
+        (line, *_) = checkouts.orders_of(db, self.market.buyer, 1)
+        found = orders.lock(db, line.checkout_id)
+        return next(order for order in found if order.seller_id == seller_id)
 
     def charge(self, db: Db) -> charges.Charge:
         (order, *_) = checkouts.orders_of(db, self.market.buyer, 1)
@@ -144,4 +178,10 @@ def test_a_death_at_any_statement_leaves_everything_as_it_was_and_the_story_goes
     with database.begin() as db:
         books = ledger.report(db)
     assert books["balanced"]
-    assert books["accounts"] == {"A.c2b": TOTAL_CENTS, "L.escrow": TOTAL_CENTS}
+    assert books["accounts"] == {
+        "A.c2b": TOTAL_CENTS,
+        "L.escrow": 0,
+        "L.seller": 48_700,
+        "R.fee": 1_300,
+        "L.buyer": 18_100,
+    }

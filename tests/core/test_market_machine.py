@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from core import charges, checkouts, ledger, stock
+from core import charges, checkouts, deliveries, ledger, stock
 from core.charges import ChargeResult, PushAnswer
 from core.database import Db
 from tests.core.market import (
@@ -32,11 +32,22 @@ from tests.core.market import (
     purchase,
     pushed,
     run_timers,
+    settled,
 )
 from tests.core.transactions import NOW, rolled_back
 
 PHONES = [msisdn(number) for number in (1, 2, 3)]
 WAITS = [timedelta(seconds=s) for s in (1, 30, 61, 121, 600, 901, 3600)]
+LONG_WAITS = [timedelta(hours=hours) for hours in (2, 12, 24, 48)]
+TIMERS = [
+    deliveries.remind_to_accept,
+    deliveries.accept_missed,
+    deliveries.remind_to_dispatch,
+    deliveries.dispatch_missed,
+    deliveries.silent,
+    deliveries.remind_to_inspect,
+    deliveries.inspection_over,
+]
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,13 @@ class Sums:
     receipts_cents: int
     overdrawn_accounts: int
     wrongly_held_orders: int
+    wrong_escrow_accounts: int
+    wrong_reservations: int
+    released_cents: int
+    sellers_cents: int
+    fees_cents: int
+    kept_fees_cents: int
+    forgotten_orders: int
     captures: int
     paid_charges: int
     wrong_checkouts: int
@@ -84,8 +102,51 @@ SUMS = f"""
             WHERE a.kind LIKE 'L.%%' GROUP BY a.id HAVING sum(e.amount_cents) > 0) AS overdrawn
         ) AS overdrawn_accounts,
         (SELECT count(*) FROM orders o JOIN escrows e ON e.order_id = o.id
-         WHERE (o.state = 'paid') <> (e.state = 'held')
-            OR (e.state = 'held' AND e.captured_cents <> o.total_cents)) AS wrongly_held_orders,
+         WHERE jsonb_build_array(e.state, e.captured_cents, e.released_cents,
+                                 e.refunded_cents, e.fee_cents)
+             IS DISTINCT FROM CASE
+                 WHEN o.accept_by IS NULL THEN jsonb_build_array('none', 0, 0, 0, 0)
+                 WHEN o.state IN ('paid', 'accepted', 'dispatched', 'delivered')
+                     THEN jsonb_build_array('held', o.total_cents, 0, 0, 0)
+                 WHEN o.state = 'completed'
+                     THEN jsonb_build_array('settled', o.total_cents,
+                                            o.total_cents - o.fee_cents, 0, o.fee_cents)
+                 WHEN o.state = 'cancelled'
+                     THEN jsonb_build_array('settled', o.total_cents, 0, o.total_cents, 0)
+             END) AS wrongly_held_orders,
+        (SELECT count(*) FROM escrows e
+         LEFT JOIN accounts a ON a.kind = 'L.escrow' AND a.owner_id = e.order_id
+         WHERE coalesce(a.balance_cents, 0)
+             <> e.captured_cents - e.released_cents - e.refunded_cents - e.fee_cents
+        ) AS wrong_escrow_accounts,
+        (SELECT count(*) FROM orders o JOIN lines l ON l.order_id = o.id
+         LEFT JOIN reservations r ON r.order_id = o.id AND r.offer_id = l.offer_id
+         LEFT JOIN stock_movements m ON m.order_id = o.id AND m.offer_id = l.offer_id
+         WHERE jsonb_build_array(r.quantity_milli, r.state, coalesce(m.quantity_milli, 0))
+             IS DISTINCT FROM CASE
+                 WHEN o.state = 'placed' THEN jsonb_build_array(l.quantity_milli, 'live', 0)
+                 WHEN o.state IN ('paid', 'accepted')
+                     THEN jsonb_build_array(l.quantity_milli, 'allocated', 0)
+                 WHEN o.state IN ('dispatched', 'delivered', 'completed')
+                     THEN jsonb_build_array(l.quantity_milli, 'consumed', -l.quantity_milli)
+                 ELSE jsonb_build_array(l.quantity_milli, 'released', 0)
+             END) AS wrong_reservations,
+        (SELECT coalesce(sum(released_cents), 0) FROM escrows)::bigint AS released_cents,
+        (SELECT coalesce(sum(balance_cents), 0) FROM accounts
+         WHERE kind = 'L.seller')::bigint AS sellers_cents,
+        (SELECT coalesce(sum(fee_cents), 0) FROM escrows)::bigint AS fees_cents,
+        (SELECT coalesce(-sum(e.amount_cents), 0) FROM entries e
+         JOIN accounts a ON a.id = e.account_id WHERE a.kind = 'R.fee')::bigint AS kept_fees_cents,
+        (SELECT count(*) FROM orders o
+         WHERE o.state IN ('paid', 'accepted', 'dispatched', 'delivered')
+           AND NOT EXISTS (
+             SELECT FROM outbox x WHERE x.done_at IS NULL
+               AND x.arguments = jsonb_build_object('order_id', o.id)
+               AND x.kind = CASE o.state
+                 WHEN 'paid' THEN 'accept_deadline' WHEN 'accepted' THEN 'dispatch_deadline'
+                 WHEN 'dispatched' THEN 'delivery_deadline' ELSE 'inspection_over' END)
+           AND NOT EXISTS (SELECT FROM incidents i WHERE i.kind = 'delivery_silent'
+                             AND i.subject = o.id::text)) AS forgotten_orders,
         (SELECT count(*) FROM transfers WHERE kind = 'capture') AS captures,
         (SELECT count(*) FROM charges WHERE state = 'paid') AS paid_charges,
         (SELECT count(*) FROM checkouts k WHERE k.state <> 'draft' AND (
@@ -93,7 +154,7 @@ SUMS = f"""
             OR (k.state = 'placed') <> EXISTS (
                 SELECT FROM orders o WHERE o.checkout_id = k.id AND o.state = 'placed')
             OR (k.state = 'paid') <> EXISTS (
-                SELECT FROM orders o WHERE o.checkout_id = k.id AND o.state = 'paid'))
+                SELECT FROM orders o WHERE o.checkout_id = k.id AND o.accept_by IS NOT NULL))
         ) AS wrong_checkouts
 """
 
@@ -121,12 +182,14 @@ class MarketDay(RuleBasedStateMachine):
         quantity = halves * 500 if beans else halves // 2 * 1000
         checkouts.add(self.db, self.buyers[buyer], offer, quantity, None, self.now)
 
-    @initialize(buyers=st.integers(1, 3), pushed_too=st.booleans())
-    def begin_with_orders(self, buyers: int, pushed_too: bool) -> None:
-        for buyer, phone in list(zip(self.buyers, PHONES, strict=True))[:buyers]:
+    @initialize(stages=st.lists(st.sampled_from(["placed", "pushed", "paid", "paid"]), min_size=1))
+    def begin_with_orders(self, stages: list[str]) -> None:
+        for buyer, phone, stage in zip(self.buyers, PHONES, stages, strict=False):
             bought = purchase(self.db, self.market, self.now, buyer=buyer, payer=phone)
-            if pushed_too:
+            if stage == "pushed":
                 pushed(self.db, bought, self.now, push=phone)
+            if stage == "paid":
+                settled(self.db, bought, self.now)
 
     @rule(buyer=st.integers(0, 2), phone=st.sampled_from(PHONES), units=st.integers(1, 4))
     def buy(self, buyer: int, phone: str, units: int) -> None:
@@ -155,7 +218,65 @@ class MarketDay(RuleBasedStateMachine):
         goods = self.market.beans if offer else self.market.tomatoes
         stock.receive(self.db, goods, units * 1000, "more", self.now)
 
+    @rule(offer=st.booleans(), units=st.integers(1, 4))
+    def count_out(self, offer: bool, units: int) -> None:
+        goods = self.market.beans if offer else self.market.tomatoes
+        stock.count_out(self.db, goods, units * 1000, "spoilt", self.now)
+
+    @rule(buyer=st.integers(0, 2), pick=st.data())
+    def repeat(self, buyer: int, pick: Any) -> None:
+        if order := self._order(pick):
+            checkouts.repeat(self.db, self.buyers[buyer], order.id, self.now)
+
+    @rule(pick=st.data(), steps=st.integers(1, 3))
+    def sell(self, pick: Any, steps: int) -> None:
+        """The seller does the next things in their order."""
+        if order := self._order(pick):
+            for verb in (deliveries.accept, deliveries.dispatch, deliveries.claim)[:steps]:
+                verb(self.db, order.id, order.seller_id, self.now)
+
+    @rule(
+        pick=st.data(),
+        verb=st.sampled_from(
+            [deliveries.accept, deliveries.refuse, deliveries.dispatch, deliveries.claim]
+        ),
+        by_buyer=st.integers(0, 5),
+    )
+    def of_seller(self, pick: Any, verb: Any, by_buyer: int) -> None:
+        if order := self._order(pick):
+            by = order.seller_id if by_buyer else order.buyer_id
+            assert verb(self.db, order.id, by, self.now) == "not_open" or by == order.seller_id
+
+    @rule(
+        pick=st.data(),
+        verb=st.sampled_from([deliveries.received, deliveries.cancel, deliveries.new_code]),
+        by_seller=st.integers(0, 5),
+    )
+    def of_buyer(self, pick: Any, verb: Any, by_seller: int) -> None:
+        if order := self._order(pick):
+            by = order.buyer_id if by_seller else order.seller_id
+            assert verb(self.db, order.id, by, self.now) == "not_open" or by == order.buyer_id
+
+    @rule(pick=st.data(), right=st.booleans(), times=st.sampled_from([1, 1, 5]))
+    def enter_code(self, pick: Any, right: bool, times: int) -> None:
+        if order := self._order(pick):
+            code = deliveries.code_of(self.db, order.id, RULES) if right else "none"
+            for _ in range(times):
+                entered = deliveries.enter_code(
+                    self.db, order.id, order.seller_id, code or "", RULES, self.now
+                )
+                assert right or entered != "released"
+
     # What time does.
+
+    @rule(pick=st.data(), timer=st.sampled_from(TIMERS))
+    def a_timer_at_any_time(self, pick: Any, timer: Any) -> None:
+        if order := self._order(pick):
+            timer(self.db, order.id, self.now)
+
+    @rule(wait=st.sampled_from(LONG_WAITS))
+    def wait_long(self, wait: timedelta) -> None:
+        self.now += wait
 
     @rule(wait=st.sampled_from(WAITS))
     def wait(self, wait: timedelta) -> None:
@@ -220,6 +341,10 @@ class MarketDay(RuleBasedStateMachine):
         )
         return pick.draw(st.sampled_from(found)) if found else None
 
+    def _order(self, pick: Any) -> Any:
+        found = self.db.rows(_Order, "SELECT id, buyer_id, seller_id FROM orders ORDER BY id")
+        return pick.draw(st.sampled_from(found)) if found else None
+
     def _charge(self, pick: Any) -> Any:
         """One that was pushed: nobody else's token is known to M-Pesa."""
         found = self.db.rows(_Id, "SELECT id FROM charges WHERE claimed_at IS NOT NULL ORDER BY id")
@@ -239,6 +364,11 @@ class MarketDay(RuleBasedStateMachine):
         assert sums.float_cents == sums.receipts_cents
         assert sums.overdrawn_accounts == 0
         assert sums.wrongly_held_orders == 0
+        assert sums.wrong_escrow_accounts == 0
+        assert sums.wrong_reservations == 0
+        assert sums.released_cents == sums.sellers_cents
+        assert sums.fees_cents == sums.kept_fees_cents
+        assert sums.forgotten_orders == 0
         assert sums.captures == sums.paid_charges
         assert sums.wrong_checkouts == 0
 
@@ -266,6 +396,13 @@ class _Id:
 class _Checkout:
     id: UUID
     buyer_id: UUID
+
+
+@dataclass(frozen=True)
+class _Order:
+    id: UUID
+    buyer_id: UUID
+    seller_id: UUID
 
 
 def test_no_market_day_loses_money_or_goods(database_url: str) -> None:

@@ -5,6 +5,7 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 import core
-from core.database import metadata
+from core import deliveries
+from core.database import Database, metadata
+from tests.core.market import open_market, order_of, purchase, settled
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = """
@@ -94,3 +97,24 @@ def test_two_that_migrate_at_once_both_end_well(new_database: Callable[[], Any])
         assert [process.wait(30) for process in both] == [0, 0]
         with psycopg.connect(url) as connection:
             assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+
+
+def test_an_order_paid_before_there_were_deliveries_can_be_delivered(
+    database: Database, alembic_config: Config, now: datetime
+) -> None:
+    with database.begin() as db:
+        market = open_market(db, now)
+        bought = settled(db, purchase(db, market, now), now)
+    alembic_config.attributes["url"] = database.engine.url.render_as_string(hide_password=False)
+    database.close()
+    command.downgrade(alembic_config, "0007")
+    command.upgrade(alembic_config, "head")
+    with database.begin() as db:
+        order = order_of(db, bought, market.wanjiku)
+        assert order.deliver_on > now.date()
+        assert order.accept_by is not None
+        waiting = db.value("SELECT count(*) FROM outbox WHERE kind = 'accept_deadline'")
+        assert waiting == 2
+        assert deliveries.accept(db, order.id, market.wanjiku, now) == "accepted"
+        assert deliveries.dispatch(db, order.id, market.wanjiku, now) == "dispatched"
+        assert deliveries.received(db, order.id, market.buyer, now) == "released"

@@ -41,8 +41,9 @@ def test_the_soonest_is_handed_out_first(db: Db, now: datetime) -> None:
 def test_what_nobody_reports_done_comes_back_after_its_lease(db: Db, now: datetime) -> None:
     item_id = put(db, now)
     assert taken(db, now) == [item_id]
-    assert taken(db, now + 59 * SECOND) == []
-    (again,) = outbox.take_due(db, now + 60 * SECOND, 100)
+    lease = timedelta(seconds=outbox.KINDS["stk_push"].lease_seconds)
+    assert taken(db, now + lease - SECOND) == []
+    (again,) = outbox.take_due(db, now + lease, 100)
     assert (again.id, again.attempts) == (item_id, 2)
 
 
@@ -169,3 +170,20 @@ def test_tidying_forgets_only_what_is_long_done(db: Db, now: datetime) -> None:
     assert outbox.item(db, fresh) is not None
     assert outbox.next_due(db) == now
     assert taken(db, now) == [open_]
+
+
+def test_several_are_asked_for_at_once_each_as_if_alone(db: Db, now: datetime) -> None:
+    known = put(db, now + 9 * SECOND, 1)
+    wanted = [
+        outbox.Wanted("stk_push", now + SECOND * number, {"charge_id": UUID(int=number)})
+        for number in (1, 2, 3)
+    ]
+    ids = outbox.put_all(db, wanted)
+    assert known in ids
+    assert len(set(ids)) == 3
+    due = outbox.take_due(db, now + 2 * SECOND, 10)
+    assert [item.arguments["charge_id"] for item in due] == [str(UUID(int=n)) for n in (1, 2)]
+
+
+def test_asking_for_nothing_is_allowed(db: Db) -> None:
+    assert outbox.put_all(db, []) == []

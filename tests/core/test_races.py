@@ -5,13 +5,14 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from core import charges, checkouts, ledger, outbox, stock
+from core import charges, checkouts, deliveries, ledger, orders, outbox, stock
 from core.charges import PushAnswer
 from core.database import Database
 from core.rules import Rules
@@ -25,10 +26,12 @@ from tests.core.market import (
     failed,
     msisdn,
     open_market,
+    order_of,
     paid,
     person,
     purchase,
     pushed,
+    settled,
 )
 
 THREADS = 20
@@ -168,6 +171,137 @@ def test_unexplained_money_told_of_twice_at_once_is_booked_once(
         assert ledger.balance(db, ledger.SUSPENSE) == TOTAL_CENTS
 
 
+@dataclass(frozen=True)
+class Sent:
+    """An order of KSh 500, fee KSh 13, sent, and its code."""
+
+    id: UUID
+    buyer: UUID
+    seller: UUID
+    code: str
+
+    def enter(self, crowd: Database, code: str | None = None) -> str:
+        with crowd.begin() as db:
+            typed = code or self.code
+            return deliveries.enter_code(db, self.id, self.seller, typed, RULES, db_now(crowd))
+
+    def received(self, crowd: Database) -> str:
+        with crowd.begin() as db:
+            return deliveries.received(db, self.id, self.buyer, db_now(crowd))
+
+    def cancel(self, crowd: Database) -> str:
+        with crowd.begin() as db:
+            return deliveries.cancel(db, self.id, self.buyer, db_now(crowd))
+
+    def dispatch(self, crowd: Database) -> str:
+        with crowd.begin() as db:
+            return deliveries.dispatch(db, self.id, self.seller, db_now(crowd))
+
+    def inspection_over(self, crowd: Database) -> str:
+        with crowd.begin() as db:
+            return deliveries.inspection_over(db, self.id, db_now(crowd) + timedelta(days=2))
+
+    def dispatch_missed(self, crowd: Database) -> str:
+        with crowd.begin() as db:
+            return deliveries.dispatch_missed(db, self.id, db_now(crowd) + timedelta(days=3))
+
+    def purses(self, crowd: Database) -> tuple[int, int, int]:
+        """Escrow, buyer, seller."""
+        with crowd.begin() as db:
+            return (
+                ledger.balance(db, ledger.escrow(self.id)),
+                ledger.balance(db, ledger.buyer(self.buyer)),
+                ledger.balance(db, ledger.seller(self.seller)),
+            )
+
+
+def db_now(crowd: Database) -> datetime:
+    return crowd.clock()
+
+
+RELEASED, REFUNDED = (0, 0, 48_700), (0, 50_000, 0)
+
+
+@pytest.fixture
+def accepted(crowd: Database, market: Market, bought: Purchase, now: datetime) -> Sent:
+    with crowd.begin() as db:
+        order = order_of(db, settled(db, bought, now), market.wanjiku)
+        assert deliveries.accept(db, order.id, order.seller_id, now) == "accepted"
+        code = deliveries.code_of(db, order.id, RULES)
+    assert code is not None
+    return Sent(order.id, order.buyer_id, order.seller_id, code)
+
+
+@pytest.fixture
+def sent(crowd: Database, accepted: Sent) -> Sent:
+    assert accepted.dispatch(crowd) == "dispatched"
+    return accepted
+
+
+def test_a_code_entered_twice_at_once_releases_once(crowd: Database, sent: Sent) -> None:
+    outcomes = Counter(at_once([lambda: sent.enter(crowd)] * 8))
+    assert outcomes == {"released": 1, "not_open": 7}
+    assert sent.purses(crowd) == RELEASED
+
+
+def test_codes_guessed_at_once_are_counted_one_by_one(crowd: Database, sent: Sent) -> None:
+    wrong = f"{(int(sent.code) + 1) % 10_000:04}"
+    outcomes = Counter(at_once([lambda: sent.enter(crowd, wrong)] * 12))
+    assert outcomes == {"wrong_code": 4, "code_locked": 8}
+
+
+def test_a_code_and_the_buyers_word_at_once_release_once(crowd: Database, sent: Sent) -> None:
+    verbs = [lambda: sent.enter(crowd), lambda: sent.received(crowd)] * 4
+    assert Counter(at_once(verbs)) == {"released": 1, "not_open": 7}
+    assert sent.purses(crowd) == RELEASED
+
+
+def test_a_code_while_the_inspection_ends_releases_once(
+    crowd: Database, sent: Sent, now: datetime
+) -> None:
+    with crowd.begin() as db:
+        assert deliveries.claim(db, sent.id, sent.seller, now) == "claimed"
+    verbs = [lambda: sent.inspection_over(crowd), lambda: sent.enter(crowd)] * 4
+    assert Counter(at_once(verbs)) == {"released": 1, "not_open": 7}
+    assert sent.purses(crowd) == RELEASED
+
+
+def test_a_code_against_a_cancellation_has_one_winner(crowd: Database, accepted: Sent) -> None:
+    """Sent and cancelled at once: either the goods go and the code pays, or the money is back."""
+
+    def send_and_enter() -> str:
+        accepted.dispatch(crowd)
+        return accepted.enter(crowd)
+
+    verbs = [lambda: accepted.cancel(crowd), send_and_enter] * 4
+    outcomes = Counter(at_once(verbs))
+    assert outcomes["released"] + outcomes["cancelled"] == 1
+    assert accepted.purses(crowd) == (RELEASED if outcomes["released"] else REFUNDED)
+
+
+def test_an_order_is_sent_or_missed_and_never_both(crowd: Database, accepted: Sent) -> None:
+    verbs = [lambda: accepted.dispatch_missed(crowd), lambda: accepted.dispatch(crowd)] * 4
+    outcomes = Counter(at_once(verbs))
+    assert outcomes["dispatched"] + outcomes["cancelled"] == 1
+    with crowd.begin() as db:
+        on_hand = db.value(
+            "SELECT sum(on_hand_milli)::bigint FROM stock s JOIN reservations r USING (offer_id)"
+            " WHERE r.order_id = %s",
+            [accepted.id],
+        )
+    assert on_hand == (8_000 if outcomes["dispatched"] else 10_000)
+
+
+def test_goods_counted_out_at_once_never_take_what_is_promised(
+    crowd: Database, market: Market, bought: Purchase, now: datetime
+) -> None:
+    def spoil() -> str:
+        with crowd.begin() as db:
+            return stock.count_out(db, market.tomatoes, 1000, "spoilt", now)
+
+    assert Counter(at_once([spoil] * 12)) == {"taken": 8, "not_enough": 4}
+
+
 def test_a_busy_market_never_locks_itself_up(
     crowd: Database, market: Market, now: datetime
 ) -> None:
@@ -192,7 +326,18 @@ def test_a_busy_market_never_locks_itself_up(
             assert placed == "placed"
             return checkouts.orders_of(db, buyers[number], 1)[0].checkout_id
 
+    def deliver(checkout_id: UUID, kind: str) -> None:
+        with crowd.begin() as db:
+            sold = orders.lock(db, checkout_id)
+        for order in sold:
+            by = order.buyer_id if kind in {"received", "cancel"} else order.seller_id
+            with crowd.begin() as db:
+                getattr(deliveries, kind)(db, order.id, by, now)
+
     def step(checkout_id: UUID, buyer: UUID, kind: str) -> None:
+        if kind.startswith("order: "):
+            deliver(checkout_id, kind.removeprefix("order: "))
+            return
         with crowd.begin() as db:
             (charge,) = charges.of_checkout(db, checkout_id)
             known = Purchase(
@@ -224,10 +369,12 @@ def test_a_busy_market_never_locks_itself_up(
 
     placed = at_once([lambda n=n: shop(n) for n in range(len(buyers))])  # type: ignore[misc]
     kinds = ["push", "paid", "failed", "c2b", "expire", "cancel", "review", "relay"]
+    of_orders = ["accept", "accept", "dispatch", "claim", "refuse", "received", "cancel"]
+    kinds += [f"order: {verb}" for verb in of_orders]
     steps = [
         (checkout_id, buyer, kind)
         for checkout_id, buyer in zip(placed, buyers, strict=True)
-        for kind in dice.choices(kinds, k=8)
+        for kind in dice.choices(kinds, k=12)
     ]
     dice.shuffle(steps)
     at_once([lambda given=given: step(*given) for given in steps])  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """Stock: promised to one buyer at a time, for as long as she may pay."""
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -15,9 +16,11 @@ from tests.core.market import (
     failed,
     msisdn,
     open_market,
+    order_of,
     paid,
     purchase,
     pushed,
+    settled,
 )
 
 MINUTE = timedelta(minutes=1)
@@ -112,3 +115,42 @@ def test_the_database_refuses_to_allocate_what_is_not_there(
 ) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         db.run(f"UPDATE stock SET {wrong}")  # type: ignore[arg-type]
+
+
+def test_goods_that_are_gone_are_counted_out_with_their_movement(
+    db: Db, market: Market, now: datetime
+) -> None:
+    assert stock.count_out(db, market.tomatoes, 3_000, "spoilt", now) == "taken"
+    assert left(db, market.tomatoes, now) == 7_000
+    movement = db.value(
+        "SELECT json_build_array(kind, quantity_milli, reason, order_id) FROM stock_movements"
+        " WHERE offer_id = %s AND quantity_milli < 0",
+        [market.tomatoes],
+    )
+    assert movement == ["corrected", -3_000, "spoilt", None]
+
+
+@pytest.mark.parametrize("is_paid", [False, True])
+def test_what_was_promised_cannot_be_counted_out(
+    db: Db, market: Market, bought: Purchase, now: datetime, is_paid: bool
+) -> None:
+    if is_paid:
+        settled(db, bought, now)
+    assert stock.count_out(db, market.tomatoes, 8_001, "sold elsewhere", now) == "not_enough"
+    assert left(db, market.tomatoes, now) == 8_000
+    assert stock.count_out(db, market.tomatoes, 8_000, "sold elsewhere", now) == "taken"
+    assert left(db, market.tomatoes, now) == 0
+
+
+def test_what_never_had_stock_cannot_be_counted_out(db: Db, now: datetime) -> None:
+    assert stock.count_out(db, UUID(int=404), 1, "spoilt", now) == "not_enough"
+
+
+@pytest.mark.parametrize("verb", [stock.dispatch, stock.give_back])
+def test_an_allocation_is_ended_once(
+    db: Db, market: Market, bought: Purchase, now: datetime, verb: Any
+) -> None:
+    order = order_of(db, settled(db, bought, now), market.wanjiku)
+    verb(db, order.id, now)
+    with pytest.raises(AssertionError, match="nothing is allocated"):
+        verb(db, order.id, now)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from core import catalogue, checkouts
 from flows.book import BOOK
 from flows.engine import HOME, OFFER, RESUME, Call, Menu, Pick, State, targets
-from tests.flows.street import PIN, Street
+from tests.flows.street import PIN, SHOP, Bargain, Street
 
 FOREIGN = "+256772123456"
 REDIAL = "(redial)"
@@ -95,12 +95,13 @@ def path_to(edge: Edge) -> list[Edge]:
 class Cause:
     """What makes a member go a way.
 
-    typed: what she answers; of a state that does not ask, the answer that leads there. start: what
-    happened before she dialled; before: while she looked at the last screen; meanwhile: between
-    that state's own reading and its doing, with the answers so far (others commit at any moment).
+    typed: what she answers, or who knows it by then; of a state that does not ask, the answer that
+    leads there. start: what happened before she dialled; before: while she looked at the last
+    screen; meanwhile: between that state's own reading and its doing, with the answers so far
+    (others commit at any moment).
     """
 
-    typed: str | None = None
+    typed: str | Callable[[Street], str] | None = None
     start: Callable[[Street], object] | None = None
     before: Callable[[Street], object] | None = None
     meanwhile: Callable[[Street, Any], object] | None = None
@@ -163,14 +164,14 @@ def _withdraw_product(street: Street, answers: Any) -> None:
 
 def _change_offer(column: str) -> Callable[[Street, Any], None]:
     changes = {
-        "seller_id": "UPDATE offers SET seller_id = %(buyer)s WHERE id = %(id)s",
+        "seller_id": "UPDATE offers SET seller_id = %(owner)s WHERE id = %(id)s",
         "minimum_milli": "UPDATE offers SET minimum_milli = 10000 WHERE id = %(id)s",
         "price_cents": "UPDATE offers SET price_cents = price_cents + 100 WHERE id = %(id)s",
         "active": "UPDATE offers SET active = false WHERE id = %(id)s",
     }
 
     def change(street: Street, answers: Any) -> None:
-        street.db.run(changes[column], {"id": answers.offer, "buyer": street.buyer})
+        street.db.run(changes[column], {"id": answers.offer, "owner": street.owner})
 
     return change
 
@@ -182,7 +183,7 @@ def _neighbour_was_faster(street: Street, answers: Any) -> None:
 
 
 def _empty_basket(street: Street, answers: Any) -> None:
-    checkouts.empty(street.db, street.buyer, street.clock())
+    checkouts.empty(street.db, street.owner, street.clock())
 
 
 def _unpaid_order(street: Street) -> None:
@@ -204,6 +205,70 @@ def _declined(street: Street) -> None:
 def _three_unpaid(street: Street) -> None:
     for _ in range(street.rules.open_checkouts_max):
         _unpaid_order(street)
+
+
+def _ordered(street: Street) -> None:
+    """A neighbour orders of the shop, and pays."""
+    street.neighbour_buys(2, "Tomatoes", "Wanjiku Fresh")
+
+
+def _of_sold(
+    happen: Callable[[Street, Bargain], object], *states: str
+) -> Callable[[Street], object]:
+    """That happens to what was ordered of the phone's owner and stands so."""
+
+    def one(street: Street) -> None:
+        (bargain,) = street.sold(*states)
+        happen(street, bargain)
+
+    return one
+
+
+def _of_bought(
+    happen: Callable[[Street, Bargain], object], *states: str
+) -> Callable[[Street], object]:
+    """That happens to what the phone's owner ordered."""
+
+    def one(street: Street) -> None:
+        (bargain,) = street.bought(*states)
+        happen(street, bargain)
+
+    return one
+
+
+def _once_paid(happen: Callable[[Street, Bargain], object]) -> Callable[[Street], object]:
+    """She pays what waited, and then that happens to it."""
+
+    def one(street: Street) -> None:
+        street.pay_what_waits()
+        _of_bought(happen, "paid")(street)
+
+    return one
+
+
+def _right_code(street: Street) -> str:
+    (bargain,) = street.sold("dispatched")
+    return street.code(bargain)
+
+
+def _wrong_code(street: Street) -> str:
+    (bargain,) = street.sold("dispatched")
+    return street.wrong_code(bargain)
+
+
+def _dispatch_and_dispute(street: Street, bargain: Bargain) -> None:
+    street.dispatch(bargain)
+    street.dispute(bargain)
+
+
+def _others_take_all(street: Street, answers: Any) -> None:
+    left = catalogue.offer(street.db, answers.offer, "en", street.clock())
+    assert left is not None
+    street.neighbour_takes(answers.offer, left.available_milli)
+
+
+def _meanwhile(happen: Callable[[Street], object]) -> Callable[[Street, Any], object]:
+    return lambda street, _answers: happen(street)
 
 
 def _edges(causes: Mapping[str, Cause]) -> Iterator[tuple[Edge, Cause]]:
@@ -269,18 +334,80 @@ CAUSES: dict[Edge, Cause] = dict(
             "buy.place.too_many_open": Cause(before=_three_unpaid),
             "buy.place.payment_open": Cause(before=_prompted),
             "buy.place.too_soon": Cause(before=_declined),
+            "buy.place.day_over": Cause(before=lambda street: street.clock.wait(days=2)),
             "buy.place.no_mpesa": Cause(phone=FOREIGN),
             "my_orders.order.picked": Cause(typed="1", start=_unpaid_order),
             "my_orders.order.no_order": Cause(),
             "my_orders.stands.unpaid": Cause(),
-            "my_orders.stands.other": Cause(before=lambda street: street.cancel()),
+            "my_orders.stands.preparing": Cause(before=lambda street: street.pay_what_waits()),
+            "my_orders.stands.coming": Cause(before=_once_paid(Street.dispatch)),
+            "my_orders.stands.disputed": Cause(before=_once_paid(_dispatch_and_dispute)),
+            "my_orders.stands.over": Cause(before=lambda street: street.cancel()),
             "my_orders.pay_again.asked": Cause(),
             "my_orders.pay_again.not_open": Cause(before=lambda street: street.run_out()),
             "my_orders.pay_again.payment_open": Cause(before=_prompted),
             "my_orders.pay_again.too_soon": Cause(before=_declined),
             "my_orders.pay_again.no_mpesa": Cause(phone=FOREIGN),
+            "my_orders.give_up.given_up": Cause(),
+            "my_orders.give_up.not_open": Cause(before=lambda street: street.cancel()),
             "my_orders.cancel.cancelled": Cause(),
-            "my_orders.cancel.not_open": Cause(before=lambda street: street.cancel()),
+            "my_orders.cancel.not_open": Cause(
+                meanwhile=_meanwhile(_of_bought(Street.dispatch, "paid"))
+            ),
+            "my_orders.received.released": Cause(),
+            "my_orders.received.not_open": Cause(
+                meanwhile=_meanwhile(_of_bought(Street.confirm, "dispatched"))
+            ),
+            "my_orders.pin.right": Cause(typed=PIN),
+            "my_orders.pin.wrong": Cause(typed="9999"),
+            "my_orders.pin.locked": Cause(typed="9999", before=lambda street: street.fail_pin(4)),
+            "my_orders.new_code.renewed": Cause(),
+            "my_orders.new_code.not_open": Cause(
+                meanwhile=_meanwhile(_of_bought(Street.refuse, "paid"))
+            ),
+            "my_orders.again.filled": Cause(),
+            "my_orders.again.nothing_left": Cause(before=lambda street: street.withdraw("Honey")),
+            "sell.who.seller": Cause(phone=SHOP),
+            "sell.who.no_seller": Cause(),
+            "sell.pin.right": Cause(typed=PIN),
+            "sell.pin.wrong": Cause(typed="9999"),
+            "sell.pin.locked": Cause(typed="9999", before=lambda street: street.fail_pin(4)),
+            "sell.order.picked": Cause(typed="1", start=_ordered),
+            "sell.order.no_order": Cause(),
+            "sell.stands.new": Cause(),
+            "sell.stands.ready": Cause(before=_of_sold(Street.accept, "paid")),
+            "sell.stands.way": Cause(before=_of_sold(Street.dispatch, "paid")),
+            "sell.stands.checking": Cause(before=_of_sold(Street.claim, "paid")),
+            "sell.stands.over": Cause(before=_of_sold(Street.call_off, "paid")),
+            "sell.accept.accepted": Cause(),
+            "sell.accept.not_open": Cause(meanwhile=_meanwhile(_of_sold(Street.call_off, "paid"))),
+            "sell.refuse.refused": Cause(),
+            "sell.refuse.not_open": Cause(meanwhile=_meanwhile(_of_sold(Street.call_off, "paid"))),
+            "sell.dispatch.dispatched": Cause(),
+            "sell.dispatch.not_open": Cause(
+                meanwhile=_meanwhile(_of_sold(Street.call_off, "accepted"))
+            ),
+            "sell.code.released": Cause(typed=_right_code),
+            "sell.code.wrong_code": Cause(typed=_wrong_code),
+            "sell.code.code_locked": Cause(
+                typed=_wrong_code,
+                before=_of_sold(lambda street, sold: street.fail_code(sold, 4), "dispatched"),
+            ),
+            "sell.code.not_open": Cause(
+                typed="0123", before=_of_sold(Street.confirm, "dispatched")
+            ),
+            "sell.claim.claimed": Cause(),
+            "sell.claim.not_open": Cause(
+                meanwhile=_meanwhile(_of_sold(Street.confirm, "dispatched"))
+            ),
+            "sell.offer.no_offer": Cause(before=lambda street: street.withdraw_all()),
+            "sell.price.answered": Cause(typed="2,600"),
+            "sell.set_price.priced": Cause(),
+            "sell.more.answered": Cause(typed="10"),
+            "sell.take_in.stocked": Cause(),
+            "sell.fewer.answered": Cause(typed="1"),
+            "sell.take_out.stocked": Cause(),
+            "sell.take_out.too_few": Cause(meanwhile=_others_take_all),
         }
     )
 )

@@ -36,8 +36,10 @@ SELECT json_build_object(
     (SELECT count(*) FROM lines l JOIN orders o ON o.id = l.order_id
      LEFT JOIN reservations r ON r.order_id = o.id AND r.offer_id = l.offer_id
      WHERE r.quantity_milli IS DISTINCT FROM l.quantity_milli
-        OR r.state IS DISTINCT FROM CASE o.state
-            WHEN 'placed' THEN 'live' WHEN 'paid' THEN 'allocated' ELSE 'released' END),
+        OR r.state IS DISTINCT FROM CASE
+            WHEN o.state = 'placed' THEN 'live'
+            WHEN o.state IN ('paid', 'accepted') THEN 'allocated'
+            WHEN o.state IN ('expired', 'cancelled') THEN 'released' ELSE 'consumed' END),
     'reservations of nothing ordered',
     (SELECT count(*) FROM reservations r WHERE NOT EXISTS
         (SELECT FROM lines l WHERE l.order_id = r.order_id AND l.offer_id = r.offer_id)),
@@ -49,12 +51,28 @@ SELECT json_build_object(
         (SELECT coalesce(sum(total_cents), 0) FROM orders o WHERE o.checkout_id = k.id)),
     'orders whose escrow does not fit',
     (SELECT count(*) FROM orders o LEFT JOIN escrows e ON e.order_id = o.id
-     WHERE e.captured_cents IS DISTINCT FROM
-        CASE WHEN o.state = 'paid' THEN o.total_cents ELSE 0 END),
+     WHERE (e.captured_cents, e.released_cents, e.fee_cents, e.refunded_cents) IS DISTINCT FROM (
+        CASE WHEN o.accept_by IS NULL THEN 0 ELSE o.total_cents END,
+        CASE WHEN o.state = 'completed' THEN o.total_cents - o.fee_cents ELSE 0 END,
+        CASE WHEN o.state = 'completed' THEN o.fee_cents ELSE 0 END,
+        CASE WHEN o.state = 'cancelled' AND o.accept_by IS NOT NULL THEN o.total_cents ELSE 0 END)),
     'escrows whose account does not fit',
     (SELECT count(*) FROM escrows e LEFT JOIN accounts a
         ON a.kind = 'L.escrow' AND a.owner_id = e.order_id
-     WHERE coalesce(a.balance_cents, 0) <> e.captured_cents),
+     WHERE coalesce(a.balance_cents, 0)
+        <> e.captured_cents - e.released_cents - e.fee_cents - e.refunded_cents),
+    'sellers who have more or less than was released to them',
+    (SELECT count(*) FROM members m WHERE
+        (SELECT coalesce(sum(balance_cents), 0) FROM accounts a
+         WHERE a.kind = 'L.seller' AND a.owner_id = m.id) <>
+        (SELECT coalesce(sum(e.released_cents), 0) FROM escrows e
+         JOIN orders o ON o.id = e.order_id WHERE o.seller_id = m.id)),
+    'buyers who have less than came back to them',
+    (SELECT count(*) FROM members m WHERE
+        (SELECT coalesce(sum(balance_cents), 0) FROM accounts a
+         WHERE a.kind = 'L.buyer' AND a.owner_id = m.id) <
+        (SELECT coalesce(sum(e.refunded_cents), 0) FROM escrows e
+         JOIN orders o ON o.id = e.order_id WHERE o.buyer_id = m.id)),
     'charges to be pushed that nobody will push',
     (SELECT count(*) FROM charges c WHERE c.state = 'created' AND c.claimed_at IS NULL
      AND NOT EXISTS (SELECT FROM outbox x WHERE x.kind = 'stk_push' AND x.done_at IS NULL
@@ -70,6 +88,10 @@ SELECT json_build_object(
     'orders', (SELECT json_agg(json_build_array(id, state) ORDER BY id) FROM orders),
     'charges', (SELECT json_agg(json_build_array(id, state) ORDER BY id) FROM charges),
     'outbox', (SELECT count(*) FROM outbox),
+    'deliveries', (SELECT json_agg(json_build_array(order_id, generation, tries) ORDER BY order_id)
+                   FROM deliveries),
+    'prices', (SELECT sum(price_cents) FROM offers),
+    'stock', (SELECT sum(on_hand_milli) FROM stock),
     'entries', (SELECT count(*) FROM entries)
 )
 """

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from core import catalogue, charges, checkouts, members, outbox, pins, places
+from core import catalogue, charges, checkouts, deliveries, members, orders, outbox, pins, places
 from core.charges import ChargeResult, PushAnswer
 from core.database import Db
 from core.rules import Rules
@@ -14,6 +14,18 @@ from tests.flows.handset import Clock
 PIN = "2580"
 PHONE = "+254711000001"
 NEIGHBOUR = "+254722000099"
+SHOP = "+254700000001"  # of Wanjiku Fresh, a seller of the demo market
+
+
+@dataclass(frozen=True)
+class Bargain:
+    """An order, by whoever looks at it."""
+
+    id: UUID
+    number: int
+    state: str
+    buyer_id: UUID
+    seller_id: UUID
 
 
 @dataclass
@@ -26,10 +38,18 @@ class Street:
     msisdn: str = PHONE
 
     @property
-    def buyer(self) -> UUID:
+    def owner(self) -> UUID:
+        """Of the phone that dials."""
         found = members.by_msisdn(self.db, self.msisdn)
         assert found is not None, "the phone's owner is no member"
         return found.id
+
+    @property
+    def neighbour(self) -> "Street":
+        """Another member, who buys too."""
+        neighbour = Street(self.db, self.clock, self.rules, NEIGHBOUR)
+        neighbour.register("Neighbour")
+        return neighbour
 
     def register(self, name: str = "Amina", language: str = "en", msisdn: str = "") -> UUID:
         (place,) = places.find(self.db, "Toi Market", 1)
@@ -94,7 +114,7 @@ class Street:
         self.add(self.offer(product, seller), round(quantity * 1000))
 
     def add(self, offer_id: UUID, quantity_milli: int) -> None:
-        added = checkouts.add(self.db, self.buyer, offer_id, quantity_milli, None, self.clock())
+        added = checkouts.add(self.db, self.owner, offer_id, quantity_milli, None, self.clock())
         assert added == "added", f"{quantity_milli} of {offer_id}: {added}"
 
     def neighbour_buys(self, quantity: float, product: str, seller: str) -> None:
@@ -102,18 +122,17 @@ class Street:
         self.neighbour_takes(self.offer(product, seller), round(quantity * 1000))
 
     def neighbour_takes(self, offer_id: UUID, quantity_milli: int) -> None:
-        neighbour = Street(self.db, self.clock, self.rules, NEIGHBOUR)
-        neighbour.register("Neighbour")
+        neighbour = self.neighbour
         neighbour.add(offer_id, quantity_milli)
         neighbour.place()
         neighbour.pay()
 
     def place(self, payer: str = "") -> UUID:
         """The buyer's basket is confirmed; its checkout."""
-        cart = checkouts.cart(self.db, self.buyer, "en", self.clock())
+        cart = checkouts.cart(self.db, self.owner, "en", self.clock())
         placed = checkouts.place(
             self.db,
-            self.buyer,
+            self.owner,
             payer or self.msisdn,
             cart.total_cents,
             self.rules,
@@ -135,12 +154,12 @@ class Street:
     @contextmanager
     def basket_put_aside(self) -> Iterator[None]:
         """What is in her basket now is not part of what happens inside."""
-        kept = checkouts.cart(self.db, self.buyer, "en", self.clock()).lines
-        checkouts.empty(self.db, self.buyer, self.clock())
+        kept = checkouts.cart(self.db, self.owner, "en", self.clock()).lines
+        checkouts.empty(self.db, self.owner, self.clock())
         yield
         for line in kept:
             checkouts.add(
-                self.db, self.buyer, line.offer_id, line.quantity_milli, None, self.clock()
+                self.db, self.owner, line.offer_id, line.quantity_milli, None, self.clock()
             )
 
     def open_charges(self) -> list[UUID]:
@@ -173,6 +192,15 @@ class Street:
             settled = charges.settle(self.db, charge_id, result, self.clock())
             assert settled in {"paid", "late"}, settled
 
+    def pay_what_waits(self) -> None:
+        """She was asked again for what she had not paid, and pays it."""
+        for order in checkouts.unpaid(self.db, self.owner):
+            asked = checkouts.pay_again(
+                self.db, order.checkout_id, self.owner, self.msisdn, self.rules, self.clock()
+            )
+            assert asked == "asked", asked
+            self.pay()
+
     def decline(self) -> None:
         """She presses Cancel on the prompt."""
         for charge_id in self.open_charges():
@@ -188,9 +216,97 @@ class Street:
 
     def cancel(self) -> None:
         """She cancels what is unpaid, elsewhere."""
-        for order in checkouts.unpaid(self.db, self.buyer):
-            checkouts.cancel(self.db, order.checkout_id, self.buyer, self.clock())
+        for order in checkouts.unpaid(self.db, self.owner):
+            checkouts.cancel(self.db, order.checkout_id, self.owner, self.clock())
 
     def fail_pin(self, times: int) -> None:
         for _ in range(times):
-            pins.check(self.db, self.buyer, "9753", self.rules, self.clock())
+            pins.check(self.db, self.owner, "9753", self.rules, self.clock())
+
+    def bought(self, *states: str) -> list[Bargain]:
+        """What the phone's owner ordered and stands so, the newest last."""
+        return self._bargains("buyer_id", states)
+
+    def sold(self, *states: str) -> list[Bargain]:
+        """The same of what was ordered from her."""
+        return self._bargains("seller_id", states)
+
+    def under_way(self) -> list[Bargain]:
+        """Every order, whoever's, that is paid and not yet at its end."""
+        states = {"paid", "accepted", "dispatched", "delivered"}
+        return [bargain for bargain in self.db.rows(Bargain, _BARGAINS) if bargain.state in states]
+
+    def _bargains(self, side: str, states: tuple[str, ...]) -> list[Bargain]:
+        return [
+            bargain
+            for bargain in self.db.rows(Bargain, _BARGAINS)
+            if getattr(bargain, side) == self.owner and bargain.state in states
+        ]
+
+    def accept(self, bargain: Bargain) -> None:
+        accepted = deliveries.accept(self.db, bargain.id, bargain.seller_id, self.clock())
+        assert accepted == "accepted", accepted
+
+    def dispatch(self, bargain: Bargain) -> None:
+        if bargain.state == "paid":
+            self.accept(bargain)
+        sent = deliveries.dispatch(self.db, bargain.id, bargain.seller_id, self.clock())
+        assert sent == "dispatched", sent
+
+    def claim(self, bargain: Bargain) -> None:
+        if bargain.state != "dispatched":
+            self.dispatch(bargain)
+        claimed = deliveries.claim(self.db, bargain.id, bargain.seller_id, self.clock())
+        assert claimed == "claimed", claimed
+
+    def type_code(self, bargain: Bargain) -> None:
+        """The seller types what the buyer told him."""
+        entered = deliveries.enter_code(
+            self.db, bargain.id, bargain.seller_id, self.code(bargain), self.rules, self.clock()
+        )
+        assert entered == "released", entered
+
+    def refuse(self, bargain: Bargain) -> None:
+        refused = deliveries.refuse(self.db, bargain.id, bargain.seller_id, self.clock())
+        assert refused == "refused", refused
+
+    def call_off(self, bargain: Bargain) -> None:
+        """Its buyer does not want it any more."""
+        off = deliveries.cancel(self.db, bargain.id, bargain.buyer_id, self.clock())
+        assert off == "cancelled", off
+
+    def confirm(self, bargain: Bargain) -> None:
+        """Its buyer says, on her phone, that she has the goods."""
+        confirmed = deliveries.received(self.db, bargain.id, bargain.buyer_id, self.clock())
+        assert confirmed == "released", confirmed
+
+    def renew_code(self, bargain: Bargain) -> None:
+        renewed = deliveries.new_code(self.db, bargain.id, bargain.buyer_id, self.clock())
+        assert renewed == "renewed", renewed
+
+    def dispute(self, bargain: Bargain) -> None:
+        """Nobody can say so on a phone yet; the order's states know it already."""
+        orders.move(self.db, bargain.id, "disputed", self.clock())
+
+    def code(self, bargain: Bargain, generations_ago: int = 0) -> str:
+        newest: int = self.db.value(
+            "SELECT generation FROM deliveries WHERE order_id = %(id)s", {"id": bargain.id}
+        )
+        return deliveries.code(self.rules, bargain.id, newest - generations_ago)
+
+    def wrong_code(self, bargain: Bargain) -> str:
+        return f"{(int(self.code(bargain)) + 1) % 10_000:04}"
+
+    def fail_code(self, bargain: Bargain, times: int) -> None:
+        for _ in range(times):
+            deliveries.enter_code(
+                self.db,
+                bargain.id,
+                bargain.seller_id,
+                self.wrong_code(bargain),
+                self.rules,
+                self.clock(),
+            )
+
+
+_BARGAINS = "SELECT id, number, state, buyer_id, seller_id FROM orders ORDER BY number"

@@ -8,6 +8,7 @@ from core.database import Db
 from core.rules import Rules
 from flows.book import BOOK
 from flows.words import common
+from tests.flows import invariants
 from tests.flows.handset import Clock
 from tests.flows.transcripts import Dialogue
 
@@ -27,6 +28,7 @@ def test_the_dialogue_is_as_recorded(
         path.write_text(played, encoding="utf-8")
     else:
         assert played.splitlines() == recorded.splitlines()
+    assert invariants.broken(db, clock()) == []
 
 
 def test_every_flow_has_its_stories() -> None:

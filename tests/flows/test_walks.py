@@ -59,7 +59,8 @@ class Walk:
         if graph.answers_itself(leg[0]) or typed[-1] == REDIAL:
             self.handset.dial()
         else:
-            self.handset.reply(typed[-1])
+            answer = typed[-1]
+            self.handset.reply(answer(self.street) if callable(answer) else answer)
         assert not self.meanwhile, f"never came by {list(self.meanwhile)}"
         self._check_road(leg)
 
@@ -166,6 +167,8 @@ def step_aside(walk: Walk) -> None:
             assert business(walk) == before
             assert walk.node in begins() or key == engine.BACK
     with undone(walk):
+        speak_otherwise(walk, node, state, seen)
+    with undone(walk):
         drop_and_redial(walk, node, state)
     assert invariants.broken(walk.street.db, walk.street.clock()) == []
 
@@ -182,8 +185,26 @@ def answer_nonsense(walk: Walk, node: Node, state: State, typed: str, seen: Seen
         for language in common().languages
     ]
     assert any(hint and hinted.text.startswith(hint) for hint in hints), hinted.text
-    numbered = [line for line in seen.lines if line.partition(" ")[0].isdecimal()]
+    numbered = options(seen)
     assert hinted.lines[-len(numbered) :] == numbered or not numbered
+
+
+def speak_otherwise(walk: Walk, node: Node, state: State, seen: Seen) -> None:
+    """Another language in the middle: the same state and numbers; and back, as if nothing was."""
+    if isinstance(state, Ask):
+        return
+    spoken = walk.street.db.value("SELECT language FROM conversations")
+    before = business(walk)
+    for language in (*(code for code in common().languages if code != spoken), spoken):
+        walk.handset.reply(language)
+        assert walk.node == node
+        assert walk.street.db.value("SELECT language FROM conversations") == language
+    assert options(walk.handset.seen) == options(seen)
+    assert business(walk) == before
+
+
+def options(seen: Seen) -> list[str]:
+    return [line for line in seen.lines if line.partition(" ")[0].isdecimal()]
 
 
 def drop_and_redial(walk: Walk, node: Node, state: State) -> None:

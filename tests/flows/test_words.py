@@ -1,5 +1,7 @@
 """Words: filled in, clipped to their widths, and English where a language lacks them."""
 
+import re
+
 import pytest
 
 from flows import words
@@ -62,5 +64,6 @@ def test_the_screens_differ_between_the_languages() -> None:
         for flow in BOOK.values()
         for name, state in flow.words.states.items()
         if state.text["en"] == state.text["sw"]
+        and any(letter.isalpha() for letter in re.sub("{.*?}", "", state.text["en"]))
     ]
-    assert same == ["register.language", "account.menu", "account.language"]
+    assert same == ["register.language", "account.language", "my_orders.over"]

@@ -1,28 +1,56 @@
 """Dialogues as text: what a member types, what she sees, what was queued.
 
-A transcript begins with "# <story> lang=en", and may say phone=+2547… and who=stranger. Then:
+A transcript begins with "# <story> lang=en", and may say phone=+2547…, who=stranger, or who=seller
+for the phone of Wanjiku Fresh. Then:
 
     > 1                           she types this; (nothing): Send on an empty box
     > (dial)                      a new session; (dial *384*7042*1#) with answers dialled ahead;
                                   (redial) after the network dropped the last one
     > (repeat)                    the gateway sends its last request again
+    > (the code)                  of the newest order; also (the code before) and (a wrong code)
     + 20 minutes                  the hour moves
     ! Otieno Supplies sells tomatoes for 2500    something happens on the street, see HAPPENINGS
 
-Indented lines are the screen that answers; "outbox:" names what was newly queued.
+Indented lines are the screen that answers, a delivery code on it drawn as ####; "outbox:" names
+what was newly queued, "ledger:" what was posted.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from core import charges
+from core import charges, members, money
 from core.database import Db
 from core.rules import Rules
 from tests.flows.handset import CODE, Clock, EngineLine, Handset
-from tests.flows.street import NEIGHBOUR, PHONE, Street
+from tests.flows.street import NEIGHBOUR, PHONE, SHOP, Bargain, Street
 
 NAMES = {"en": "Amina", "sw": "Zawadi"}  # of the member who dials
+
+
+@dataclass(frozen=True)
+class Posting:
+    """One transfer. legs: kind of account, cents; debits above zero."""
+
+    key: str
+    kind: str
+    legs: list[tuple[str, int]]
+
+    def drawn(self) -> str:
+        """ "release L.escrow 2,400 to L.seller 2,340, R.fee 60"."""
+        sides = (
+            ", ".join(f"{name} {money.show(abs(cents))}" for name, cents in self.legs if of(cents))
+            for of in (lambda cents: cents > 0, lambda cents: cents < 0)
+        )
+        return f"{self.kind} {' to '.join(sides)}"
+
+
+_POSTINGS = """
+SELECT t.key, t.kind, json_agg(json_build_array(a.kind, e.amount_cents)
+                               ORDER BY e.amount_cents, a.kind) AS legs
+FROM transfers t JOIN entries e ON e.transfer_id = t.id JOIN accounts a ON a.id = e.account_id
+GROUP BY t.id ORDER BY t.at, t.key
+"""
 
 
 @dataclass
@@ -34,21 +62,24 @@ class Dialogue:
     rules: Rules
     language: str = "en"
     queued: set[str] = field(default_factory=set)
+    posted: set[str] = field(default_factory=set)
 
     def play(self, script: str) -> str:
         """The script with its screens as they are now."""
         lines = script.splitlines()
         about = dict(re.findall(r"(lang|phone|who)=(\S+)", lines[0]))
         self.language = about["lang"]
-        self.street = Street(self.db, self.clock, self.rules, about.get("phone", PHONE))
+        phone = SHOP if about.get("who") == "seller" else about.get("phone", PHONE)
+        self.street = Street(self.db, self.clock, self.rules, phone)
         if about.get("who") != "stranger":
-            self.street.register(NAMES[self.language], self.language)
+            owner = self.street.register(NAMES[self.language], self.language)
+            members.set_language(self.db, owner, self.language, self.clock())
         self.handset = Handset(
             EngineLine(self.db, self.rules, self.clock), self.clock, self.street.msisdn
         )
         played: list[str] = []
         for line in lines:
-            if line.startswith(("  ", "outbox:")):
+            if line.startswith(("  ", "outbox:", "ledger:")):
                 continue
             played += [line, *self._answers(line)]
         return "\n".join(played) + "\n"
@@ -56,14 +87,16 @@ class Dialogue:
     def _answers(self, line: str) -> list[str]:
         mark, rest = line[:2], line[2:]
         if mark == "> ":
-            screen = [f"  {shown}".rstrip() for shown in self._type(rest).split("\n")]
-            return [*screen, *self._newly_queued()]
+            drawn = self._masked(self._type(rest))
+            screen = [f"  {shown}".rstrip() for shown in drawn.split("\n")]
+            return [*screen, *self._newly_queued(), *self._newly_posted()]
         if mark == "+ ":
             number, unit = rest.split()
             self.clock.wait(**{unit.rstrip("s") + "s": int(number)})
         elif mark == "! ":
             self._happen(rest)
             self._newly_queued()
+            self._newly_posted()
         else:
             assert not line or line.startswith("#"), f"what is {line!r}?"
         return []
@@ -74,7 +107,27 @@ class Dialogue:
             return self.handset.dial(extension).drawn()
         if typed == "(repeat)":
             return self.handset.repeat().drawn()
+        if about_code := re.fullmatch(r"\((the|a wrong) code( before)?\)", typed):
+            typed = self._code(about_code[1] == "the", before=bool(about_code[2]))
         return self.handset.reply("" if typed == "(nothing)" else typed).drawn()
+
+    def _code(self, right: bool, *, before: bool) -> str:
+        (*_, newest) = self.street.under_way()
+        if not right:
+            return self.street.wrong_code(newest)
+        return self.street.code(newest, generations_ago=int(before))
+
+    def _masked(self, drawn: str) -> str:
+        """Without the code itself, which is another one whenever an order's id is."""
+        for bargain in self.street.under_way():
+            drawn = re.sub(rf"\b{self.street.code(bargain)}\b", "####", drawn)
+        return drawn
+
+    def _newly_posted(self) -> list[str]:
+        rows = self.db.rows(Posting, _POSTINGS)
+        new = [posting for posting in rows if posting.key not in self.posted]
+        self.posted |= {posting.key for posting in rows}
+        return [f"ledger: {posting.drawn()}" for posting in new]
 
     def _newly_queued(self) -> list[str]:
         rows = self.db.value(
@@ -113,8 +166,33 @@ def _order_paid_for_by_a_friend(street: Street) -> None:
 
 
 def _own_shop(street: Street, seller: str) -> None:
-    street.sell_by("Tomatoes", seller, street.buyer)
+    street.sell_by("Tomatoes", seller, street.owner)
 
+
+def _buys(street: Street, number: float, product: str, seller: str) -> None:
+    street.put_in_basket(number, product, seller)
+    street.place()
+    street.pay()
+
+
+def _do(street: Street, act: Callable[[Street, Bargain], None]) -> None:
+    """That happens to the newest order that is under way."""
+    (*_, newest) = street.under_way()
+    act(street, newest)
+
+
+SELLER_DOES = {
+    "accepts": Street.accept,
+    "sends": Street.dispatch,
+    "delivers": Street.claim,
+    "refuses": Street.refuse,
+    "types the code": Street.type_code,
+}
+BUYER_DOES = {
+    "cancels": Street.call_off,
+    "confirms": Street.confirm,
+    "asks for a new code": Street.renew_code,
+}
 
 # What a line beginning with "! " makes happen. "she": whoever dials.
 HAPPENINGS: dict[str, Callable[..., None]] = {
@@ -134,6 +212,21 @@ HAPPENINGS: dict[str, Callable[..., None]] = {
     r"a prompt is open on her phone": _payment_open,
     r"a foreign order waits": _order_paid_for_by_a_friend,
     r"she pays": lambda street: street.pay(),
+    r"she (?:bought|buys) ([\d.]+) (.+) of (.+)": lambda street, number, product, seller: _buys(
+        street, float(number), product, seller
+    ),
+    r"a neighbour also wants ([\d.]+) (.+) of (.+)": lambda street, number, product, seller: (
+        street.neighbour.put_in_basket(float(number), product, seller)
+    ),
+    r"the seller (accepts|sends|delivers|refuses|types the code)(?: it)?": (
+        lambda street, does: _do(street, SELLER_DOES[does])
+    ),
+    r"the buyer (cancels|confirms|asks for a new code)": (
+        lambda street, does: _do(street, BUYER_DOES[does])
+    ),
+    r"somebody tried (\d) wrong codes": lambda street, times: _do(
+        street, lambda street, bargain: street.fail_code(bargain, int(times))
+    ),
     r"she declines the prompt": lambda street: (street.prompt(), street.decline()),
     r"the time to pay runs out": lambda street: street.run_out(),
     r"she cancels on another phone": lambda street: street.cancel(),

@@ -19,7 +19,6 @@ from core.messages import SendAnswer
 from payments import callbacks
 from payments.daraja import Account, Daraja
 from simulator.books import account
-from simulator.c2b import Urls
 from simulator.server import create_app
 from simulator.world import SANDBOX_PASSKEY, SANDBOX_SHORTCODE, World
 from tests.core.market import RULES, Purchase, msisdn, open_market, purchase
@@ -45,6 +44,7 @@ class Street:
         self.database = database
         self.world = world
         self.url = url  # where our callbacks listen
+        self.daraja = daraja
         self._work = tasks.Work(database, daraja, RULES, sender=Mute())
         self._relay = Relay(database, self._run)
         with database.begin() as db:
@@ -60,10 +60,7 @@ class Street:
 
     def listen_for_payments_by_hand(self) -> None:
         """Register our C2B paths, as whoever runs the market does once."""
-        paths = f"{self.url}/payments/c2b/{SECRET}"
-        self.world.c2b.register(
-            Urls(SANDBOX_SHORTCODE, 2, "Completed", f"{paths}/confirmation", f"{paths}/validation")
-        )
+        assert self.daraja.register_urls(SECRET) == "registered"
 
     def buy(self, payer: str = msisdn(1), buyer: UUID | None = None) -> Purchase:
         """A checkout of KSh 681 from two sellers; its push is due in a few seconds."""

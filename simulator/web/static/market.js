@@ -105,6 +105,7 @@ export class Market {
         shares.append(share);
       }
       share.style.flexGrow = Math.max(0, cents);
+      share.classList.toggle("some", cents > 0);
       if (cents === 0 && !usual.has(owner)) continue;
       owners.push(
         make("div", { "data-owner": owner, class: cents === 0 ? "nothing" : "" },
@@ -149,10 +150,11 @@ function drawInside(root, order) {
   );
   // Lines that stand already are left alone, so that only a new one lights up.
   const timeline = root.querySelector(".timeline");
-  order.events.forEach(({ kind, at }, place) => {
+  timeline.setAttribute("aria-label", say("timeline"));
+  order.events.forEach(({ kind, reason, at }, place) => {
     const line = timeline.children[place] ?? timeline.appendChild(make("li", {}, make("time"), make("span")));
     line.querySelector("time").textContent = clockSeconds(at);
-    line.querySelector("span").textContent = say(`event_${kind}`, {}, humane(kind));
+    line.querySelector("span").textContent = say(`event_${reason ?? kind}`, {}, humane(reason ?? kind));
   });
   while (timeline.children.length > order.events.length) timeline.lastChild.remove();
 }

@@ -52,16 +52,12 @@ export class Phone {
   #text = ""; // of the USSD screen or the notice
   #note = ""; // in brackets below it
   #session = null;
-  #sawSession = false; // whether the world has shown this session as open
+  #newest = null; // the world's word on the session opened last
   #prompt = null;
   #messages = [];
   #read = null; // ids of the messages read; null before the first news
   #chosen = 0; // place in the inbox, from the newest
   #fresh = false; // the first letter typed takes the ready code's place
-
-  get inSession() {
-    return this.#session !== null;
-  }
 
   /** What the world says of this phone now. */
   take(state) {
@@ -70,7 +66,8 @@ export class Phone {
     const money = state.balance === null ? say("no_mpesa") : `KSh ${shillings(state.balance)}`;
     if (purse.textContent !== money) purse.textContent = money;
     this.root.querySelector(".network").textContent = state.network ?? "";
-    this.#takeSession(state.in_session);
+    this.#newest = state.session;
+    this.#takeSession(this.#newest);
     this.#takeMessages(state.messages);
     this.#takePrompt(state.prompt);
   }
@@ -103,10 +100,8 @@ export class Phone {
 
   // --- what the world does to it
 
-  #takeSession(open) {
-    if (open) {
-      this.#sawSession = true;
-    } else if (this.#session && this.#sawSession && this.#mode === "session") {
+  #takeSession(newest) {
+    if (this.#mode === "session" && newest?.id === this.#session && !newest.open) {
       this.#session = null;
       this.#go("ended", { text: this.#text, note: say("session_ended") });
     }
@@ -142,10 +137,11 @@ export class Phone {
   // --- what the person does
 
   #listen() {
-    // A pressed key leaves the focus where it is, so that typing and pressing mix.
+    // A pressed key leaves the focus where it is, so that typing and pressing mix. What the screen
+    // shows can be marked and copied as anywhere.
     this.root.querySelector(".handset").addEventListener("pointerdown", (event) => {
-      if (event.target === this.#input) return;
-      if (event.target.closest("button, .handset")) event.preventDefault();
+      if (event.target.closest(".view, .entry")) return;
+      event.preventDefault();
       this.focus();
     });
     for (const key of this.root.querySelectorAll("[data-key]")) {
@@ -305,7 +301,7 @@ export class Phone {
 
   async #ask(verb, body) {
     const before = { text: this.#text, note: "" };
-    if (verb === "dial") [this.#session, this.#sawSession] = [null, false];
+    if (verb === "dial") this.#session = null;
     this.#go("running", verb === "reply" ? before : { text: "" });
     let view;
     try {
@@ -316,8 +312,9 @@ export class Phone {
       return;
     }
     if (view.open) {
-      if (this.#session !== view.session) [this.#session, this.#sawSession] = [view.session, false];
+      this.#session = view.session;
       this.#go("session", { text: view.screen });
+      this.#takeSession(this.#newest);
     } else {
       this.#session = null;
       this.#go("ended", { text: view.screen, note: say("session_ended") });

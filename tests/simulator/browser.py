@@ -1,0 +1,62 @@
+"""A person at the page: a browser, and hands on its phones."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect
+
+CHROMIUM = "/usr/bin/chromium"
+SECONDS_MAX = 15  # for what the page shows after a while
+
+
+def launch(playwright: Playwright) -> Browser:
+    if not Path(CHROMIUM).exists():
+        pytest.fail("Chromium is missing here. This installs it: apt-get install -y chromium")
+    # Chromium cannot fence itself off when it is root's.
+    return playwright.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=os.getuid() != 0)
+
+
+class Phone:
+    """One phone of the page. What is typed goes to the one that was touched last."""
+
+    def __init__(self, page: Page, number: str) -> None:
+        self.page = page
+        self.root = page.locator(f'.phone[data-number="{number}"]')
+        self.lcd = self.root.locator(".lcd")
+        self.view = self.root.locator(".view")
+        self.entry = self.root.locator(".entry input")
+        self.balance = self.root.locator(".balance")
+        self.badge = self.root.locator(".envelope b")
+        self.announced = self.root.locator(".news")
+
+    def touch(self) -> None:
+        self.view.click()
+
+    def key(self, name: str) -> Locator:
+        return self.root.locator(f'[data-key="{name}"]')
+
+    def press(self, *names: str) -> None:
+        for name in names:
+            self.key(name).click()
+
+    def is_in(self, mode: str) -> None:
+        expect(self.lcd).to_have_attribute("data-mode", mode, timeout=SECONDS_MAX * 1000)
+
+    def shows(self, words: str) -> None:
+        expect(self.view).to_contain_text(words, timeout=SECONDS_MAX * 1000)
+
+    def answer(self, text: str, *, shows: str) -> None:
+        """Type a reply and send it; these words are on the screen that comes back."""
+        self.is_in("session")
+        self.page.keyboard.type(text)
+        self.page.keyboard.press("Enter")
+        self.shows(shows)
+
+    def choose(self, words: str, *, shows: str) -> None:
+        """Answer with the number that stands before these words."""
+        self.shows(words)
+        found = re.search(rf"^([0-9]+) .*{re.escape(words)}", self.view.inner_text(), re.MULTILINE)
+        assert found, f"{words!r} is no choice of: {self.view.inner_text()}"
+        self.answer(found[1], shows=shows)

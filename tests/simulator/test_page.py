@@ -1,0 +1,679 @@
+"""The page of phones: what it is made of, and how it behaves in a browser.
+
+Most of it meets a small application that always says the same; the sale at the end is for real,
+with all of Sokoni's processes.
+"""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from core import charges, orders
+from simulator import page as pages
+from simulator.market import Market
+from simulator.mpesa import PushRequest
+from simulator.outbound import Answer
+from simulator.rules import DEFAULTS, changed, shown
+from simulator.server import Server, listen
+from simulator.world import Place, World
+from tests.local.test_run import free_ports
+from tests.simulator.browser import SECONDS_MAX, Phone, launch
+from tests.simulator.pretend import PAYER
+
+ROOT = Path(__file__).parents[2]
+BUYER, SELLER = pages.PHONES
+MENU = "CON Karibu.\n1 Buy\n2 Help"
+NOBODY = "http://127.0.0.1:9/watch/nobody"
+START_SECONDS_MAX = 40
+
+
+# --- what it is made of
+
+
+def test_the_page_comes_with_both_phones_and_nothing_from_elsewhere(web):
+    answer = web.get("/simulator")
+    assert answer.status_code == 200
+    assert re.findall(r'data-number="([^"]+)"', answer.text) == [BUYER, SELLER]
+    assert re.findall(r'(?:src|href)="(?!/simulator/static/|#)([^"]*)"', answer.text) == []
+    assert " style=" not in answer.text
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    for piece in sorted(Path(pages.WEB, "static").iterdir()):
+        with web.get(f"/simulator/static/{piece.name}") as found:
+            assert found.status_code == 200, piece.name
+            assert not re.search(r"https?://(?!www\.w3\.org/)", found.text), piece.name
+
+
+@pytest.mark.parametrize(
+    ("query", "accepts", "heard"),
+    [
+        ("", "en-GB,en", "Add a phone"),
+        ("", "sw-KE,sw;q=0.9,en;q=0.5", "Ongeza simu"),
+        ("?lang=sw", "en", "Ongeza simu"),
+        ("?lang=xx", "fr", "Add a phone"),
+    ],
+)
+def test_the_page_speaks_the_language_asked_for(web, query, accepts, heard):
+    answer = web.get("/simulator" + query, headers={"Accept-Language": accepts})
+    assert heard in answer.text
+
+
+def test_every_word_of_the_page_is_there_in_both_languages_and_used():
+    words = pages.read_words()
+    fields = re.compile(r"\{(\w+)\}")
+    for name, each in words.items():
+        assert set(each) == {"en", "sw"}, name
+        assert all(each.values()), name
+        assert set(fields.findall(each["en"])) == set(fields.findall(each["sw"])), name
+    sources = [path.read_text() for path in Path(pages.WEB).rglob("*.*") if path.suffix != ".toml"]
+    used = {
+        name
+        for source in sources
+        for pattern in (
+            r'say\("(\w+)"',
+            r"say\.(\w+)",
+            r'data-say="(\w+)"',
+            r'data-label="(\w+)"',
+            r'(?:entry|left|right): "(\w+)"',
+            r'"(guide_\d)"',
+            r' \? "(\w+)" : "\w+"',
+            r' \? "\w+" : "(\w+)"',
+        )
+        for name in re.findall(pattern, source)
+    } & set(words)
+    # Made of two halves, the second of which is the name of something.
+    made = ("state_", "event_", "charge_", "escrow_", "owner_", "prompt_", "switch_", "soft_")
+    roles = {"buyer", "seller", "buyer_hint", "seller_hint"}
+    assert {name for name in words if not name.startswith(made)} - used - roles == set()
+    spoken = {name for source in sources for name in re.findall(r'say\("(\w+)"', source)}
+    assert spoken - set(words) == set()
+
+
+def test_every_line_of_an_orders_timeline_has_words_on_the_page():
+    told = tomllib.loads((ROOT / "core" / "messages.toml").read_text())
+    kinds = {
+        kind
+        for kind, each in told.items()
+        if any(isinstance(each.get(receiver), dict) for receiver in ("buyer", "seller"))
+    }
+    assert {f"event_{kind}" for kind in kinds} - set(pages.read_words()) == set()
+    assert {f"state_{state}" for state in orders.MOVES} - set(pages.read_words()) == set()
+    assert {f"charge_{state}" for state in charges.STATES} - set(pages.read_words()) == set()
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("0722000111,+254 733 000 111", ["+254722000111", "+254733000111"]),
+        ("nonsense,0722000111,0722000111", ["+254722000111"]),
+        ("nonsense", [BUYER, SELLER]),
+        (",".join(f"07220001{n:02}" for n in range(20)), [f"+25472200010{n}" for n in range(6)]),
+    ],
+)
+def test_the_address_says_which_phones_are_on_the_table(web, asked, found):
+    answer = web.get("/simulator", query_string={"phones": asked})
+    assert re.findall(r'data-number="([^"]+)"', answer.text) == found
+
+
+def test_one_more_phone_comes_as_a_piece_of_the_page(web):
+    answer = web.get("/simulator/phone/0700000002?lang=sw")
+    assert 'data-number="+254700000002"' in answer.text
+    assert "Muuzaji" in answer.text
+    assert web.get("/simulator/phone/nonsense").status_code == 404
+
+
+@pytest.mark.parametrize("switch", [each for each in pages.SWITCHES if each.rules], ids=str)
+def test_a_switch_is_on_by_its_rules_alone_and_off_again_by_the_usual_ones(switch):
+    on = changed(DEFAULTS, switch.rules)
+    states = {each.name: each.is_on(shown(on)) for each in pages.SWITCHES}
+    assert [name for name, is_on in states.items() if is_on] == [switch.name]
+    assert changed(on, switch.undone) == DEFAULTS
+
+
+class Closed(Market):
+    """A market nobody asks."""
+
+    def __init__(self) -> None:
+        super().__init__(NOBODY)
+
+    def _ask(self, session: requests.Session) -> None:
+        return None
+
+
+def heard(stream: Iterator[str], event: str, containing: str = "") -> str:
+    """The data of the next event of that name."""
+    for each in stream:
+        if each.startswith(f"event: {event}\n") and containing in each:
+            return each
+    raise AssertionError("the stream ended")
+
+
+def test_the_stream_tells_once_what_is_and_then_what_changes(world, web, monkeypatch):
+    monkeypatch.setattr(pages, "LOOK_SECONDS", 0.001)
+    with closing(pages.stream(world, Closed(), [PAYER])) as stream:
+        first = heard(stream, "phone")
+        assert '"balance":10000' in first
+        assert '"messages":[]' in first
+        world.sms.tell(PAYER, "Umepokea")
+        assert "Umepokea" in heard(stream, "phone")
+        web.put("/simulator/api/rules", json={"callback_repeats": 2, "callback_together": True})
+        assert '"doubled":true' in heard(stream, "switches", "true")
+
+
+def test_a_market_that_does_not_answer_is_said_to_be_none(world, monkeypatch):
+    monkeypatch.setattr(pages, "LOOK_SECONDS", 0.001)
+    with closing(pages.stream(world, Closed(), [])) as stream:
+        assert heard(stream, "market") == 'event: market\ndata: {"market":null}\n\n'
+
+
+def test_a_stream_without_news_gives_a_sign_of_life(world, monkeypatch):
+    monkeypatch.setattr(pages, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(pages, "STILL_HERE_SECONDS", 0.01)
+    with closing(pages.stream(world, Closed(), [PAYER])) as stream:
+        assert pages.NEWS_OF_NOTHING in (next(stream) for _ in range(10))
+
+
+def test_a_foreign_phone_has_no_purse(world, web):
+    with closing(pages.stream(world, Closed(), ["+12025550123"])) as stream:
+        assert '"network":null,"balance":null' in heard(stream, "phone")
+
+
+def test_the_market_is_asked_while_somebody_looks_and_left_alone_after(httpserver, monkeypatch):
+    monkeypatch.setattr("simulator.market.EVERY_SECONDS", 0.01)
+    httpserver.expect_request("/watch/s").respond_with_json({"orders": []})
+    market = Market(httpserver.url_for("/watch/s"))
+    assert not market.is_known
+    with market.watched(), market.watched():
+        until(lambda: market.seen == {"orders": []})
+    time.sleep(0.1)
+    asked = len(httpserver.log)
+    time.sleep(0.1)
+    assert len(httpserver.log) == asked
+    httpserver.clear()
+    httpserver.expect_request("/watch/s").respond_with_data("", status=503)
+    with market.watched():
+        until(lambda: market.seen is None)
+    with Market(NOBODY).watched():
+        pass
+
+
+def until(condition) -> None:
+    deadline = time.monotonic() + SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+# --- how it behaves, in a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+class Application:
+    """What the phones meet: a menu, `2` ends; everything else is accepted."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, url, body, headers, timeout_seconds) -> Answer:
+        if "/ussd/" not in url or url.endswith("/events"):
+            return Answer(200, {}, '{"ResultCode":0}')
+        text = re.search(rb"&text=([^&]*)&", body)[1].decode()
+        self.texts.append(text)
+        return Answer(200, {}, "END Asante." if text.endswith("2") else MENU)
+
+
+@pytest.fixture
+def application() -> Application:
+    return Application()
+
+
+@pytest.fixture
+def living(application) -> Iterator[World]:
+    """A world in real time with that application."""
+    place = Place(watch_url=NOBODY)
+    world = World(place, chance=random.Random(7042), post=application)
+    yield world
+    world.stop()
+
+
+@pytest.fixture
+def served(living) -> Iterator[str]:
+    server = Server(living, listen("127.0.0.1", 0))
+    server.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def page(browser, served) -> Iterator[Page]:
+    """The page at a desk."""
+    with a_page(browser, served) as page:
+        yield page
+
+
+class a_page:  # noqa: N801 it reads as what it gives
+    """Open the page; at the end nothing may have gone wrong in its scripts."""
+
+    def __init__(self, browser: Browser, url: str, query: str = "", **context) -> None:
+        self._context = browser.new_context(locale="en-GB", **context)
+        self._context.set_default_timeout(SECONDS_MAX * 1000)
+        self._page = self._context.new_page()
+        self._wrong: list[str] = []
+        self._page.on("pageerror", lambda error: self._wrong.append(str(error)))
+        self._page.on("console", self._listen)
+        self._url = f"{url}/simulator{query}"
+
+    def _listen(self, message) -> None:
+        # A refused call is the page's business; a script or a style that is stopped is not.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self._wrong.append(message.text)
+
+    def __enter__(self) -> Page:
+        self._page.goto(self._url)
+        expect(self._page.locator(".balance").first).to_contain_text("KSh")
+        return self._page
+
+    def __exit__(self, kind, *_) -> None:
+        self._context.close()
+        assert kind is not None or self._wrong == []
+
+
+def ask_to_pay(world: World, number: str = BUYER, shillings: int = 2250) -> None:
+    """Somebody's push to that phone."""
+    world.rulebook.change({"prompt_seconds": 0})
+    shortcode = next(iter(world.books.shortcodes))
+    world.mpesa.push(
+        PushRequest(
+            shortcode=shortcode,
+            kind="CustomerPayBillOnline",
+            amount_cents=shillings * 100,
+            msisdn=number,
+            to_shortcode=shortcode,
+            callback_url="http://shop.example/stk",
+            reference="ORD7K2",
+            description="Goods",
+        )
+    )
+
+
+def test_enter_dials_the_code_that_stands_ready_and_what_is_typed_is_the_reply(page, application):
+    phone = Phone(page, BUYER)
+    expect(phone.entry).to_be_focused()
+    expect(phone.entry).to_have_value("*384*7042#")
+    page.keyboard.press("Enter")
+    phone.shows("Karibu.")
+    phone.answer("Amina", shows="Karibu.")
+    phone.answer("2", shows="(session ended)")
+    assert application.texts == ["", "Amina", "Amina%2A2"]
+    phone.is_in("ended")
+    expect(phone.announced).to_contain_text("Asante.")
+    page.keyboard.press("Enter")
+    phone.is_in("idle")
+
+
+def test_the_keys_type_call_delete_and_hang_up_like_a_phones(page, application):
+    phone = Phone(page, SELLER)
+    phone.press(*"*384*7042*9#", "clear", "clear", "1", "#", "call")
+    phone.is_in("session")
+    phone.press("7", "8", "clear")
+    page.keyboard.type("9")  # pressing and typing mix
+    phone.press("call")
+    phone.is_in("session")
+    assert application.texts == ["1", "1%2A79"]
+    phone.press("end")
+    phone.shows("(you hung up)")
+    phone.press("0")
+    phone.is_in("idle")
+    expect(phone.entry).to_have_value("0")
+    expect(Phone(page, BUYER).entry).to_have_value("*384*7042#")
+
+
+def test_typing_goes_to_the_phone_that_was_touched_last_and_escape_hangs_up(page):
+    buyer, seller = Phone(page, BUYER), Phone(page, SELLER)
+    page.keyboard.press("Enter")
+    buyer.is_in("session")
+    seller.touch()
+    page.keyboard.press("Enter")
+    seller.is_in("session")
+    page.keyboard.type("77")
+    expect(seller.entry).to_have_value("77")
+    expect(buyer.entry).to_have_value("")
+    page.keyboard.press("Escape")
+    seller.shows("(you hung up)")
+    buyer.is_in("session")
+
+
+def test_tab_sees_a_phones_keys_as_one_and_arrows_walk_over_them(page):
+    phone = Phone(page, BUYER)
+    page.keyboard.press("Tab")
+    expect(phone.key("call")).to_be_focused()
+    for arrow, name in (
+        ("ArrowDown", "1"),
+        ("ArrowRight", "2"),
+        ("ArrowDown", "5"),
+        ("ArrowLeft", "4"),
+        ("ArrowUp", "1"),
+        ("ArrowUp", "call"),
+        ("ArrowUp", "left"),
+    ):
+        page.keyboard.press(arrow)
+        expect(phone.key(name)).to_be_focused()
+    page.keyboard.press("Enter")
+    phone.shows("No messages yet.")
+    page.keyboard.press("Tab")
+    expect(Phone(page, SELLER).view).to_be_focused()
+
+
+def test_a_session_that_the_network_ends_is_seen_to_end(page, living):
+    living.rulebook.change({"session_seconds": 2})
+    page.keyboard.press("Enter")
+    phone = Phone(page, BUYER)
+    phone.is_in("session")
+    phone.is_in("ended")
+    phone.shows("Karibu.")
+    phone.shows("(session ended)")
+
+
+def test_the_prompt_takes_a_pin_that_nobody_can_read_and_the_money_leaves(page, living):
+    phone = Phone(page, BUYER)
+    ask_to_pay(living)
+    phone.shows("Pay KSh 2,250 to SOKONI, account ORD7K2?")
+    expect(phone.announced).to_contain_text("Pay KSh 2,250")
+    page.keyboard.type("12x34567")
+    expect(phone.entry).to_have_value("1234")
+    assert phone.entry.evaluate("it => getComputedStyle(it).webkitTextSecurity") == "disc"
+    page.keyboard.press("Enter")
+    phone.shows("Sent.")
+    expect(phone.balance).to_have_text("KSh 7,750")
+    expect(phone.badge).to_have_text("1")
+
+
+def test_a_prompt_can_be_cancelled_mistyped_or_left_alone(page, living):
+    living.rulebook.change({"same_amount_seconds": 0, "prompt_lifetime_seconds": 60})
+    phone = Phone(page, BUYER)
+    ask_to_pay(living)
+    phone.is_in("prompt")
+    page.keyboard.press("Escape")
+    phone.shows("You cancelled the payment.")
+    ask_to_pay(living)
+    phone.is_in("prompt")
+    phone.press(*"9999", "call")
+    phone.shows("Wrong M-Pesa PIN.")
+    living.rulebook.change({"prompt_lifetime_seconds": 1})
+    ask_to_pay(living)
+    phone.is_in("prompt")
+    phone.shows("The payment request has ended.")
+    expect(phone.balance).to_have_text("KSh 10,000")
+
+
+def test_messages_fill_the_inbox_as_they_come_and_count_until_read(page, living):
+    phone = Phone(page, BUYER)
+    for word in ("first", "second"):
+        living.sms.tell(BUYER, f"The {word} message")
+    phone.shows("2 new messages")
+    expect(phone.badge).to_have_text("2")
+    expect(phone.announced).to_contain_text("MPESA: The second message")
+    phone.press("left")
+    expect(phone.view.locator("li")).to_have_count(2)
+    living.sms.tell(BUYER, "The third message")
+    expect(phone.view.locator("li")).to_have_count(3)
+    expect(phone.view.locator("li").first).to_contain_text("third")
+    expect(phone.view.locator("li.chosen")).to_contain_text("second")
+    page.keyboard.press("Enter")
+    phone.shows("The second message")
+    expect(phone.badge).to_have_text("2")
+    phone.press("left")
+    phone.shows("The first message")
+    phone.press("right", "up", "up", "ok")
+    phone.shows("The third message")
+    expect(phone.badge).to_be_hidden()
+    phone.press("end", "end")
+    phone.is_in("idle")
+    phone.shows("Press the green key")
+
+
+def test_the_page_reads_in_swahili_from_one_press_to_the_next(page, living):
+    phone = Phone(page, BUYER)
+    living.sms.tell(BUYER, "Umepokea")
+    page.keyboard.press("Enter")
+    phone.is_in("session")
+    page.get_by_role("button", name="Kiswahili").click()
+    expect(page.get_by_role("heading", name="Pesa ni za nani")).to_be_visible()
+    expect(phone.lcd.locator(".soft-left")).to_have_text("Tuma")
+    expect(page.locator("html")).to_have_attribute("lang", "sw")
+    phone.shows("Karibu.")
+    phone.is_in("session")
+    phone.press("end")
+    phone.shows("(umekata)")
+    page.reload()
+    expect(phone.root.locator("h2")).to_contain_text("Mnunuzi")
+
+
+def test_a_phone_can_be_added_and_put_away_again(page, served):
+    page.get_by_role("button", name="Add a phone").click()
+    page.keyboard.type("nonsense")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("That is no phone number")
+    page.get_by_label("Number", exact=True).fill("0712 345 678")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("here already")
+    page.get_by_label("Number", exact=True).fill("0722 000 111")
+    page.keyboard.press("Enter")
+    phone = Phone(page, "+254722000111")
+    expect(phone.balance).to_have_text("KSh 10,000")
+    expect(phone.entry).to_be_focused()
+    page.keyboard.press("Enter")
+    phone.is_in("session")
+    page.reload()
+    expect(page.locator(".phone")).to_have_count(3)
+    phone.root.get_by_role("button", name="Put this phone away").click()
+    expect(page.locator(".phone")).to_have_count(2)
+    assert page.url == f"{served}/simulator?phones={BUYER[1:]},{SELLER[1:]}&lang=en"
+
+
+def test_who_leaves_the_page_leaves_no_session_open(page, living):
+    page.keyboard.press("Enter")
+    Phone(page, BUYER).is_in("session")
+    assert living.handsets.is_in_session(BUYER)
+    page.goto("about:blank")
+    until(lambda: not living.handsets.is_in_session(BUYER))
+
+
+def test_the_switches_set_the_rules_and_show_them(page, living, application):
+    for each in pages.SWITCHES:
+        switch = page.locator(f'[data-switch="{each.name}"]')
+        switch.click()
+        expect(switch).to_be_checked()
+        assert each.is_on(shown(living.rulebook.rules)) or not each.rules
+    expect(Phone(page, BUYER).balance).to_have_text("KSh 20")
+    page.locator('[data-switch="late"]').click()
+    expect(page.locator('[data-switch="late"]')).not_to_be_checked()
+    assert living.rulebook.rules.callback_seconds == DEFAULTS.callback_seconds
+
+    phone = Phone(page, BUYER)
+    phone.press("call")
+    phone.shows("Network error")
+    expect(page.locator('[data-switch="drop"]')).not_to_be_checked()
+    assert application.texts == ["", ""], "sent twice, and its answer dropped"
+
+    page.get_by_role("button", name="All well again").click()
+    expect(page.locator("[data-switch][aria-checked=true]")).to_have_count(0)
+    assert living.rulebook.rules == DEFAULTS
+    expect(phone.balance).to_have_text("KSh 10,000")
+
+
+def test_a_market_that_does_not_answer_leaves_the_phones_working(page):
+    expect(page.get_by_text("Sokoni does not answer just now.")).to_be_visible()
+    page.keyboard.press("Enter")
+    Phone(page, BUYER).shows("Karibu.")
+
+
+def test_a_world_that_is_away_is_said_to_be_and_found_again(page):
+    phone = Phone(page, BUYER)
+    away = page.get_by_text("The pretend world does not answer.")
+    expect(away).to_be_hidden()
+    page.route("**/simulator/events*", lambda route: route.abort())
+    page.reload()
+    expect(away).to_be_visible()
+    page.route("**/simulator/api/dial", lambda route: route.abort())
+    page.keyboard.press("Enter")
+    phone.shows("The network does not answer.")
+    page.unroute_all()
+    expect(away).to_be_hidden()
+    expect(phone.balance).to_have_text("KSh 10,000")
+    phone.press("end", "call")
+    phone.shows("Karibu.")
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 1024, 1440])
+def test_nothing_is_wider_than_the_screen(browser, served, width):
+    coarse = {"has_touch": True} if width < 700 else {}
+    with a_page(browser, served, viewport={"width": width, "height": 800}, **coarse) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator(".handset").first.bounding_box()["width"] <= width
+        jump = page.get_by_role("link", name="Seller")
+        expect(jump).to_be_visible() if width <= 720 else expect(jump).to_be_hidden()
+
+
+def test_the_longest_screen_fits_without_scrolling(page, application, monkeypatch):
+    screen = ("Nyanya na vitunguu " * 12)[:160]
+    monkeypatch.setattr(sys.modules[__name__], "MENU", "CON " + screen)
+    page.keyboard.press("Enter")
+    phone = Phone(page, BUYER)
+    phone.shows(screen.strip())
+    assert phone.view.evaluate("it => it.scrollHeight <= it.clientHeight")
+
+
+# --- a sale, with all of Sokoni
+
+
+@pytest.fixture
+def sokoni() -> Iterator[str]:
+    """`make run` on free ports and an empty folder; the pretend world's address."""
+    port, world_port = free_ports(2)
+    with tempfile.TemporaryDirectory(prefix="sokoni-page-") as folder:
+        Path(folder).chmod(0o755)  # a root's PostgreSQL runs as another user
+        environ = {
+            **{name: value for name, value in os.environ.items() if not name.endswith("_URL")},
+            "SOKONI_ENV": "development",
+            "SOKONI_HOME": str(Path(folder, "home")),
+            "PORT": str(port),
+            "SIMULATOR_PORT": str(world_port),
+            "PUSH_AFTER_SECONDS": "1",
+            "WEB_PROCESSES": "1",
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local.run"],
+            cwd=ROOT,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            began = time.monotonic()
+            said = []
+            for line in process.stdout:
+                said.append(line)
+                if "Ctrl-C stops everything" in line:
+                    break
+            assert "Ctrl-C stops everything" in said[-1], "".join(said)
+            assert time.monotonic() - began < START_SECONDS_MAX
+            yield f"http://127.0.0.1:{world_port}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
+
+
+@pytest.mark.timeout(150)
+def test_a_newcomer_buys_and_pays_and_her_code_gives_the_seller_his_money(browser, sokoni):
+    with a_page(browser, sokoni, viewport={"width": 1440, "height": 900}) as page:
+        buyer, seller = Phone(page, BUYER), Phone(page, SELLER)
+        order, verdict = page.locator(".order"), page.locator(".verdict")
+        join_and_fill_a_basket(page, buyer)
+        buyer.choose("Pay", shows="Which day shall it come?")
+        buyer.answer("1", shows="by M-Pesa from this phone?")
+        buyer.choose("Pay KSh", shows="M-Pesa will now ask for your PIN")
+        buyer.shows("(session ended)")
+        expect(order).to_have_attribute("data-state", "placed")
+
+        buyer.shows("Pay KSh 2,250 to SOKONI")
+        page.keyboard.type("1234")
+        page.keyboard.press("Enter")
+        expect(buyer.balance).to_have_text("KSh 7,750")
+        expect(order).to_have_attribute("data-state", "paid")
+        expect(order).to_contain_text("KSh 2,250 held")
+        expect(owner(page, "escrow")).to_contain_text("KSh 2,250")
+        expect(verdict).to_have_text("Books balance: KSh 2,250 = KSh 2,250")
+
+        seller.touch()
+        page.keyboard.press("Enter")
+        seller.choose("Sell", shows="Your Sokoni PIN?")
+        seller.answer("2580", shows="Orders")
+        seller.choose("Orders", shows="1001")
+        seller.answer("1", shows="You get 2,194 (fee 56)")
+        seller.choose("Accept", shows="I have sent it")
+        expect(order).to_have_attribute("data-state", "accepted")
+        seller.choose("I have sent it", shows="is on its way")
+        expect(order).to_have_attribute("data-state", "dispatched")
+        seller.choose("Enter code", shows="4-digit code?")
+
+        seller.answer(code_of(page, buyer), shows="KSh 2,194 is in your Sokoni balance")
+        expect(order).to_have_attribute("data-state", "completed")
+        expect(order).to_contain_text("KSh 2,194 to the seller, KSh 56 fee")
+        expect(owner(page, "escrow")).to_contain_text("KSh 0")
+        expect(owner(page, "seller")).to_contain_text("KSh 2,194")
+        expect(owner(page, "fee")).to_contain_text("KSh 56")
+        expect(verdict).to_have_text("Books balance: KSh 4,500 = KSh 4,500")
+        expect(page.locator(".guide .done")).to_have_count(4)
+
+
+def owner(page: Page, name: str) -> Locator:
+    return page.locator(f'.owners [data-owner="{name}"]')
+
+
+def code_of(page: Page, buyer: Phone) -> str:
+    """The delivery code, out of the buyer's messages as she reads them."""
+    buyer.press("end", "left")
+    row = buyer.view.locator("li", has_text=re.compile(r"[Cc]ode [0-9]{4}"))
+    row.click()
+    buyer.is_in("message")
+    found = re.search(r"[Cc]ode ([0-9]{4})", buyer.view.inner_text())
+    assert found, buyer.view.inner_text()
+    Phone(page, SELLER).touch()
+    return found[1]
+
+
+def join_and_fill_a_basket(page: Page, buyer: Phone) -> None:
+    """A crate of tomatoes at KSh 2,250, from the first seller."""
+    page.keyboard.press("Enter")
+    buyer.choose("English", shows="What is your name?")
+    buyer.answer("Amina", shows="Which market or village")
+    buyer.answer("Toi", shows="Choose your place")
+    buyer.choose("Toi Market", shows="We keep name")
+    buyer.choose("I agree", shows="Choose a PIN")
+    buyer.answer("4826", shows="You are registered")
+    buyer.choose("Buy now", shows="What would you like?")
+    buyer.answer("tomatoes", shows="We found these")
+    buyer.choose("Tomatoes", shows="Who do you buy from?")
+    buyer.choose("Wanjiku Fresh", shows="How many")
+    buyer.answer("1", shows="in your basket")

@@ -5,7 +5,6 @@ token or a secret is cut out of texts and tracebacks, and what stands under a te
 whole. In doubt it masks; what must stay readable (order numbers, amounts, ids, times) is tested.
 """
 
-import io
 import json
 import logging
 import re
@@ -102,10 +101,10 @@ def configure(level: str = "INFO") -> None:
             _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level.lower()),
-        logger_factory=structlog.WriteLoggerFactory(_STDERR),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(_STDERR)
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Masked())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -115,19 +114,6 @@ def configure(level: str = "INFO") -> None:
     threading.excepthook = lambda args: _uncaught(
         args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
     )
-
-
-class _Stderr(io.TextIOBase):
-    """Standard error as it is at the moment of writing; a test's capture comes and goes."""
-
-    def write(self, text: str) -> int:
-        return sys.stderr.write(text)
-
-    def flush(self) -> None:
-        sys.stderr.flush()
-
-
-_STDERR = _Stderr()
 
 
 class Masked(logging.Formatter):

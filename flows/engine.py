@@ -31,6 +31,7 @@ HOME = "home"  # the flow that 000 and the end of every road lead to
 RESUME = "@resume"
 OFFER = "offer"  # the state of the home flow that offers an unfinished conversation
 REPLY_CHARACTERS_MAX = 160
+HIDDEN = "####"  # stands in a kept screen for what may not be kept
 HISTORY_MAX = 12  # screens that 0 can go back
 
 Resume = Literal["continue", "ask", "restart"]
@@ -114,12 +115,16 @@ class Ask:
 
 @dataclass(frozen=True)
 class Menu:
-    """Fixed options, each with its own target."""
+    """Fixed options, each with its own target.
+
+    hides: the placeholder whose value is shown and never kept, with the hop neither.
+    """
 
     name: str
     to: Mapping[str, str]
     show: Show = nothing
     resume: Resume = "ask"
+    hides: str = ""
 
 
 @dataclass(frozen=True)
@@ -213,9 +218,14 @@ class Screen:
     lines: tuple[tuple[str, str], ...]
     ends: bool
     label: str  # flow.state, for those who watch
+    secret: str = field(default="", repr=False)  # what in it must not be kept
 
     def drawn(self) -> str:
         return "\n".join([self.text, *(f"{key} {label}" for key, label in self.lines)])
+
+    def kept(self) -> str:
+        """As it may lie in the database."""
+        return self.drawn().replace(self.secret, HIDDEN) if self.secret else self.drawn()
 
 
 @dataclass(frozen=True)
@@ -312,6 +322,15 @@ def take(book: Book, frame: Frame, text: str, context: Context) -> Step:
                 raise AssertionError(f"{state.name} waits for no answer")
     except Invalid as error:
         return _screen(place, context, _hint(place.flow, error.hint, error.values))
+
+
+def reveal(book: Book, frame: Frame, kept: str, context: Context) -> str:
+    """A kept screen of this frame with its secret in it again. Raises Outdated."""
+    place = _unfold(book, frame)
+    if not isinstance(place.state, Menu) or not place.state.hides:
+        return kept
+    value = place.state.show(context, place.answers)[place.state.hides]
+    return kept.replace(HIDDEN, str(value))
 
 
 def resume_rule(book: Book, frame: Frame) -> tuple[Resume, int]:
@@ -573,7 +592,8 @@ def _screen(place: _Place, context: Context, hint: _Hint | None) -> Step:
     elsewhere = place.flow.name != HOME and context.member is not None
     if not ends and (place.history or place.page or elsewhere):
         lines.append((BACK, common().texts["back"][language]))
-    screen = Screen(question, tuple(lines), ends, f"{place.flow.name}.{state.name}")
+    secret = str(values[state.hides]) if isinstance(state, Menu) and state.hides else ""
+    screen = Screen(question, tuple(lines), ends, f"{place.flow.name}.{state.name}", secret)
     return Step(None if ends else place.frame(language), screen)
 
 

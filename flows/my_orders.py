@@ -176,7 +176,7 @@ MY_ORDERS = Flow(
             to={"right": "code", "wrong": "pin", "locked": "locked"},
             resume="restart",
         ),
-        Menu("code", show=code_line, to={"renew": "new_code"}, resume="restart"),
+        Menu("code", show=code_line, to={"renew": "new_code"}, resume="restart", hides="code"),
         Call("new_code", do=new_code, to={"renewed": "code", "not_open": "order"}),
         Menu("over", show=order_line, to={"again": "again"}),
         Call("again", do=again, to={"filled": "@buy", "nothing_left": "order"}),

@@ -80,11 +80,8 @@ def answered_before(db: Db, inbound: Inbound, rules: Rules, now: datetime) -> Re
 
     The lock waits for a commit that is still under way.
     """
-    conversations.lock(db, inbound.channel, inbound.address, inbound.msisdn, now)
-    known = conversations.answered(
-        db, inbound.session, digest(rules, inbound.session, inbound.text)
-    )
-    return None if known is None else Reply(known.screen, known.ends, "repeat", FALLBACK)
+    conversation = conversations.lock(db, inbound.channel, inbound.address, inbound.msisdn, now)
+    return _Hop(db, inbound, rules, now, conversation).repeat()
 
 
 def _continues(inbound: Inbound, conversation: Conversation) -> bool:
@@ -117,10 +114,10 @@ class _Hop:
         if self.inbound.service_code != self.conversation.service_code:
             return self._refuse("conflict")
         if self.digest == self.conversation.accepted_digest:
-            return self._repeat() or self._refuse("conflict")
+            return self.repeat() or self._refuse("conflict")
         answer = self._new_answer()
         if answer is None:
-            return self._repeat() or self._refuse("conflict")
+            return self.repeat() or self._refuse("conflict")
         frame = conversations.frame_of(self.conversation.frame)
         if frame is None:
             return self._refuse("over")
@@ -194,7 +191,7 @@ class _Hop:
             session=self.inbound.session,
             digest=digest(self.rules, self.inbound.session, text),
             label=step.screen.label,
-            screen=step.screen.drawn(),
+            screen=step.screen.kept(),
             now=self.now,
         )
 
@@ -203,14 +200,19 @@ class _Hop:
         self.context.parked = None
         return engine.begin(BOOK, engine.HOME, self.context)
 
-    def _repeat(self) -> Reply | None:
+    def repeat(self) -> Reply | None:
+        """The stored answer to this very hop, if it was here before."""
         known = conversations.answered(self.db, self.inbound.session, self.digest)
         if known is None or known.conversation_id != self.conversation.id:
             return None
         return self._again(known)
 
     def _again(self, known: Answered) -> Reply:
-        return Reply(known.screen, known.ends, "repeat", self.context.language)
+        text, frame = known.screen, conversations.frame_of(self.conversation.frame)
+        newest = self.digest == self.conversation.accepted_digest
+        if engine.HIDDEN in text and newest and frame is not None:
+            text = engine.reveal(BOOK, frame, text, self.context)
+        return Reply(text, known.ends, "repeat", self.context.language)
 
     def _refuse(self, words: str) -> Reply:
         text = common().texts[words][self.context.language]
@@ -231,7 +233,7 @@ class _Hop:
             language=self.context.language,
             frame=frame,
             parked=self.context.parked if offered else None,
-            screen=screen.drawn(),
+            screen=screen.kept(),
             ends=screen.ends,
             label=screen.label,
             now=self.now,

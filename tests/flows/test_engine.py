@@ -17,7 +17,7 @@ from flows.book import BOOK
 from flows.engine import Ask, Book, Call, Context, End, Flow, Frame, Menu, Option, Outdated, Pick
 from tests.flows import books
 from tests.flows.books import CALL, CLOSED, PICK, STALL, THANKS, flow
-from tests.flows.handset import Clock, Handset
+from tests.flows.handset import Clock, EngineLine, Handset
 from tests.flows.street import PHONE, Street
 
 ROOM = 156
@@ -493,3 +493,29 @@ def test_a_menu_shows_its_options_in_the_order_of_its_table() -> None:
     (menu,) = (state for state in BOOK["home"].table if state.name == "menu")
     assert isinstance(menu, Menu)
     assert list(menu.to) == ["buy", "my_orders", "sell", "account", "help"]
+
+
+def test_a_delivery_code_is_shown_again_and_never_kept(
+    street: Street, db: Db, rules: Rules, clock: Clock
+) -> None:
+    """What "My code" shows stands in no table; a repeat of the hop shows it all the same."""
+    street.register("Amina")
+    street.put_in_basket(2, "tomatoes", "Otieno Supplies")
+    street.place()
+    street.pay()
+    (bargain,) = street.bought("paid")
+    code = street.code(bargain)
+    phone = Handset(EngineLine(db, rules, clock), clock, street.msisdn)
+    phone.dial()
+    shown = phone.walk("2", "1", "1", "2580")
+    assert f"code {code}" in shown.text
+    assert phone.repeat().text == shown.text
+    kept = [
+        f"{table}.{column}"
+        for table, column in texts_of(db)
+        for value in db.value(
+            f"SELECT coalesce(array_agg({column}::text), '{{}}') FROM {table}"  # type: ignore[arg-type]
+        )
+        if f"code {code}" in (value or "")
+    ]
+    assert kept == []

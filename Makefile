@@ -19,7 +19,7 @@ demo: .venv/.run  ## a market day told in the terminal, in under a minute
 	@$(BIN)/python -m local.demo
 
 test: .venv/.dev  ## the whole test suite
-	@sh local/install.sh browser
+	@sh local/install.sh tools
 	@$(BIN)/python -m pytest -q -n 2
 
 check: .venv/.dev  ## lint, types, layers, the flows' proofs

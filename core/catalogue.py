@@ -352,8 +352,8 @@ _NAME: LiteralString = "coalesce(p.names->>%(language)s, p.names->>'en')"
 _UNIT: LiteralString = "coalesce(p.units->%(language)s->>'one', p.units->'en'->>'one')"
 _UNITS: LiteralString = "coalesce(p.units->%(language)s->>'many', p.units->'en'->>'many')"
 
-# LATERAL … OFFSET 0: as a relation of its own what is left is asked of these offers only, not, while
-# the market is small, of every one in it.
+# LATERAL … OFFSET 0: as a relation of its own, what is left is asked of these offers only and not,
+# while the market is small, of every one in it.
 _ON_SALE: LiteralString = f"""
     products p
     JOIN offers o ON o.product_id = p.id AND o.active AND o.seller_id <> %(buyer_id)s

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The virtual environment .venv: `environment PYTHON` makes it, `LOCK` puts in what the lock names.
-# `browser` is what the tests need of Debian.
+# `tools` is what the tests need of Debian.
 set -eu
 
 make_environment() {
@@ -44,24 +44,24 @@ install() {
     fi
 }
 
-# The tests look at pages in it.
-browser() {
-    [ -x /usr/bin/chromium ] && return
+# The tests look at pages in Chromium, and drive the server with wrk.
+tools() {
+    [ -x /usr/bin/chromium ] && command -v wrk >/dev/null && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "Installing Chromium ..."
+        echo "Installing Chromium and wrk ..."
         { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy \
-            --no-install-recommends chromium fonts-dejavu-core fonts-liberation; } \
+            --no-install-recommends chromium fonts-dejavu-core fonts-liberation wrk; } \
             >/tmp/sokoni-apt.$$ 2>&1 || { cat /tmp/sokoni-apt.$$ >&2; exit 1; }
         rm -f /tmp/sokoni-apt.$$
     else
-        echo "Chromium is missing here. This installs it:" >&2
-        echo "    sudo apt-get install -y chromium fonts-dejavu-core" >&2
+        echo "Chromium or wrk is missing here. This installs them:" >&2
+        echo "    sudo apt-get install -y chromium fonts-dejavu-core wrk" >&2
         exit 1
     fi
 }
 
 case $1 in
 environment) make_environment "${2:-}" ;;
-browser) browser ;;
+tools) tools ;;
 *) install "$1" ;;
 esac

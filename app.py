@@ -51,6 +51,7 @@ def create_app(
             hopper,
             secret=settings.africastalking_secret.get_secret_value(),
             room_septets=settings.ussd_room_septets,
+            rooms=settings.ussd_rooms(),
             dialled_ahead=settings.ussd_dialled_ahead,
         )
     )

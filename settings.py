@@ -106,6 +106,11 @@ class Settings(BaseModel):
     ussd_room_septets: int = _setting(
         156, "room of a USSD screen on the strictest network, after the prefix", ge=60, le=182
     )
+    ussd_room_by_network: str = _setting(
+        "",
+        "other rooms, by network code: 63903=180,63907=156 (63903 is Airtel Kenya)",
+        pattern=r"^([0-9]{5,6}=[0-9]{2,3}(,[0-9]{5,6}=[0-9]{2,3})*)?$",
+    )
     ussd_dialled_ahead: bool = _setting(
         True, "whether answers dialled with the code (*384*7042*1#) are taken"
     )
@@ -211,6 +216,19 @@ class Settings(BaseModel):
         if url is not None and not re.match(r"(rediss?|unix)://", url):
             raise ValueError("not an address like redis://host:6379/0")
         return url
+
+    def ussd_rooms(self) -> dict[str, int]:
+        """Septets of a screen by network code, where it is not ussd_room_septets."""
+        pairs = [pair.split("=") for pair in self.ussd_room_by_network.split(",") if pair]
+        return {network: int(septets) for network, septets in pairs}
+
+    @field_validator("ussd_room_by_network")
+    @classmethod
+    def _is_room(cls, rooms: str) -> str:
+        for pair in rooms.split(",") if rooms else []:
+            if not 60 <= int(pair.split("=")[1]) <= 182:
+                raise ValueError("a room is 60 to 182 septets")
+        return rooms
 
     @property
     def in_production(self) -> bool:

@@ -4,6 +4,7 @@ Source: Africa's Talking, USSD session callback and end-of-session notification.
 """
 
 import hmac
+from collections.abc import Mapping
 from datetime import datetime
 
 import structlog
@@ -34,9 +35,13 @@ def blueprint(
     *,
     secret: str,
     room_septets: int,
+    rooms: Mapping[str, int],
     dialled_ahead: bool = True,
 ) -> Blueprint:
-    """The two addresses registered with the gateway. A wrong secret is 404 with an empty body."""
+    """The two addresses registered with the gateway. A wrong secret is 404 with an empty body.
+
+    room_septets: of a screen after the prefix; rooms: of networks that have another, by code.
+    """
     routes = Blueprint("ussd_africastalking", __name__, url_prefix="/channels/ussd/africastalking")
 
     @routes.url_value_preprocessor
@@ -56,7 +61,7 @@ def blueprint(
     @routes.post("/<secret>")
     def hop() -> Response:
         try:
-            inbound = parse(request.form, room_septets, dialled_ahead)
+            inbound = parse(request.form, room_septets, rooms, dialled_ahead)
         except Invalid as error:
             log.warning("hop_unreadable", reason=error.hint)
             return _end(_in_all_languages("unclear"))
@@ -75,8 +80,16 @@ def blueprint(
     return routes
 
 
-def parse(form: MultiDict[str, str], room_septets: int, dialled_ahead: bool = True) -> Inbound:
-    """The hop in a request. Raises Invalid, naming the field that is missing, doubled or wrong."""
+def parse(
+    form: MultiDict[str, str],
+    room_septets: int,
+    rooms: Mapping[str, int],
+    dialled_ahead: bool = True,
+) -> Inbound:
+    """The hop in a request. rooms: by network code, where a network's is not room_septets.
+
+    Raises Invalid, naming the field that is missing, doubled or wrong.
+    """
     msisdn = phone.parse(_field(form, "phoneNumber"))
     text = _field(form, "text", characters_max=TEXT_CHARACTERS_MAX)
     return Inbound(
@@ -86,7 +99,7 @@ def parse(form: MultiDict[str, str], room_septets: int, dialled_ahead: bool = Tr
         session=_named(form, "sessionId"),
         service_code=_named(form, "serviceCode"),
         text=text.replace("\0", "\N{REPLACEMENT CHARACTER}"),
-        room_septets=room_septets,
+        room_septets=rooms.get(form.get("networkCode", ""), room_septets),
         dialled_ahead=dialled_ahead,
     )
 

@@ -173,3 +173,16 @@ def test_a_process_without_the_server_it_needs_does_not_start(monkeypatch, tmp_p
     said = capsys.readouterr().err
     assert "DATABASE_URL: missing" in said
     assert "REDIS_URL: missing" in said
+
+
+def test_a_network_may_have_a_room_of_its_own():
+    found = load({"USSD_ROOM_BY_NETWORK": "63903=180,63907=160"})
+    assert found.ussd_rooms() == {"63903": 180, "63907": 160}
+    assert load({}).ussd_rooms() == {}
+
+
+@pytest.mark.parametrize("rooms", ["63903", "63903=", "63903=900", "63903=20", "airtel=180"])
+def test_a_room_that_cannot_be_is_named(rooms):
+    with pytest.raises(SettingsError) as refused:
+        load({"USSD_ROOM_BY_NETWORK": rooms})
+    assert "USSD_ROOM_BY_NETWORK" in refused.value.lines[0]

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
 from app import create_app
+from channels import ussd_africastalking
 from core.database import Database
 from core.rules import Rules
 from flows.words import common
@@ -734,3 +736,15 @@ def test_a_notice_while_the_database_is_away_is_answered_200(
     client = create_app(server, database=away).test_client()
     form = {**NOTICE, "sessionId": "ATUid_away", "status": "Success"}
     assert client.post(f"{PATH}/events", data=form).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("network", "room"), [("63902", 156), ("63903", 180), ("99999", 156), (None, 156)]
+)
+def test_the_room_of_a_screen_is_its_networks(network, room):
+    form = MultiDict(
+        {"phoneNumber": "+254712345678", "serviceCode": "*1#", "text": "", "sessionId": "s"}
+    )
+    if network:
+        form["networkCode"] = network
+    assert ussd_africastalking.parse(form, 156, {"63903": 180}).room_septets == room

@@ -97,7 +97,10 @@ class ProductLine:
 
 @dataclass(frozen=True)
 class OfferLine:
-    """An offer as a buyer sees it. unit: of one, "bag"; units: of many, "bags"."""
+    """An offer as a buyer sees it. unit: of one, "bag"; units: of many, "bags".
+
+    available_milli: at most QUANTITY_MILLI_MAX, which is more than anybody can order at once.
+    """
 
     id: UUID
     product_name: str
@@ -395,7 +398,7 @@ _SEARCH: LiteralString = f"""
 
 _OFFER_LINE: LiteralString = f"""
     o.id, {_NAME} AS product_name, m.name AS seller_name, o.price_cents, o.minimum_milli,
-    p.step_milli, greatest({AVAILABLE_MILLI}, 0) AS available_milli,
+    p.step_milli, least(greatest({AVAILABLE_MILLI}, 0), {QUANTITY_MILLI_MAX}) AS available_milli,
     {_UNIT} AS unit, {_UNITS} AS units
 """
 

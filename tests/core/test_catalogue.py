@@ -509,3 +509,11 @@ def test_no_text_breaks_the_reading_of_a_price(typed: str) -> None:
         cents = catalogue.parse_price(typed)
         assert 100 <= cents <= 25_000_000
         assert cents % 100 == 0
+
+
+def test_more_than_anybody_orders_is_shown_as_the_most_that_can_be(stall: Stall) -> None:
+    """A mountain of stock must not outgrow the screen it is shown on."""
+    offer_id = stall.sell(stall.wanjiku, on_hand=3_000_000)
+    found = catalogue.offer(stall.db, offer_id, "en", stall.now)
+    assert found is not None
+    assert catalogue.show_quantity(found.available_milli) == "1,000,000"

@@ -279,9 +279,12 @@ class MarketDay(RuleBasedStateMachine):
         if order := self._order(pick):
             timer(self.db, order.id, self.now)
 
-    @rule(wait=st.sampled_from(LONG_WAITS))
-    def wait_long(self, wait: timedelta) -> None:
+    @rule(wait=st.sampled_from(LONG_WAITS), asleep=st.integers(0, 3))
+    def wait_long(self, wait: timedelta, asleep: int) -> None:
+        """Whatever falls due meanwhile is done late, or later still."""
         self.now += wait
+        if asleep:
+            self.work("accepted")
 
     @rule(wait=st.sampled_from(WAITS))
     def wait(self, wait: timedelta) -> None:

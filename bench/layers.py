@@ -18,6 +18,7 @@ import psycopg
 
 from bench.journeys import Journey
 from bench.market import PHONES
+from core.statements import Session
 
 ROOT = Path(__file__).parent.parent
 PERIOD_SECONDS = 0.00071  # not a multiple of any hop
@@ -35,7 +36,8 @@ LAYERS = (
     ("JSON", "/json/"),
     ("flows/engine.py", str(ROOT / "flows/engine.py")),
     ("flows, the rest", str(ROOT / "flows")),
-    ("core/database.py: BEGIN, COMMIT", str(ROOT / "core/database.py")),
+    ("core/database.py, statements.py", str(ROOT / "core/database.py")),
+    ("core/database.py, statements.py", str(ROOT / "core/statements.py")),
     ("core, the rest", str(ROOT / "core")),
     ("channels", str(ROOT / "channels")),
     ("bench", str(ROOT / "bench")),
@@ -150,9 +152,10 @@ def _layer(frame: FrameType | None) -> str:
 
 
 class Statements:
-    """How many statements psycopg is given while they are counted, without what frames them.
+    """How many statements the server is given while they are counted, without what frames them.
 
-    BEGIN, COMMIT and SET go with the transaction; the system sends them past psycopg's cursor.
+    BEGIN, COMMIT and SET go with the transaction. The floor uses psycopg's cursor, the system its
+    own sessions.
     """
 
     def __init__(self) -> None:
@@ -160,14 +163,20 @@ class Statements:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        execute = psycopg.Cursor.execute
+        execute, ours = psycopg.Cursor.execute, Session.execute
+
+        def counting_ours(session: Session, sql: Any, params: Any) -> Any:
+            self.number += 1
+            return ours(session, sql, params)
 
         def counting(cursor: Any, query: Any, *arguments: Any, **named: Any) -> Any:
             self.number += not str(query).lstrip().startswith(("BEGIN", "COMMIT", "SET"))
             return execute(cursor, query, *arguments, **named)
 
         psycopg.Cursor.execute = counting  # type: ignore[method-assign, assignment]
+        Session.execute = counting_ours  # type: ignore[method-assign]
         try:
             yield
         finally:
             psycopg.Cursor.execute = execute  # type: ignore[method-assign]
+            Session.execute = ours  # type: ignore[method-assign]

@@ -6,23 +6,21 @@ it (docs/decisions/0002-sql-by-hand.md).
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cache
 from time import monotonic
 from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.pq import DiagnosticField, ExecStatus
-from psycopg.rows import class_row, tuple_row
 
 from core.errors import CommitUnknown, OutOfTime, Unavailable
+from core.statements import Params, Session
 
 Row = TypeVar("Row")
-Params = Mapping[str, object] | Sequence[object] | None
+SESSION = "session"  # its name among what the pool keeps with a connection
 
 metadata = sa.MetaData(
     naming_convention={
@@ -43,21 +41,21 @@ def utc_now() -> datetime:
 
 
 class Db:
-    """One open transaction. Everything below the entry point takes it and never commits."""
+    """One open transaction. Everything below the entry point takes it and never commits.
+
+    From Database.autocommit it is none: each of its statements commits by itself.
+    """
 
     def __init__(
-        self,
-        connection: psycopg.Connection[Any],
-        owner: "Database",
-        deadline: float,
-        durable: bool,
+        self, session: Session, owner: "Database", deadline: float, durable: bool, setting: str
     ) -> None:
-        self._connection = connection
-        self._cursor = connection.cursor()
+        self._session = session
         self._owner = owner
         self.durable = durable
         self._deadline = deadline
+        self._setting = setting  # how the server is told of a shorter deadline
         self._timeout_seconds = deadline - monotonic()
+        self.is_late = False  # told the server of a shorter deadline than it began with
         self._last_id = 0
         self.random = owner.random
 
@@ -75,31 +73,27 @@ class Db:
 
     def row(self, into: type[Row], sql: LiteralString, params: Params = None) -> Row | None:
         """The first row, its columns given by name to `into`, or None."""
-        found: Row | None = self._execute(_rows_of(into), sql, params).fetchone()
-        return found
+        self._keep_deadline()
+        return self._session.row(into, sql, params)
 
     def rows(self, into: type[Row], sql: LiteralString, params: Params = None) -> list[Row]:
         """Every row, its columns given by name to `into`."""
-        found: list[Row] = self._execute(_rows_of(into), sql, params).fetchall()
-        return found
+        self._keep_deadline()
+        return self._session.rows(into, sql, params)
 
     def value(self, sql: LiteralString, params: Params = None) -> Any:
         """The first column of the first row, or None."""
-        found = self._execute(tuple_row, sql, params).fetchone()
-        return None if found is None else found[0]
+        self._keep_deadline()
+        return self._session.value(sql, params)
 
     def run(self, sql: LiteralString, params: Params = None) -> int:
         """Execute; how many rows it touched."""
-        return self._execute(tuple_row, sql, params).rowcount
+        self._keep_deadline()
+        return self._session.count(sql, params)
 
     def make_durable(self) -> None:
         """From here on this transaction has an effect: its commit waits for the disk."""
         self.durable = True
-
-    def _execute(self, row_factory: Any, sql: LiteralString, params: Params) -> psycopg.Cursor[Any]:
-        self._keep_deadline()
-        self._cursor.row_factory = row_factory
-        return self._cursor.execute(sql, params)
 
     def _keep_deadline(self) -> None:
         """Refuse what starts too late; shrink the server's own limits as time goes."""
@@ -107,17 +101,14 @@ class Db:
         if left <= 0:
             raise OutOfTime("the transaction's time is up")
         if left < 0.8 * self._timeout_seconds:
-            self._timeout_seconds = left
-            _tell(self._connection, _limits(left))
+            self._timeout_seconds, self.is_late = left, True
+            self._session.tell(_limits(self._setting, left))
 
 
-_rows_of: Callable[[Any], Any] = cache(class_row)  # by class
-
-
-def _limits(seconds: float) -> bytes:
+def _limits(setting: str, seconds: float) -> bytes:
     milliseconds = max(1, int(seconds * 1000))
     return (
-        f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}"
+        f"{setting} statement_timeout = {milliseconds}; {setting} lock_timeout = {milliseconds}"
     ).encode()
 
 
@@ -159,17 +150,53 @@ class Database:
         away during the commit, which may have happened.
         """
         deadline = monotonic() + seconds
-        pooled, connection = self._checkout(deadline)
+
+        def start(session: Session) -> None:
+            session.tell(b"BEGIN; " + _limits("SET LOCAL", deadline - monotonic()))
+
+        with self._session(start) as session:
+            db = Db(session, self, deadline, durable, "SET LOCAL")
+            try:
+                yield db
+                if monotonic() >= deadline:
+                    raise OutOfTime("the transaction's time was up before its commit")
+                _commit(session, db.durable)
+            except BaseException:
+                with suppress(psycopg.Error):  # a broken connection, which nobody keeps
+                    session.tell(b"ROLLBACK")
+                raise
+
+    @contextmanager
+    def autocommit(self, *, seconds: float) -> Iterator[Db]:
+        """No transaction: every statement commits by itself and does not wait for the disk.
+
+        For what reads, and then writes in one statement that finds out whether it still may.
+        Raises OutOfTime: nothing is kept; Unavailable: the last statement may have happened.
+        """
+
+        def start(session: Session) -> None:
+            if session.timeout_seconds != seconds:
+                session.tell(_limits("SET", seconds))
+                session.timeout_seconds = seconds
+
+        with self._session(start) as session:
+            db = Db(session, self, monotonic() + seconds, durable=False, setting="SET")
+            try:
+                yield db
+            finally:
+                if db.is_late:
+                    session.timeout_seconds = 0.0  # say it anew
+
+    @contextmanager
+    def _session(self, start: Callable[[Session], None]) -> Iterator[Session]:
+        """A connection out of the pool, started; whatever breaks it is Unavailable."""
+        pooled, session = self._checkout(start)
         healthy = False
         try:
-            db = Db(connection, self, deadline, durable)
-            yield db
-            if monotonic() >= deadline:
-                raise OutOfTime("the transaction's time was up before its commit")
-            _commit(connection, db.durable)
+            yield session
             healthy = True
         except BaseException as error:
-            healthy = _rolled_back(connection)
+            healthy = session.is_idle
             if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable):
                 raise OutOfTime("a statement or a lock took too long") from error
             if isinstance(error, psycopg.OperationalError):
@@ -182,17 +209,19 @@ class Database:
                 pooled.invalidate()
                 pooled.close()
 
-    def _checkout(self, deadline: float) -> tuple[Any, psycopg.Connection[Any]]:
-        """A connection with its transaction open. One that died in the pool is replaced, once."""
+    def _checkout(self, start: Callable[[Session], None]) -> tuple[Any, Session]:
+        """A connection and its start. One that died in the pool is replaced, once."""
         for attempt in (1, 2):
             try:
                 pooled = self.engine.raw_connection()
             except (sa.exc.OperationalError, sa.exc.TimeoutError, psycopg.Error) as error:
                 raise Unavailable("no connection to the database") from error
-            connection: psycopg.Connection[Any] = pooled.driver_connection  # type: ignore[assignment]
             try:
-                _tell(connection, b"BEGIN; " + _limits(deadline - monotonic()))
-                return pooled, connection
+                session = pooled.info.get(SESSION)
+                if session is None:
+                    session = pooled.info[SESSION] = Session(pooled.driver_connection)  # type: ignore[arg-type]
+                start(session)
+                return pooled, session
             except psycopg.OperationalError as error:
                 pooled.invalidate()
                 pooled.close()
@@ -205,34 +234,14 @@ class Database:
         self.engine.dispose()
 
 
-def _commit(connection: psycopg.Connection[Any], durable: bool) -> None:
+def _commit(session: Session, durable: bool) -> None:
+    # DEFAULT: as whoever runs the server set it; our sessions are off (core.statements).
     try:
-        _tell(connection, b"COMMIT" if durable else b"SET LOCAL synchronous_commit = off; COMMIT")
+        session.tell(b"SET LOCAL synchronous_commit = DEFAULT; COMMIT" if durable else b"COMMIT")
     except psycopg.OperationalError as error:
         if error.sqlstate is not None:  # the server itself refused, so it rolled back
             raise
         raise CommitUnknown("the connection broke during the commit") from error
-
-
-def _tell(connection: psycopg.Connection[Any], statements: bytes) -> None:
-    """Execute what returns no rows, in one round trip and without psycopg's cursor.
-
-    Around every transaction the cursor would cost more than the statements do.
-    """
-    result = connection.pgconn.exec_(statements)
-    if result.status == ExecStatus.COMMAND_OK:
-        return
-    if result.error_field(DiagnosticField.SQLSTATE) is None:
-        raise psycopg.OperationalError("the connection broke")
-    raise psycopg.errors.error_from_result(result)
-
-
-def _rolled_back(connection: psycopg.Connection[Any]) -> bool:
-    try:
-        connection.execute("ROLLBACK", prepare=False)
-    except psycopg.Error:
-        return False
-    return True
 
 
 def _system_random() -> random.Random:

@@ -10,6 +10,7 @@ import pytest
 from core import catalogue, charges, checkouts, escrow, ledger, orders, outbox, stock
 from core.database import Db
 from core.rules import Rules
+from core.statements import Session
 from tests.core import people
 from tests.core.market import (
     OTHER_PRICE_CENTS,
@@ -362,13 +363,13 @@ def test_placing_a_cart_of_two_sellers_takes_eighteen_statements(
 ) -> None:
     fill_cart(db, market, market.buyer, now)
     statements: list[str] = []
-    execute = Db._execute
+    execute = Session.execute
 
-    def counted(self: Db, row_factory: Any, sql: Any, params: Any) -> Any:
+    def counted(self: Session, sql: Any, params: Any) -> Any:
         statements.append(sql)
-        return execute(self, row_factory, sql, params)
+        return execute(self, sql, params)
 
-    monkeypatch.setattr(Db, "_execute", counted)
+    monkeypatch.setattr(Session, "execute", counted)
     assert place(db, market, now) == "placed"
     assert len(statements) <= 18, statements
 

@@ -10,6 +10,7 @@ import pytest
 
 from core import charges, checkouts, deliveries, inbox, ledger, orders, outbox
 from core.database import Database, Db
+from core.statements import Session
 from tests.core.market import (
     RULES,
     TOTAL_CENTS,
@@ -153,9 +154,9 @@ def test_a_death_at_any_statement_leaves_everything_as_it_was_and_the_story_goes
     with database.begin() as db:
         story = Story(open_market(db, now), now)
     deaths = Deaths()
-    execute = Db._execute
+    execute = Session.execute
 
-    def mortal(self: Db, *given: Any) -> Any:
+    def mortal(self: Session, *given: Any) -> Any:
         deaths.count()
         return execute(self, *given)
 
@@ -163,7 +164,7 @@ def test_a_death_at_any_statement_leaves_everything_as_it_was_and_the_story_goes
     for chapter in story.chapters():
         before = contents(database)
         with monkeypatch.context() as mortals:
-            mortals.setattr(Db, "_execute", mortal)
+            mortals.setattr(Session, "execute", mortal)
             for at in range(1, 100):
                 deaths.at, deaths.seen = at, 0
                 try:

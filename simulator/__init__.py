@@ -1,4 +1,4 @@
-"""The pretend world: people with phones, an M-Pesa and an Africa's Talking, with their own books.
+"""The pretend world: people with phones, M-Pesa with its own books, gateways, and Telegram.
 
 An independent double of the providers Sokoni stands on. It shares no code with Sokoni and meets it
 over HTTP only, as the real ones do: Sokoni calls the providers' real paths here, and this world

@@ -56,12 +56,22 @@ def place(environ: Mapping[str, str]) -> Place:
     host = get("HOST", "127.0.0.1")
     # A system bound to every address is reached on this machine's own.
     system = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{get('PORT', '8000')}"  # noqa: S104
-    ussd_url = get("USSD_CALLBACK_URL", f"{system}/channels/ussd/africastalking/{secret}")
-    sms_url = get("SMS_CALLBACK_URL", f"{system}/channels/sms/africastalking/{secret}")
+    hubtel_secret = get("HUBTEL_SECRET", "sandbox-hubtel-secret")
+    advanta_secret = get("ADVANTA_SECRET", "sandbox-advanta-secret")
+    telegram_secret = get("TELEGRAM_SECRET", "sandbox-telegram-secret")
+    ussd, sms = f"{system}/channels/ussd", f"{system}/channels/sms"
     return Place(
-        ussd_url=ussd_url,
-        sms_url=sms_url,
+        ussd_url=get("USSD_CALLBACK_URL", f"{ussd}/africastalking/{secret}"),
+        sms_url=get("SMS_CALLBACK_URL", f"{sms}/africastalking/{secret}"),
+        hubtel_url=f"{ussd}/hubtel/{hubtel_secret}",
+        advanta_url=f"{ussd}/advanta/{advanta_secret}",
+        telegram_url=f"{system}/channels/telegram/{telegram_secret}",
         service_code=get("USSD_SERVICE_CODE", "*384*7042#"),
+        hubtel_service_code=get("HUBTEL_SERVICE_CODE", "713"),
+        advanta_service_code=get("ADVANTA_SERVICE_CODE", "*415*33#"),
+        sms_code=get("AFRICASTALKING_SMS_CODE", "22384"),
+        telegram_token=get("TELEGRAM_TOKEN", "7000000000:sandbox-telegram-token"),
+        telegram_secret=telegram_secret,
         africastalking_username=get("AFRICASTALKING_USERNAME", "sandbox"),
         africastalking_api_key=get("AFRICASTALKING_API_KEY", "sandbox-api-key"),
         consumer_key=get("DARAJA_CONSUMER_KEY", "sandbox-consumer-key"),

@@ -1,17 +1,17 @@
 """The JSON calls under /simulator/api/: phones, money, rules and time, for programs and pages."""
 
-from collections.abc import Callable
+import re
 from datetime import datetime
 from typing import Any, get_args
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint
 
-from simulator import callbacks, msisdn
-from simulator.books import Network, NoSuchAccount
-from simulator.c2b import NoSuchShortcode, NotPaid
-from simulator.handset import NoSuchSession, SessionClosed, TooLong, View
-from simulator.mpesa import NoSuchPrompt, PromptGone, Push
-from simulator.rules import WrongRules, shown
+from simulator import callbacks, calls, msisdn
+from simulator.books import Network
+from simulator.calls import Wrong, body, given
+from simulator.handset import View
+from simulator.mpesa import Push
+from simulator.rules import shown
 from simulator.sms import Message
 from simulator.world import World
 
@@ -19,85 +19,81 @@ BALANCE_MAX = 1_000_000_000  # shillings
 ADVANCE_SECONDS_MAX = 366 * 86_400
 
 
-class Wrong(Exception):
-    """The call cannot be done as asked: HTTP status and words for whoever called."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 def blueprint(world: World) -> Blueprint:
     """The calls over that world."""
-    door = Blueprint("api", __name__, url_prefix="/simulator/api")
-
-    def route(path: str, method: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        def register(act: Callable[..., Any]) -> Callable[..., Any]:
-            def answer(**arguments: str) -> Response:
-                return _answered(lambda: act(**arguments))
-
-            door.add_url_rule(
-                path, endpoint=f"{method} {path}".replace(".", " "), view_func=answer,
-                methods=[method],
-            )  # fmt: skip
-            return act
-
-        return register
+    door, route = calls.door("api", "/simulator/api")
 
     @route("/dial", "POST")
     def dial() -> Any:
-        given = _given("number", "code")
-        return _view(world.handsets.dial(_number(given["number"]), _text(given, "code")))
+        it = given("number", "code", gateway=None)
+        gateway = it.maybe_text("gateway")
+        if gateway is not None and gateway not in world.handsets.gateways:
+            raise Wrong(400, "gateway: one of " + ", ".join(world.handsets.gateways))
+        return _view(world.handsets.dial(it.number(), it.text("code"), gateway))
 
     @route("/reply", "POST")
     def reply() -> Any:
-        given = _given("session", "text")
-        return _view(world.handsets.reply(_text(given, "session"), _text(given, "text")))
+        it = given("session", "text")
+        return _view(world.handsets.reply(it.text("session"), it.text("text")))
 
     @route("/hangup", "POST")
     def hang_up() -> Any:
-        return _view(world.handsets.hang_up(_text(_given("session"), "session")))
+        return _view(world.handsets.hang_up(given("session").text("session")))
 
     @route("/sms/<number>", "GET")
     def inbox(number: str) -> Any:
-        return [_message(each) for each in world.sms.inbox(_number(number))]
+        return [_message(each) for each in world.sms.inbox(msisdn.read(number))]
 
     @route("/sms", "POST")
     def say() -> Any:
-        given = _given("from", "to", "text")
-        sender, to = _number(given["from"]), _text(given, "to")
-        return {"id": world.sms.say(sender, to, _text(given, "text"))}
+        it = given("from", to=None, text=None)
+        sender = it.text("from")
+        if not re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9 ]{2,11}|[0-9]{3,6}", sender):
+            sender = it.number("from")
+        to = it.maybe_text("to") or world.place.sms_code
+        return {"id": world.sms.say(sender, to, it.maybe_text("text"))}
+
+    @route("/sms/optout", "POST")
+    def opt_out() -> Any:
+        it = given("number", sender=None)
+        world.sms.opt_out(it.number(), it.maybe_text("sender"))
+        return {"opted_out": True}
+
+    @route("/sms/optin", "POST")
+    def opt_in() -> Any:
+        world.sms.opt_in(given("number").number())
+        return {"opted_out": False}
 
     @route("/prompts/<number>", "GET")
     def prompts(number: str) -> Any:
-        return [_prompt(world, each) for each in world.mpesa.prompts(_number(number))]
+        return [_prompt(world, each) for each in world.mpesa.prompts(msisdn.read(number))]
 
     @route("/prompts/<prompt_id>", "POST")
     def answer_prompt(prompt_id: str) -> Any:
-        given = _given(pin=None, cancel=False)
-        pin, cancel = given["pin"], given["cancel"]
-        if not isinstance(cancel, bool) or cancel == (pin is not None):
+        it = given(pin=None, cancel=False)
+        pin, cancel = it["pin"], it.flag("cancel")
+        if cancel == (pin is not None):
             raise Wrong(400, 'either {"pin": "1234"} or {"cancel": true}')
         push = world.mpesa.answer(prompt_id, None if cancel else str(pin))
         return _outcome(push)
 
     @route("/payments", "POST")
     def pay() -> Any:
-        given = _given("from", "account", "amount", shortcode=None)
-        shortcode = given["shortcode"] or next(iter(world.books.shortcodes))
-        payer, reference = _number(given["from"]), _text(given, "account")
-        paid = world.c2b.pay(payer, str(shortcode), reference, _cents(given["amount"]))
+        it = given("from", "account", "amount", shortcode=None)
+        shortcode = it["shortcode"] or next(iter(world.books.shortcodes))
+        payer, reference = it.number("from"), it.text("account")
+        paid = world.c2b.pay(payer, str(shortcode), reference, _cents(it["amount"]))
         return {"receipt": paid.receipt, "message": f"Confirmed. {_ksh(paid.amount_cents)} paid."}
 
     @route("/subscribers/<number>", "GET")
     def subscriber(number: str) -> Any:
-        return _subscriber(world, _number(number))
+        return _subscriber(world, msisdn.read(number))
 
     @route("/subscribers/<number>", "PUT")
     def change_subscriber(number: str) -> Any:
-        given = _given(balance=None, pin=None, network=None)
-        who, now = _number(number), world.clock.now()
-        pin, network, balance = given["pin"], given["network"], given["balance"]
+        it = given(balance=None, pin=None, network=None)
+        who, now = msisdn.read(number), world.clock.now()
+        pin, network, balance = it["pin"], it["network"], it["balance"]
         if pin is not None and not (isinstance(pin, str) and pin.isdecimal() and len(pin) == 4):
             raise Wrong(400, "pin: four digits in a string")
         if network is not None and network not in get_args(Network):
@@ -115,7 +111,7 @@ def blueprint(world: World) -> Blueprint:
 
     @route("/rules", "PUT")
     def change_rules() -> Any:
-        return shown(world.rulebook.change(_json()))
+        return shown(world.rulebook.change(body()))
 
     @route("/statement", "GET")
     def statement() -> Any:
@@ -151,84 +147,10 @@ def blueprint(world: World) -> Blueprint:
     def advance() -> Any:
         if not world.clock.is_virtual:
             raise Wrong(404, "this world's clock is the real one")
-        seconds = _given("advance")["advance"]
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            raise Wrong(400, "advance: seconds")
-        if not 0 <= seconds <= ADVANCE_SECONDS_MAX:
-            raise Wrong(400, f"advance: seconds from 0 to {ADVANCE_SECONDS_MAX}")
-        world.advance(seconds)
+        world.advance(given("advance").real("advance", 0, ADVANCE_SECONDS_MAX))
         return {"now": _iso(world.clock.now())}
 
     return door
-
-
-def _answered(act: Callable[[], Any]) -> Response:
-    """The act's value as JSON, or what stopped it as {"error": …}."""
-    status, message = 200, ""
-    try:
-        return jsonify(act())
-    except Wrong as wrong:
-        status, message = wrong.status, str(wrong)
-    except msisdn.NotANumber as wrong:
-        status, message = 400, str(wrong)
-    except WrongRules as wrong:
-        status, message = 400, str(wrong)
-    except TooLong:
-        status, message = 400, "longer than the network's 80 characters"
-    except (NoSuchSession, NoSuchPrompt, NoSuchShortcode, NoSuchAccount) as wrong:
-        status, message = 404, str(wrong) or _WORDS[type(wrong)]
-    except (SessionClosed, PromptGone) as wrong:
-        status, message = 409, _WORDS[type(wrong)]
-    except NotPaid as wrong:
-        status, message = 409, str(wrong)
-    answer = jsonify(error=message)
-    answer.status_code = status
-    return answer
-
-
-_WORDS: dict[type[Exception], str] = {
-    NoSuchSession: "no such session",
-    NoSuchPrompt: "no such prompt",
-    NoSuchShortcode: "no such paybill or till",
-    SessionClosed: "the session has ended, or still waits for an answer",
-    PromptGone: "the prompt has been answered or has run out",
-}
-
-
-def _json() -> Any:
-    value = request.get_json(force=True, silent=True)
-    if value is None:
-        raise Wrong(400, "a JSON object is needed")
-    return value
-
-
-def _given(*needed: str, **optional: Any) -> dict[str, Any]:
-    """The request's object with just these names; optional ones take their default."""
-    value = _json()
-    if not isinstance(value, dict):
-        raise Wrong(400, "a JSON object is needed")
-    missing = [name for name in needed if name not in value]
-    unknown = [name for name in value if name not in needed and name not in optional]
-    if missing or unknown:
-        raise Wrong(
-            400,
-            "; ".join(
-                [f"{name}: missing" for name in missing]
-                + [f"{name}: no such field" for name in unknown]
-            ),
-        )
-    return {**optional, **value}
-
-
-def _text(given: dict[str, Any], name: str) -> str:
-    value = given[name]
-    if not isinstance(value, str):
-        raise Wrong(400, f"{name}: a string")
-    return value
-
-
-def _number(text: Any) -> str:
-    return msisdn.read(text)
 
 
 def _cents(shillings: Any) -> int:

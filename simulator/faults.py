@@ -6,6 +6,7 @@ that acts, or behind it. Served by sockets, a reset is a real one; called in-pro
 
 import contextlib
 import json
+import math
 import socket
 import struct
 import time
@@ -29,6 +30,8 @@ _PATHS: tuple[tuple[str, On], ...] = (
     ("/mpesa/c2b/v2/simulate", "simulate"),
     ("/pulltransactions/v1/", "pull"),
     ("/version1/messaging", "sms"),
+    ("/telegram/bot", "telegram"),
+    ("/telegram/file/", "file"),
 )
 
 
@@ -95,6 +98,7 @@ def _instead(fault: Fault, environ: WSGIEnvironment) -> Response:
         "empty_400": Response(status=400),
         "server_error": Response(status=500),
         "too_many": Response(status=429),
+        "flood": _flood(math.ceil(fault.seconds)),
         "unauthorized": Response(
             "The supplied authentication is invalid", 401, content_type="text/plain; charset=UTF-8"
         ),
@@ -104,6 +108,17 @@ def _instead(fault: Fault, environ: WSGIEnvironment) -> Response:
             content_type="application/json",
         ),
     }[fault.fault]
+
+
+def _flood(seconds: int) -> Response:
+    body = {
+        "ok": False,
+        "error_code": 429,
+        "description": f"Too Many Requests: retry after {seconds}",
+        "parameters": {"retry_after": seconds},
+    }
+    headers = {"Retry-After": str(seconds)}
+    return Response(json.dumps(body), 429, headers, content_type="application/json")
 
 
 def _envelope(code: str, message: str) -> Response:

@@ -1,16 +1,11 @@
-"""Phones with an open USSD session: they dial, reply and hang up through Africa's Talking.
-
-The gateway behind them sends the whole input so far with each hop, waits ten seconds, and posts a
-notice when a session has ended. Source: Africa's Talking, USSD session callback and its captures.
-"""
+"""Phones with an open USSD session: they dial, reply and hang up, through whichever gateway."""
 
 import logging
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Literal
-from urllib.parse import quote_plus
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 
 from simulator import outbound
 from simulator.books import Books
@@ -18,18 +13,14 @@ from simulator.clock import Clock
 from simulator.journal import Journal
 from simulator.rulebook import Rulebook
 from simulator.rules import Rules
+from simulator.ussd import NETWORK_ERROR, Gateway, Request, Session, Status
 
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_SECONDS = 10.0
 REPLY_LETTERS_MAX = 80  # Safaricom's limit on what a person can send
 REMEMBER_SECONDS = 3600.0  # a session that has ended is still known as ended for so long
-METADATA_HEADER = "at-ussd-hop-metadata"
-METADATA_LETTERS_MAX = 99
-NETWORK_ERROR = "Network error. Try again later."
 UNKNOWN_SERVICE = "Unknown service"
-
-Status = Literal["Success", "Incomplete", "Failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +30,6 @@ class View:
     session: str | None
     screen: str
     is_open: bool
-
-
-@dataclass(slots=True)
-class Session:
-    """One dialogue. replies joined with "*" are the `text` of the next hop."""
-
-    id: str
-    msisdn: str
-    network_code: str
-    began_at: datetime
-    touched_at: datetime
-    replies: list[str]
-    hops: int = 0
-    last_answer: str = ""
-    metadata: str | None = None
-    metadata_seen: list[str] = field(default_factory=list)
-    past_texts: list[str] = field(default_factory=list)
-    is_open: bool = True
-    is_waiting: bool = False  # a hop is on its way
-
-    @property
-    def text(self) -> str:
-        return "*".join(self.replies)
 
 
 class NoSuchSession(Exception):
@@ -87,42 +55,45 @@ class Handsets:
         rulebook: Rulebook,
         chance: random.Random,
         post: outbound.Post,
-        *,
-        service_code: str,
-        callback_url: str,
+        gateways: Mapping[str, Gateway],
     ) -> None:
+        """gateways: by name; a code is dialled through the first whose service it is."""
+        self.gateways = gateways
         self._books = books
         self._clock = clock
         self._journal = journal
         self._rulebook = rulebook
         self._chance = chance
         self._post = post
-        self._service_code = service_code
-        self._callback_url = callback_url
         self._sessions: dict[str, Session] = {}
         self._open: dict[str, str] = {}  # a phone's open session, by msisdn
         self._newest: dict[str, Session] = {}  # its last one, open or not
 
-    def dial(self, msisdn: str, code: str) -> View:
+    def dial(self, msisdn: str, code: str, gateway: str | None = None) -> View:
         """Dial a code. A longer one than the service's (`*384*7042*1#`) replies in advance.
 
-        A session the phone still had open ends, Incomplete. Raises TooLong.
+        gateway: the only one to dial through. A session the phone still had open ends, Incomplete.
+        Raises TooLong.
         """
         if len(code) > REPLY_LETTERS_MAX:
             raise TooLong
-        replies = self._advance_replies(code)
-        if replies is None:
+        through = self.gateways.values() if gateway is None else [self.gateways[gateway]]
+        found = ((each, each.replies_dialled(code)) for each in through)
+        serving, replies = next((it for it in found if it[1] is not None), (None, None))
+        if serving is None or replies is None:
             return View(None, UNKNOWN_SERVICE, False)
         with self._journal.change():
             notice = self._close_open(msisdn)
             now = self._clock.now()
             session = Session(
-                f"ATUid_{self._chance.getrandbits(128):032x}",
-                msisdn,
-                self._books.network_code(msisdn, now),
-                now,
-                now,
-                replies,
+                id=serving.new_id(self._chance),
+                gateway=serving,
+                msisdn=msisdn,
+                network_code=self._books.network_code(msisdn, now),
+                dialled=code,
+                began_at=now,
+                touched_at=now,
+                replies=replies,
             )
             self._sessions[session.id] = session
             self._open[msisdn] = session.id
@@ -140,7 +111,6 @@ class Handsets:
             session = self._session(session_id)
             if not session.is_open or session.is_waiting:
                 raise SessionClosed
-            session.past_texts.append(session.text)
             session.replies.append(text)
         return self._hop(session)
 
@@ -162,15 +132,6 @@ class Handsets:
         """The session the phone opened last. Look at it inside one `journal.change()`."""
         return self._newest.get(msisdn)
 
-    def _advance_replies(self, code: str) -> list[str] | None:
-        """The replies dialled along with the code; None: not our service."""
-        service = self._service_code.removesuffix("#")
-        if code == self._service_code:
-            return []
-        if code.startswith(service + "*") and code.endswith("#"):
-            return code[len(service) + 1 : -1].split("*")
-        return None
-
     def _session(self, session_id: str) -> Session:
         session = self._sessions.get(session_id)
         if session is None:
@@ -178,17 +139,17 @@ class Handsets:
         return session
 
     def _hop(self, session: Session) -> View:
-        """Carry the session's text to the application and its answer back, as the rules will."""
+        """Carry the session's input to the application and its answer back, as the rules will."""
         with self._journal.change():
             rules = self._rulebook.for_hop()
             session.is_waiting = True
             session.hops += 1
             session.touched_at = self._clock.now()
-            text, late = session.text, session.past_texts[-1] if session.past_texts else None
-            metadata = session.metadata
-        answer = self._deliver(session, text, metadata, rules)
+            late = session.newest
+            session.newest = request = session.gateway.hop(session, rules)
+        answer = self._deliver(request, rules)
         if rules.hop_late and late is not None:
-            self._deliver(session, late, metadata, self._rulebook.rules)
+            self._deliver(late, self._rulebook.rules)
         if self._rulebook.happens(rules.hop_lost):
             answer = outbound.Unanswered("answer lost")
         with self._journal.change():
@@ -203,32 +164,17 @@ class Handsets:
         notice()
         return view
 
-    def _deliver(
-        self, session: Session, text: str, metadata: str | None, rules: Rules
-    ) -> outbound.Answer | outbound.Unanswered:
-        """Post one hop, repeated as the rules say; the first answer is the one that counts."""
-        body = form(
-            ("phoneNumber", session.msisdn),
-            ("serviceCode", self._service_code),
-            ("text", text),
-            ("sessionId", session.id),
-            ("networkCode", session.network_code),
-        )
-        headers = {
-            "User-Agent": "at-ussd-api/1.0",
-            "Accept-Encoding": "gzip",
-            "Content-Type": outbound.FORM,
-        }
-        if metadata is not None:
-            headers[METADATA_HEADER] = metadata
-
-        def once() -> outbound.Answer:
-            return self._post(self._callback_url, body, headers, ANSWER_TIMEOUT_SECONDS)
-
+    def _deliver(self, request: Request, rules: Rules) -> outbound.Answer | outbound.Unanswered:
+        """Send one hop, repeated as the rules say; the first answer is the one that counts."""
+        once = partial(self._send, request)
         if rules.hop_together:
-            return outbound.together(rules.hop_repeats, once)[0]
-        answers = [outbound.together(1, once)[0] for _ in range(rules.hop_repeats)]
+            return outbound.together(*[once] * rules.hop_repeats)[0]
+        answers = [outbound.together(once)[0] for _ in range(rules.hop_repeats)]
         return answers[0]
+
+    def _send(self, request: Request) -> outbound.Answer:
+        how = {} if request.method == "POST" else {"method": request.method}
+        return self._post(request.url, request.body, request.headers, ANSWER_TIMEOUT_SECONDS, **how)
 
     def _take(
         self, session: Session, answer: outbound.Answer | outbound.Unanswered
@@ -236,29 +182,16 @@ class Handsets:
         """What the answer does to the session: the view, and the end notice to send if any."""
         if isinstance(answer, outbound.Unanswered):
             log.info("a hop was not answered: %s", answer)
-            return self._fail(session, "The application did not answer")
+            notice = self._close(session, "Failed", "The application did not answer")
+            return View(session.id, NETWORK_ERROR, False), notice
         session.last_answer = answer.text
-        self._take_metadata(session, answer)
-        if answer.status != 200:
-            log.info("a hop was answered HTTP %d", answer.status)
-            return self._fail(session, f"The application answered HTTP {answer.status}")
-        prefix, screen = answer.text[:4], answer.text[4:]
-        if prefix == "CON ":
-            return View(session.id, screen, True), _nothing
-        if prefix == "END ":
-            return View(session.id, screen, False), self._close(session, "Success")
-        log.info("a hop was answered without CON or END")
-        return self._fail(session, "The answer begins with neither CON nor END")
-
-    def _take_metadata(self, session: Session, answer: outbound.Answer) -> None:
-        label = answer.headers.get(METADATA_HEADER)
-        if label is not None and len(label) <= METADATA_LETTERS_MAX and "|" not in label:
-            session.metadata = label
-            session.metadata_seen.append(label)
-
-    def _fail(self, session: Session, why: str) -> tuple[View, Callable[[], None]]:
-        notice = self._close(session, "Failed", why)
-        return View(session.id, NETWORK_ERROR, False), notice
+        screen = session.gateway.read(session, answer)
+        if screen.wrong:
+            log.info("a hop was answered wrongly: HTTP %d", answer.status)
+            notice = self._close(session, "Failed", screen.wrong)
+        else:
+            notice = _nothing if screen.goes_on else self._close(session, "Success")
+        return View(session.id, screen.text, screen.goes_on), notice
 
     def _close_open(self, msisdn: str) -> Callable[[], None]:
         session_id = self._open.get(msisdn)
@@ -285,46 +218,20 @@ class Handsets:
         if self._open.get(session.msisdn) == session.id:
             del self._open[session.msisdn]
         self._clock.after(REMEMBER_SECONDS, lambda: self._sessions.pop(session.id))
-        now = self._clock.now()
-        body = form(
-            ("durationInMillis", str(round((now - session.began_at).total_seconds() * 1000))),
-            ("phoneNumber", session.msisdn),
-            ("errorMessage", error),
-            ("serviceCode", self._service_code),
-            ("lastAppResponse", session.last_answer),
-            ("hopsMetadata", "|".join(session.metadata_seen)),
-            ("hopsCount", str(session.hops)),
-            ("status", status),
-            ("sessionId", session.id),
-            ("cost", "0.00"),
-            ("date", now.strftime("%Y-%m-%d %H:%M:%S")),
-            ("networkCode", session.network_code),
-            ("input", session.text),
-        )
+        request = session.gateway.notice(session, status, error, self._clock.now())
         rules = self._rulebook.rules
-        if rules.events == "never":
+        if request is None or rules.events == "never":
             return _nothing
         if rules.events == "before":
-            return lambda: self._notify(body)
-        self._clock.after(rules.events_seconds, lambda: self._notify(body))
+            return partial(self._notify, request)
+        self._clock.after(rules.events_seconds, partial(self._notify, request))
         return _nothing
 
-    def _notify(self, body: bytes) -> None:
-        headers = {"User-Agent": "at-ussd-api/1.0", "Content-Type": outbound.FORM}
+    def _notify(self, request: Request) -> None:
         try:
-            self._post(self._callback_url + "/events", body, headers, ANSWER_TIMEOUT_SECONDS)
+            self._send(request)
         except outbound.Unanswered as lost:
             log.info("an end notice was not answered: %s", lost)
-
-
-def form(*pairs: tuple[str, str]) -> bytes:
-    """Form data as the gateway encodes it: "+", "*" and "#" escaped, a space as "+".
-
-    A lone surrogate, which a broken phone may send, goes out as the bytes it would be.
-    """
-    return "&".join(
-        f"{name}={quote_plus(value, safe='', errors='surrogatepass')}" for name, value in pairs
-    ).encode("ascii")
 
 
 def _nothing() -> None:

@@ -2,10 +2,8 @@
 
 from flask import Blueprint, Response, jsonify, request
 
-from simulator.sms import ACCEPTED, STATUS_NAMES, Recipient, parts
+from simulator.sms import ACCEPTED, DEFAULT_SENDER, STATUS_NAMES, Recipient, parts
 from simulator.world import World
-
-DEFAULT_SENDER = "AFRICASTKNG"
 
 
 def blueprint(world: World) -> Blueprint:

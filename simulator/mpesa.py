@@ -303,7 +303,7 @@ class Mpesa:
         def act(tries_left: int = rules.callback_retries) -> None:
             times = rules.callback_repeats if rules.callback_together else 1
             taken = True
-            for answer in outbound.together(times, once):
+            for answer in outbound.together(*[once] * times):
                 if isinstance(answer, outbound.Unanswered) or answer.status != 200:
                     taken = False
                     log.info("a callback was not taken: %s", _how(answer))

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import requests
 
@@ -26,16 +27,37 @@ class Unanswered(Exception):
     """No answer came: nobody there, cut off, or too slow. It may have been acted on."""
 
 
-# url, body, headers, seconds to wait for the answer. Raises Unanswered.
-Post = Callable[[str, bytes, Mapping[str, str], float], Answer]
+class Post(Protocol):
+    """How a request leaves the world; the tests put their own in its place."""
+
+    def __call__(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_seconds: float,
+        /,
+        *,
+        method: str = "POST",
+    ) -> Answer:
+        """Raises Unanswered."""
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float) -> Answer:
-    """POST over the network, on a connection of its own, without the machine's proxies."""
+def post(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    timeout_seconds: float,
+    /,
+    *,
+    method: str = "POST",
+) -> Answer:
+    """Over the network, on a connection of its own, without the machine's proxies."""
     with requests.Session() as session:
         session.trust_env = False
         try:
-            answer = session.post(
+            answer = session.request(
+                method,
                 url,
                 data=body,
                 headers=dict(headers),
@@ -50,22 +72,22 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout_seconds: flo
     return Answer(answer.status_code, lower, text)
 
 
-def together(times: int, act: Callable[[], Answer]) -> list[Answer | Unanswered]:
-    """Do the same post so many times at the same instant; the answers in the order of starting."""
-    answers: list[Answer | Unanswered] = [Unanswered("not begun")] * times
-    gate = threading.Barrier(times)
+def together(*acts: Callable[[], Answer]) -> list[Answer | Unanswered]:
+    """Do these posts at the same instant; the answers in the order of the acts."""
+    answers: list[Answer | Unanswered] = [Unanswered("not begun")] * len(acts)
+    gate = threading.Barrier(len(acts))
 
     def one(number: int) -> None:
         gate.wait()
         try:
-            answers[number] = act()
+            answers[number] = acts[number]()
         except Unanswered as lost:
             answers[number] = lost
 
-    if times == 1:
+    if len(acts) == 1:
         one(0)
         return answers
-    threads = [threading.Thread(target=one, args=(n,), daemon=True) for n in range(times)]
+    threads = [threading.Thread(target=one, args=(n,), daemon=True) for n in range(len(acts))]
     for thread in threads:
         thread.start()
     for thread in threads:

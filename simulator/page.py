@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from flask import Blueprint, Response, render_template, request
 
-from simulator import msisdn
+from simulator import msisdn, pictures
 from simulator.books import NoSuchAccount
 from simulator.market import Market
 from simulator.rules import DEFAULTS, Rules, shown
+from simulator.telegram_api import shown as shown_chat
 from simulator.world import World
 
 WEB: Final = Path(__file__).with_name("web")
@@ -61,6 +62,8 @@ SWITCHES: Final = (
     Switch("doubled", {"callback_repeats": 2, "callback_together": True}),
     Switch("poor", {}),
     Switch("late", {"callback_seconds": 20, "c2b_seconds": 21}),
+    Switch("echo", {"update_repeats": 2, "update_together": True}),
+    Switch("unsent", {"sms_report": "Failed"}),
 )
 assert {name for it in SWITCHES for name in it.rules} <= {each.name for each in fields(Rules)}
 
@@ -86,6 +89,7 @@ def blueprint(world: World) -> Blueprint:
             bodies=BODIES,
             switches=SWITCHES,
             code=world.place.service_code,
+            sms_code=world.place.sms_code,
             words=words,
             phones_max=PHONES_MAX,
         )
@@ -96,7 +100,19 @@ def blueprint(world: World) -> Blueprint:
         found = _numbers(number)
         if not found:
             return "", 404
-        return _html("phone.html", phone=_phone(found[0], 0), code=world.place.service_code)
+        return _html(
+            "phone.html",
+            phone=_phone(found[0], 0),
+            code=world.place.service_code,
+        )
+
+    @door.get("/simulator/pictures/<name>.png")
+    def picture(name: str) -> Response | tuple[str, int]:
+        """A picture of ours that a person can send."""
+        if name not in pictures.SAMPLES:
+            return "", 404
+        headers = {"Cache-Control": "max-age=3600"}
+        return Response(pictures.sample(name), content_type="image/png", headers=headers)
 
     @door.get("/simulator/events")
     def events() -> Response:
@@ -164,6 +180,7 @@ def _state(world: World, number: str) -> dict[str, Any]:
         prompts = world.mpesa.prompts(number)
         session = world.handsets.newest(number)
         newest = session and {"id": session.id, "open": session.is_open}
+        chat = shown_chat(world.telegram, world.telegram.chat(number), MESSAGES_MAX)
     return {
         "number": number,
         "network": network,
@@ -173,6 +190,7 @@ def _state(world: World, number: str) -> dict[str, Any]:
             {"id": it.id, "from": it.sender, "text": it.text, "at": it.at.isoformat()}
             for it in messages
         ],
+        "telegram": chat,
         "prompt": next(
             (
                 {

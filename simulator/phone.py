@@ -23,6 +23,7 @@ from rich.panel import Panel
 HELP = """\
 *384*7042#            dial a code
 sms                   read the messages
+sms TEXT              write one to Sokoni
 prompts               answer the M-Pesa prompt, if one is open
 balance               the M-Pesa balance
 pay ACCOUNT AMOUNT    pay the paybill by hand
@@ -173,6 +174,8 @@ class Phone:
             plain[line]()
         elif word == "number" and rest:
             self._become(rest.strip())
+        elif word == "sms":
+            self._write(rest)
         elif word == "pay":
             self._pay(rest.split())
         elif word == "wait":
@@ -281,6 +284,11 @@ class Phone:
             self._say("No messages.")
         for message in messages:
             self._show_message(message)
+
+    def _write(self, text: str) -> None:
+        self._world.call("POST", "sms", {"from": self._number, "text": text})
+        self._say("Sent.")
+        self._await_messages()
 
     def _show_message(self, message: dict[str, str]) -> None:
         self._frame(message["text"], f"SMS from {message['from']}")

@@ -2,8 +2,9 @@
 
 import random
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from simulator.rules import DEFAULTS, Fault, On, Rules, changed, for_one
 
@@ -26,21 +27,15 @@ class Rulebook:
 
     def for_push(self) -> Rules:
         """The rules for the push being accepted; uses up one item of `next`."""
-        with self._lock:
-            if not self.rules.next:
-                return self.rules
-            item, *rest = self.rules.next
-            self.rules = replace(self.rules, next=tuple(rest))
-            return for_one(self.rules, item)
+        return self._use("next")
 
     def for_hop(self) -> Rules:
         """The rules for the hop being sent; uses up one item of `next_hop`."""
-        with self._lock:
-            if not self.rules.next_hop:
-                return self.rules
-            item, *rest = self.rules.next_hop
-            self.rules = replace(self.rules, next_hop=tuple(rest))
-            return for_one(self.rules, item)
+        return self._use("next_hop")
+
+    def for_update(self) -> Rules:
+        """The rules for an update of Telegram's; uses up one item of `next_update`."""
+        return self._use("next_update")
 
     def fault(self, on: On) -> Fault | None:
         """The fault that strikes this request, if one does; uses up one of its `times`."""
@@ -72,6 +67,15 @@ class Rulebook:
             codes, weights = list(rules.auto), list(rules.auto.values())
             code = self._chance.choices(codes, weights)[0]
             return code, self._chance.uniform(*rules.auto_seconds)
+
+    def _use(self, queue: Literal["next", "next_hop", "next_update"]) -> Rules:
+        with self._lock:
+            items: tuple[Mapping[str, Any], ...] = getattr(self.rules, queue)
+            if not items:
+                return self.rules
+            rest: dict[str, Any] = {queue: items[1:]}
+            self.rules = replace(self.rules, **rest)
+            return for_one(self.rules, items[0])
 
     def _happens(self, probability: float) -> bool:
         # Certain things throw no dice, so that a rule left alone changes nobody's luck.

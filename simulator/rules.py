@@ -3,14 +3,16 @@
 `PUT /simulator/api/rules` takes any of the names below and changes just those; `{"reset": true}`
 (alone, or with others) first brings back the defaults, which is a kind world where people answer
 their own prompts. The names lie flat; what is marked *push* may also stand in an item of `next`,
-what is marked *hop* in an item of `next_hop`:
+what is marked *hop* in an item of `next_hop`, what is marked *update* in one of `next_update`:
 
     {"auto": "observed", "callback_repeats": 2}             from now on, every push
     {"next": [{"auto": "0", "contradiction": ["1037", "0"]}]}   the next push only; then as before
     {"next_hop": [{}, {"hop_lost": 1}]}                     the hop after next loses its answer
+    {"next_update": [{"update_lost": 1}]}                   Telegram misses one acknowledgement
     {"faults": [{"fault": "reset", "when": "after", "on": "push", "times": 1}]}    a lost ack
 
-Each item of `next` is used up by one accepted push (`next_hop`: by one hop), first in, first out.
+Each item of `next` is used up by one accepted push (`next_hop`: by one hop, `next_update`: by one
+update of Telegram's), first in, first out.
 Probabilities are 0 to 1, amounts whole shillings, times seconds of the world's clock.
 """
 
@@ -20,7 +22,9 @@ from typing import Any, Literal, cast
 
 Json = Any
 Rule = Callable[[Json], Json]
-On = Literal["any", "oauth", "push", "query", "register", "simulate", "pull", "sms"]
+On = Literal[
+    "any", "oauth", "push", "query", "register", "simulate", "pull", "sms", "telegram", "file",
+]  # fmt: skip
 
 # Shares of results as a live merchant saw them in a year of pushes.
 OBSERVED: dict[str, float] = {"1032": 44, "1037": 23, "1": 16, "0": 11, "2001": 5, "1019": 1}
@@ -39,9 +43,10 @@ FAULTS = (
     "unauthorized",  # SMS: HTTP 401 in plain text
     "no_recipients",  # SMS: 201, "InvalidSenderId", nobody sent to
     "charset",  # SMS: acts, but the content type carries a charset
+    "flood",  # Telegram: HTTP 429, retry after `seconds`, rounded up
 )
 ON: tuple[On, ...] = (
-    "any", "oauth", "push", "query", "register", "simulate", "pull", "sms",
+    "any", "oauth", "push", "query", "register", "simulate", "pull", "sms", "telegram", "file",
 )  # fmt: skip
 
 
@@ -141,6 +146,12 @@ def _outcome(value: Json) -> Json:
     return weights
 
 
+def _statuses(value: Json) -> Json:
+    if not isinstance(value, list | tuple) or not all(isinstance(it, str) and it for it in value):
+        raise ValueError("a list of statuses")
+    return tuple(value)
+
+
 def _sms_codes(value: Json) -> Json:
     if not isinstance(value, Mapping):
         raise ValueError("status codes by number")
@@ -191,6 +202,10 @@ def _push(default: Json, read: Rule) -> Json:
 
 def _hop(default: Json, read: Rule) -> Json:
     return _rule(default, read, "hop")
+
+
+def _update(default: Json, read: Rule) -> Json:
+    return _rule(default, read, "update")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +265,8 @@ class Rules:
     events_seconds: float = _rule(1.0, _number(0))
     session_seconds: float = _rule(180.0, _number(1))
     idle_seconds: float = _rule(180.0, _number(1))  # Safaricom's is 30; people read slowly here
+    # Where Advanta leaves the # of later hops: *415*33*1# or *415*33#*1.
+    advanta_hash: str = _rule("end", _one_of("end", "dialled"))
 
     # --- SMS --------------------------------------------------------------------------------
     sms_code: int = _rule(101, _whole(100, 599))  # Africa's Talking's statusCode for everybody
@@ -257,10 +274,39 @@ class Rules:
     sms_report: str | None = _rule(
         "Success", _or_none(_one_of("Success", "Failed", "Rejected", "AbsentSubscriber", "Expired"))
     )  # the final delivery report; null: none comes
-    sms_report_seconds: float = _rule(3.0, _number(0))
+    # What is reported instead, in this order: ["Submitted", "Buffered", "Success"], or out of order
+    # ["Success", "Buffered"]; any other word too.
+    sms_reports: tuple[str, ...] = _rule((), _statuses)
+    # The first report comes before the answer to the sending does.
+    sms_report_first: bool = _rule(False, _flag)
+    sms_report_seconds: float = _rule(3.0, _number(0))  # from the sending to the first report, …
+    sms_report_gap_seconds: float = _rule(1.0, _number(0))  # … and between two of them
+    sms_report_repeats: int = _rule(1, _whole(1, 100))  # how often each is sent
+    sms_report_strays: int = _rule(0, _whole(0, 100))  # before each, so many for unknown ids
+    sms_in_repeats: int = _rule(1, _whole(1, 100))  # how often a person's message is delivered
+    sms_in_together: bool = _rule(False, _flag)  # the repeats at the same instant
+    sms_from: str = _rule("plus", _one_of("plus", "local"))  # a person's number: +2547… or 07…
     sms_again_seconds: float = _rule(60.0, _number(1))  # until the receiver answers 200, …
     sms_again_hours: float = _rule(12.0, _number(0))  # … for so long
     sms_date: str = _rule("iso", _one_of("iso", "space"))  # 2017-05-03T06:04:45Z or with a space
+
+    # --- Telegram: each update of it may stand in `next_update` ------------------------------
+    update_repeats: int = _update(1, _whole(1, 100))  # how often each update is posted
+    update_together: bool = _update(False, _flag)  # the repeats at the same instant
+    update_lost: float = _update(0.0, _number(0, 1))  # taken, but the acknowledgement is lost
+    update_jump: float = _update(0.0, _number(0, 1))  # it has a random number, not the next
+    next_update: tuple[Mapping[str, Json], ...] = _rule((), _items("update"))
+    # Updates of different queues wait for one another until so many are ready (or 5 s have
+    # passed), then leave at the same instant: with 2, a person's message and tap.
+    update_gather: int = _rule(1, _whole(1, 40))
+    update_pace: float = _rule(1.0, _number(0))  # times the 2, 4, 8 … s between repetitions
+    # Messages and edits a second, above which HTTP 429 comes; 0: no limit.
+    telegram_rate: float = _rule(30.0, _number(0))  # over all
+    telegram_chat_rate: float = _rule(1.0, _number(0))  # to one chat, …
+    telegram_chat_burst: int = _rule(20, _whole(1))  # … of which so many may come at once
+    query_seconds: float = _rule(60.0, _number(0))  # an older tap cannot be answered
+    # How a contact's number is written: 2547…, +2547… or 07….
+    contact_form: str = _rule("plain", _one_of("plain", "plus", "local"))
 
     # Start the dice anew, so that a run can be had again.
     seed: int | None = _rule(None, _or_none(_whole(0, 2**63)))
@@ -289,7 +335,7 @@ def changed(rules: Rules, given: Json) -> Rules:
 
 
 def for_one(rules: Rules, item: Mapping[str, Json]) -> Rules:
-    """The rules with an item of `next` or `next_hop` laid over them."""
+    """The rules with an item of `next`, `next_hop` or `next_update` laid over them."""
     return replace(rules, **item)
 
 

@@ -11,7 +11,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from simulator import api, daraja, messaging, page
+from simulator import api, bot_api, daraja, messaging, page, telegram_api
 from simulator.faults import Faults
 from simulator.world import World
 
@@ -25,7 +25,9 @@ def create_app(world: World) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.register_blueprint(daraja.blueprint(world))
     app.register_blueprint(messaging.blueprint(world))
+    app.register_blueprint(bot_api.blueprint(world))
     app.register_blueprint(api.blueprint(world))
+    app.register_blueprint(telegram_api.blueprint(world))
     app.register_blueprint(page.blueprint(world))
 
     @app.errorhandler(HTTPException)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from simulator import outbound
+from simulator import bot_methods, outbound
 from simulator.books import Books, Shortcode
 from simulator.c2b import C2b
 from simulator.clock import Clock
@@ -14,7 +14,11 @@ from simulator.journal import Journal
 from simulator.mpesa import Mpesa
 from simulator.rulebook import Rulebook
 from simulator.sms import Sms
+from simulator.telegram import Telegram
 from simulator.tokens import Tokens
+from simulator.ussd_advanta import Advanta
+from simulator.ussd_africastalking import AfricasTalking
+from simulator.ussd_hubtel import Hubtel
 
 # Safaricom's published sandbox paybill and passkey.
 SANDBOX_SHORTCODE = "174379"
@@ -30,9 +34,17 @@ class Place:
 
     ussd_url: str = "http://127.0.0.1:8000/channels/ussd/africastalking/sandbox-path-secret"
     sms_url: str = "http://127.0.0.1:8000/channels/sms/africastalking/sandbox-path-secret"
+    hubtel_url: str = "http://127.0.0.1:8000/channels/ussd/hubtel/sandbox-hubtel-secret"
+    advanta_url: str = "http://127.0.0.1:8000/channels/ussd/advanta/sandbox-advanta-secret"
+    telegram_url: str = "http://127.0.0.1:8000/channels/telegram/sandbox-telegram-secret"
     service_code: str = "*384*7042#"
+    hubtel_service_code: str = "713"
+    advanta_service_code: str = "*415*33#"
+    sms_code: str = "22384"
     africastalking_username: str = "sandbox"
     africastalking_api_key: str = field(default="sandbox-api-key", repr=False)
+    telegram_token: str = field(default="7000000000:sandbox-telegram-token", repr=False)
+    telegram_secret: str = field(default="sandbox-telegram-secret", repr=False)
     consumer_key: str = field(default="sandbox-consumer-key", repr=False)
     consumer_secret: str = field(default="sandbox-consumer-secret", repr=False)
     shortcodes: tuple[Shortcode, ...] = (
@@ -74,8 +86,11 @@ class World:
             self.rulebook,
             chance,
             post,
-            service_code=place.service_code,
-            callback_url=place.ussd_url,
+            {
+                "africastalking": AfricasTalking(place.service_code, place.ussd_url),
+                "hubtel": Hubtel(place.hubtel_service_code, place.hubtel_url),
+                "advanta": Advanta(place.advanta_service_code, place.advanta_url),
+            },
         )
         self.sms = Sms(
             self.books,
@@ -84,8 +99,7 @@ class World:
             self.rulebook,
             chance,
             post,
-            incoming_url=place.sms_url + "/incoming",
-            delivery_url=place.sms_url + "/delivery",
+            callback_url=place.sms_url,
         )
         self.c2b = C2b(
             self.books, self.clock, self.journal, self.rulebook, post, tell=self.sms.tell
@@ -100,6 +114,18 @@ class World:
             is_in_session=self.handsets.is_in_session,
             tell=self.sms.tell,
             on_paid=self.c2b.on_push_paid,
+        )
+        self.telegram = Telegram(
+            self.books,
+            self.clock,
+            self.journal,
+            self.rulebook,
+            chance,
+            post,
+            token=place.telegram_token,
+            webhook_url=place.telegram_url,
+            secret=place.telegram_secret,
+            perform=bot_methods.perform_answer,
         )
         self._remember()
 
@@ -123,6 +149,7 @@ class World:
             "push": self.mpesa.replay,
             "urls": self.c2b.replay,
             "puller": self.c2b.replay,
+            "chat": self.telegram.replay,
         }
         for record in self.journal.past():
             takers[record["is"]](record)

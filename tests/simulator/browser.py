@@ -60,3 +60,29 @@ class Phone:
         found = re.search(rf"^([0-9]+) .*{re.escape(words)}", self.view.inner_text(), re.MULTILINE)
         assert found, f"{words!r} is no choice of: {self.view.inner_text()}"
         self.answer(found[1], shows=shows)
+
+
+class Chat:
+    """A phone's Telegram, beside it."""
+
+    def __init__(self, page: Page, number: str) -> None:
+        self.page = page
+        self.root = page.locator(f'.phone[data-number="{number}"]')
+        self.toggle = self.root.locator(".telegram")
+        self.pane = self.root.locator(".chat")
+        self.bubbles = self.root.locator(".bubble")
+        self.input = self.root.get_by_role("textbox", name=re.compile("Message|Ujumbe"))
+        self.toast = self.root.locator(".toast")
+        self.keys = self.root.locator(".reply-keys")
+
+    def start(self) -> None:
+        self.toggle.click()
+        self.root.get_by_role("button", name="Start", exact=True).click()
+        expect(self.bubbles.first).to_contain_text("/start")
+
+    def attach(self, words: str) -> None:
+        self.root.get_by_role("button", name="Attach").click()
+        self.root.get_by_role("button", name=words).click()
+
+    def button(self, label: str) -> Locator:
+        return self.root.locator(".buttons").get_by_role("button", name=label)

@@ -6,7 +6,7 @@ import pytest
 
 from simulator.server import create_app
 from simulator.world import World
-from tests.simulator.pretend import START, Api, Outside, Shop
+from tests.simulator.pretend import START, Api, Bot, Outside, Shop
 
 
 @pytest.fixture
@@ -36,3 +36,8 @@ def shop(web):
 @pytest.fixture
 def api(web):
     return Api(web)
+
+
+@pytest.fixture
+def bot(web):
+    return Bot(web)

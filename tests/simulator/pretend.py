@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from simulator.outbound import Answer, Unanswered
 from simulator.world import SANDBOX_PASSKEY, SANDBOX_SHORTCODE
@@ -23,6 +23,11 @@ class Call:
     body: bytes
     headers: Mapping[str, str]
     seconds: float
+    method: str = "POST"
+
+    @property
+    def query(self):
+        return dict(parse_qsl(urlsplit(self.url).query, keep_blank_values=True))
 
     @property
     def json(self):
@@ -49,14 +54,18 @@ class Outside:
     now: Callable[[], datetime] = lambda: START
     answer: Callable[[Call], Answer] = lambda call: Answer(200, {}, '{"ResultCode":0}')
 
-    def __call__(self, url, body, headers, timeout_seconds):
-        call = Call(url, body, headers, (self.now() - START).total_seconds())
+    def __call__(self, url, body, headers, timeout_seconds, method="POST"):
+        call = Call(url, body, headers, (self.now() - START).total_seconds(), method)
         self.calls.append(call)
         return self.answer(call)
 
     def to(self, end: str) -> list[Call]:
         """The calls to URLs with that ending, oldest first."""
         return [call for call in self.calls if call.url.endswith(end)]
+
+    def updates(self) -> list[dict]:
+        """What came to the bot's webhook, oldest first."""
+        return [call.json for call in self.calls if "/channels/telegram/" in call.url]
 
     def stk(self) -> list[Call]:
         return [call for call in self.calls if call.url == CALLBACK]
@@ -168,3 +177,26 @@ class Api:
 
     def balance(self, number: str = PAYER) -> int:
         return self.ok("GET", f"subscribers/{number}")["balance"]
+
+
+class Bot:
+    """The bot at Telegram's door, over the WSGI application."""
+
+    def __init__(self, web) -> None:
+        self.web = web
+        self.token = "7000000000:sandbox-telegram-token"
+
+    def __call__(self, method: str, **given):
+        return self.web.post(f"/telegram/bot{self.token}/{method}", json=given)
+
+    def ok(self, method: str, **given):
+        answer = self(method, **given)
+        assert answer.status_code == 200, answer.text
+        assert answer.json["ok"] is True
+        return answer.json["result"]
+
+    def refused(self, method: str, **given) -> tuple[int, str]:
+        answer = self(method, **given)
+        assert answer.json["ok"] is False, answer.text
+        assert answer.json["error_code"] == answer.status_code
+        return answer.status_code, answer.json["description"]

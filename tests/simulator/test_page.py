@@ -4,6 +4,7 @@ Most of it meets a small application that always says the same; the sale at the 
 with all of Sokoni's processes.
 """
 
+import json
 import os
 import random
 import re
@@ -16,6 +17,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 import requests
@@ -23,6 +25,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from core import charges, orders
 from simulator import page as pages
+from simulator import pictures
 from simulator.market import Market
 from simulator.mpesa import PushRequest
 from simulator.outbound import Answer
@@ -30,7 +33,7 @@ from simulator.rules import DEFAULTS, changed, shown
 from simulator.server import Server, listen
 from simulator.world import Place, World
 from tests.local.test_run import free_ports
-from tests.simulator.browser import SECONDS_MAX, Phone, launch
+from tests.simulator.browser import SECONDS_MAX, Chat, Phone, launch
 from tests.simulator.pretend import PAYER
 
 ROOT = Path(__file__).parents[2]
@@ -47,9 +50,15 @@ def test_the_page_comes_with_both_phones_and_nothing_from_elsewhere(web):
     answer = web.get("/simulator")
     assert answer.status_code == 200
     assert re.findall(r'data-number="([^"]+)"', answer.text) == [BUYER, SELLER]
-    assert re.findall(r'(?:src|href)="(?!/simulator/static/|#)([^"]*)"', answer.text) == []
+    assert (
+        re.findall(r'(?:src|href)="(?!/simulator/(?:static|pictures)/|#)([^"]*)"', answer.text)
+        == []
+    )
     assert " style=" not in answer.text
     assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    for name in pictures.SAMPLES:
+        assert web.get(f"/simulator/pictures/{name}.png").data == pictures.sample(name)
+    assert web.get("/simulator/pictures/page.png").status_code == 404
     for piece in sorted(Path(pages.WEB, "static").iterdir()):
         with web.get(f"/simulator/static/{piece.name}") as found:
             assert found.status_code == 200, piece.name
@@ -228,12 +237,18 @@ def browser() -> Iterator[Browser]:
 
 
 class Application:
-    """What the phones meet: a menu, `2` ends; everything else is accepted."""
+    """What the phones meet: a menu, `2` ends; everything else is accepted and kept."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.updates: list[dict] = []
+        self.messages: list[dict[str, str]] = []
 
     def __call__(self, url, body, headers, timeout_seconds) -> Answer:
+        if "/telegram/" in url:
+            self.updates.append(json.loads(body))
+        if url.endswith("/incoming"):
+            self.messages.append(dict(parse_qsl(body.decode())))
         if "/ussd/" not in url or url.endswith("/events"):
             return Answer(200, {}, '{"ResultCode":0}')
         text = re.search(rb"&text=([^&]*)&", body)[1].decode()
@@ -379,6 +394,8 @@ def test_tab_sees_a_phones_keys_as_one_and_arrows_walk_over_them(page):
         expect(phone.key(name)).to_be_focused()
     page.keyboard.press("Enter")
     phone.shows("No messages yet.")
+    page.keyboard.press("Tab")
+    expect(Chat(page, SELLER).toggle).to_be_focused()
     page.keyboard.press("Tab")
     expect(Phone(page, SELLER).view).to_be_focused()
 
@@ -561,6 +578,208 @@ def test_the_longest_screen_fits_without_scrolling(page, application, monkeypatc
     phone = Phone(page, BUYER)
     phone.shows(screen.strip())
     assert phone.view.evaluate("it => it.scrollHeight <= it.clientHeight")
+
+
+# --- messages to Sokoni, and Telegram
+
+
+def business_writes(world: World, text: str, number: str = BUYER) -> None:
+    world.sms.send("SOKONI", number, text, is_queued=False)
+
+
+def bot_writes(world: World, text: str, markup=None, number: str = BUYER) -> int:
+    """The id of the message."""
+    chat_id = world.telegram.chat(number).id
+    return world.telegram.send(chat_id, {"text": text}, markup)["message_id"]
+
+
+def taps(*labels: str):
+    return {"inline_keyboard": [[{"text": it, "callback_data": it.lower()}] for it in labels]}
+
+
+def test_what_is_typed_under_a_message_goes_to_the_short_code(page, living, application):
+    phone = Phone(page, BUYER)
+    business_writes(living, "Reply YES to go on.")
+    phone.shows("1 new message")
+    phone.press("left", "left")
+    phone.is_in("message")
+    page.keyboard.type("YES")
+    expect(phone.lcd.locator(".soft-left")).to_have_text("Send")
+    page.keyboard.press("Enter")
+    phone.shows("Sent to 22384.")
+    until(lambda: application.messages)
+    sent = application.messages[0]
+    assert (sent["from"], sent["to"], sent["text"]) == (BUYER, "22384", "YES")
+
+
+def test_a_message_can_be_begun_in_the_inbox_but_mpesa_reads_none(page, living, application):
+    phone = Phone(page, BUYER)
+    phone.press("left")
+    phone.is_in("inbox")
+    page.keyboard.type("BEI nyanya")
+    phone.press("call")
+    phone.shows("Sent to 22384.")
+    until(lambda: application.messages)
+    assert application.messages[0]["text"] == "BEI nyanya"
+    living.sms.tell(BUYER, "Umepokea")
+    phone.press("end", "left", "left")
+    phone.shows("Umepokea")
+    expect(phone.entry).to_be_hidden()
+
+
+def test_a_chat_opens_beside_its_phone_and_works_by_keyboard(page, living, application):
+    chat = Chat(page, BUYER)
+    expect(chat.pane).to_be_hidden()
+    chat.toggle.focus()
+    page.keyboard.press("Enter")
+    expect(chat.toggle).to_have_attribute("aria-expanded", "true")
+    expect(Phone(page, BUYER).lcd).to_be_visible()
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(chat.input).to_be_focused()
+    page.keyboard.type("*384*7042# <b>2</b>")
+    page.keyboard.press("Enter")
+    expect(chat.bubbles).to_have_count(2)
+    expect(chat.bubbles.last).to_contain_text("*384*7042# <b>2</b>")
+    expect(chat.input).to_have_value("")
+    until(lambda: len(application.updates) == 2)
+    assert application.updates[0]["message"]["text"] == "/start"
+    assert application.texts == [], "what is typed here does not reach the keypad"
+    page.keyboard.press("Escape")
+    expect(chat.pane).to_be_hidden()
+    expect(chat.toggle).to_be_focused()
+
+
+def test_buttons_are_tapped_answered_and_edited_in_place(page, living, application):
+    chat = Chat(page, BUYER)
+    chat.start()
+    first = bot_writes(living, "Which?", taps("Maize", "Beans"))
+    bot_writes(living, "Later")
+    chat.button("Beans").click()
+    expect(chat.button("Beans")).to_have_class("spins")
+    until(lambda: len(application.updates) == 2)
+    query = application.updates[-1]["callback_query"]
+    assert (query["data"], query["message"]["message_id"]) == ("beans", first)
+    living.telegram.answer(query["id"], "Sold out", is_alert=False)
+    expect(chat.toast).to_have_text("Sold out")
+    expect(chat.button("Beans")).not_to_have_class("spins")
+    chat_id = living.telegram.chat(BUYER).id
+    living.telegram.edit(chat_id, first, {"text": "2 bags maize"}, taps("Pay"))
+    bubble = page.locator(f'.message[data-message="{first}"]')
+    expect(bubble).to_contain_text("2 bags maize")
+    expect(bubble).to_contain_text("edited")
+    expect(bubble.get_by_role("button")).to_have_text(["Pay"])
+    expect(chat.bubbles).to_have_count(3)
+
+
+def test_reply_keys_share_the_number_and_the_place_or_send_their_words(page, living, application):
+    chat = Chat(page, BUYER)
+    chat.start()
+    keys = [[{"text": "My number", "request_contact": True}],
+            [{"text": "My place", "request_location": True}, {"text": "Not now"}]]  # fmt: skip
+    markup = {"keyboard": keys, "one_time_keyboard": False}
+    bot_writes(living, "Who are you?", markup)
+    for label in ("My number", "My place", "Not now"):
+        chat.keys.get_by_role("button", name=label).click()
+        expect(chat.input).to_be_focused()
+    until(lambda: len(application.updates) == 4)
+    contact, place, words = (each["message"] for each in application.updates[1:])
+    assert contact["contact"]["user_id"] == contact["from"]["id"]
+    assert -1.4 < place["location"]["latitude"] < -1.2
+    assert words["text"] == "Not now"
+    bot_writes(living, "Thanks", {"remove_keyboard": True})
+    expect(chat.keys).to_be_hidden()
+
+
+def test_pictures_are_sent_from_a_file_or_of_our_own_drawing(page, living, application, tmp_path):
+    chat = Chat(page, BUYER)
+    chat.start()
+    chat.attach("Rotten tomatoes")
+    picture = chat.bubbles.last.get_by_role("img")
+    expect(picture).to_be_visible()
+    until(lambda: picture.evaluate("it => it.complete && it.naturalWidth") == pictures.WIDTH)
+    expect(chat.input).to_be_focused()
+    own = tmp_path / "own.png"
+    own.write_bytes(pictures.blank(200, 100))
+    chat.root.locator("input[type=file]").set_input_files(own)
+    expect(chat.bubbles).to_have_count(3)
+    until(lambda: len(application.updates) == 3)
+    assert application.updates[-1]["message"]["photo"][-1]["width"] == 200
+    own.write_bytes(b"no picture")
+    chat.root.locator("input[type=file]").set_input_files(own)
+    expect(chat.toast).to_contain_text("Not sent: neither PNG nor JPEG")
+    expect(chat.bubbles).to_have_count(3)
+
+
+def test_what_the_bot_writes_is_counted_while_nobody_looks(page, living):
+    chat = Chat(page, BUYER)
+    chat.start()
+    chat.toggle.click()
+    bot_writes(living, "One")
+    bot_writes(living, "Two")
+    expect(chat.toggle.locator(".unread")).to_have_text("2")
+    expect(chat.toggle).to_have_accessible_name("Telegram, 2 new")
+    chat.toggle.click()
+    expect(chat.toggle.locator(".unread")).to_be_hidden()
+    expect(chat.bubbles.last).to_be_in_viewport()
+
+
+def test_a_link_in_a_message_leads_into_the_chat(page, living, application):
+    phone, chat = Phone(page, BUYER), Chat(page, BUYER)
+    business_writes(living, "Go on: https://t.me/SokoniBot?start=a1_B-2")
+    phone.shows("1 new message")
+    phone.press("left", "left")
+    phone.root.get_by_role("button", name="Open in Telegram").click()
+    expect(chat.bubbles.first).to_contain_text("/start a1_B-2")
+    until(lambda: application.updates)
+    assert application.updates[0]["message"]["text"] == "/start a1_B-2"
+
+
+def test_the_bot_can_be_blocked_and_let_back(page, living):
+    chat = Chat(page, BUYER)
+    chat.start()
+    chat.attach("Block the bot")
+    expect(chat.input).to_be_hidden()
+    assert living.telegram.chat(BUYER).state == "blocked"
+    chat.root.get_by_role("button", name="Unblock the bot").click()
+    expect(chat.input).to_be_focused()
+    living.telegram.deactivate(BUYER)
+    expect(chat.root.get_by_role("button", name="This Telegram account")).to_be_disabled()
+
+
+def test_the_bots_commands_are_offered_and_the_chat_reads_in_swahili(page, living, application):
+    chat = Chat(page, BUYER)
+    chat.start()
+    living.telegram.set_commands("default", "", [{"command": "orders", "description": "Mine"}])
+    chat.attach("/orders")
+    expect(chat.bubbles.last).to_contain_text("/orders")
+    page.get_by_role("button", name="Kiswahili").click()
+    expect(chat.input).to_have_attribute("placeholder", "Ujumbe")
+    expect(chat.bubbles).to_have_count(2)
+
+
+def test_on_a_small_screen_the_chat_takes_the_phones_place_until_a_prompt_comes(
+    browser, served, living
+):
+    size = {"viewport": {"width": 360, "height": 740}}
+    with a_page(browser, served, has_touch=True, **size) as page:
+        phone, chat = Phone(page, BUYER), Chat(page, BUYER)
+        chat.start()
+        expect(phone.lcd).to_be_hidden()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        ask_to_pay(living)
+        expect(phone.lcd).to_be_visible()
+        phone.is_in("prompt")
+        expect(chat.pane).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [768, 1024, 1440])
+def test_with_a_chat_open_nothing_is_wider_than_the_screen(browser, served, width):
+    with a_page(browser, served, viewport={"width": width, "height": 800}) as page:
+        for number in (BUYER, SELLER):
+            Chat(page, number).toggle.click()
+            expect(Chat(page, number).pane).to_be_visible()
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 # --- a sale, with all of Sokoni

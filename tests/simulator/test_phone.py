@@ -60,6 +60,20 @@ def say(street):
     return say
 
 
+def test_a_message_to_sokoni_is_sent_and_its_answer_shown(say, street):
+    _, world, outside = street
+    before = outside.answer
+
+    def answer(call):
+        if call.url.endswith("/incoming"):
+            world.sms.send("SOKONI", PAYER, f"You wrote {call.form['text']}", is_queued=False)
+        return before(call)
+
+    outside.answer = answer
+    assert "[SMS from SOKONI]\nYou wrote BEI nyanya\n" in say("sms BEI nyanya")
+    assert outside.to("/incoming")[0].form["to"] == "22384"
+
+
 def test_a_purchase_from_dialling_to_the_shops_message(say, street):
     with street[1].journal.change():
         street[1].books.change_subscriber(PAYER, street[1].clock.now(), pin="9081")

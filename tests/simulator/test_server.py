@@ -36,8 +36,20 @@ def test_the_systems_own_settings_are_followed():
             "USSD_SERVICE_CODE": "*123#",
             "DARAJA_SHORTCODE": "600100",
             "DARAJA_PASSKEY": "pass",
+            "HUBTEL_SECRET": "h3",
+            "HUBTEL_SERVICE_CODE": "920",
+            "ADVANTA_SECRET": "a3",
+            "ADVANTA_SERVICE_CODE": "*415*7#",
+            "AFRICASTALKING_SMS_CODE": "40404",
+            "TELEGRAM_TOKEN": "1:t",
+            "TELEGRAM_SECRET": "t3",
         }
     )
+    assert found.hubtel_url == "http://127.0.0.1:9000/channels/ussd/hubtel/h3"
+    assert found.advanta_url == "http://127.0.0.1:9000/channels/ussd/advanta/a3"
+    assert found.telegram_url == "http://127.0.0.1:9000/channels/telegram/t3"
+    assert (found.hubtel_service_code, found.advanta_service_code) == ("920", "*415*7#")
+    assert (found.sms_code, found.telegram_token, found.telegram_secret) == ("40404", "1:t", "t3")
     assert found.ussd_url == "http://127.0.0.1:9000/channels/ussd/africastalking/s3"
     assert found.sms_url == "http://127.0.0.1:9000/channels/sms/africastalking/s3"
     assert (found.service_code, found.africastalking_api_key) == ("*123#", "key")
@@ -49,6 +61,7 @@ def test_the_systems_own_settings_are_followed():
 def test_secrets_are_not_shown_with_the_place():
     assert "sandbox-api-key" not in repr(DEFAULTS)
     assert "sandbox-consumer" not in repr(DEFAULTS)
+    assert "telegram-token" not in repr(DEFAULTS)
     assert DEFAULTS.shortcodes[0].passkey not in repr(DEFAULTS)
 
 

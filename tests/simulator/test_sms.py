@@ -145,6 +145,96 @@ def test_a_message_nobody_takes_is_given_up_after_twelve_hours(world, api, outsi
     assert [call.seconds / 3600 for call in outside.calls] == list(range(13))
 
 
+def test_reports_can_come_in_any_order_and_the_phone_knows_the_truth(world, send, api, outside):
+    api.rules(sms_reports=["Submitted", "Success", "Buffered", "Teleported"])
+    send()
+    world.advance(6)
+    assert [(call.seconds, call.form["status"]) for call in outside.to("/delivery")] == [
+        (3, "Submitted"), (4, "Success"), (5, "Buffered"), (6, "Teleported"),
+    ]  # fmt: skip
+    assert len({call.form["id"] for call in outside.calls}) == 1
+    assert api.ok("GET", f"sms/{PAYER}")[0]["status"] == "Success"
+
+
+def test_reports_can_come_late_twice_and_among_those_of_others(world, send, api, outside):
+    api.rules(sms_report_seconds=3600, sms_report_repeats=2, sms_report_strays=1)
+    message_id = send().json["SMSMessageData"]["Recipients"][0]["messageId"]
+    world.advance(3599)
+    assert outside.calls == []
+    world.advance(1)
+    ids = [call.form["id"] for call in outside.to("/delivery")]
+    assert ids.count(message_id) == 2
+    assert len(set(ids)) == 2, "one is of nothing that was ever sent"
+
+
+def test_a_report_can_come_before_the_sending_is_answered(world, send, api, outside):
+    api.rules(sms_report_first=True, sms_reports=["Sent", "Success"])
+    message_id = send().json["SMSMessageData"]["Recipients"][0]["messageId"]
+    assert [call.form["id"] for call in outside.to("/delivery")] == [message_id]
+    world.advance(3)
+    assert [call.form["status"] for call in outside.to("/delivery")] == ["Sent", "Success"]
+
+
+def test_who_opts_out_is_told_of_and_can_be_sent_to_no_more(world, send, api, outside):
+    send(**{"from": "SOKONI"})
+    assert api.ok("POST", "sms/optout", {"number": PAYER}) == {"opted_out": True}
+    world.advance(0)
+    (call,) = outside.to("/channels/sms/africastalking/sandbox-path-secret/optout")
+    assert call.form == {"senderId": "SOKONI", "phoneNumber": PAYER}
+    (recipient,) = send().json["SMSMessageData"]["Recipients"]
+    assert (recipient["statusCode"], recipient["status"]) == (406, "UserInBlacklist")
+    api.ok("POST", "sms/optin", {"number": PAYER})
+    assert send().json["SMSMessageData"]["Recipients"][0]["statusCode"] == 101
+    assert len(outside.to("/optout")) == 1, "nobody hears of opting in"
+
+
+def test_an_opt_out_is_repeated_until_taken_and_may_name_a_sender(world, api, outside):
+    outside.answer = lambda call: Answer(500 if len(outside.calls) < 2 else 200, {}, "")
+    api.ok("POST", "sms/optout", {"number": PAYER, "sender": "22384"})
+    world.advance(600)
+    assert [call.form["senderId"] for call in outside.calls] == ["22384", "22384"]
+
+
+@pytest.mark.parametrize("sender", ["MPESA", "Safari 22", "22384", "700"])
+def test_a_sender_can_be_forged(world, api, outside, sender):
+    api.ok("POST", "sms", {"from": sender, "text": "Umepokea KSh 5,000"})
+    world.advance(0)
+    (call,) = outside.to("/incoming")
+    assert (call.form["from"], call.form["networkCode"]) == (sender, "99999")
+
+
+@pytest.mark.parametrize("sender", ["", "x", "a longer name", "no-sign", "12", 5, None])
+def test_what_no_network_would_carry_as_a_sender_is_refused(world, api, outside, sender):
+    assert api("POST", "sms", {"from": sender, "text": "x"}).status_code == 400
+    world.advance(0)
+    assert outside.calls == []
+
+
+def test_a_message_goes_to_our_short_code_and_its_text_may_be_missing_or_empty(world, api, outside):
+    api.ok("POST", "sms", {"from": PAYER})
+    api.ok("POST", "sms", {"from": PAYER, "text": ""})
+    world.advance(0)
+    missing, empty = (call.form for call in outside.to("/incoming"))
+    assert "text" not in missing
+    assert (missing["to"], empty["text"]) == ("22384", "")
+
+
+def test_a_number_may_come_in_its_local_form(world, api, outside):
+    api.rules(sms_from="local")
+    api.ok("POST", "sms", {"from": PAYER, "text": "HELP"})
+    world.advance(0)
+    assert outside.calls[0].form["from"] == "0712345678"
+
+
+@pytest.mark.parametrize(("together", "seconds"), [(True, [0, 0, 0]), (False, [0, 1, 2])])
+def test_an_incoming_message_can_be_delivered_several_times(world, api, outside, together, seconds):
+    api.rules(sms_in_repeats=3, sms_in_together=together)
+    api.ok("POST", "sms", {"from": PAYER, "text": "BUY maize 2"})
+    world.advance(60)
+    assert [call.seconds for call in outside.calls] == seconds
+    assert len({call.body for call in outside.calls}) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "count"),
     [

@@ -1,6 +1,7 @@
 // The page: puts the phones, the market and the switches together with the world's news.
 
 import { call } from "./calls.js";
+import { Chat } from "./chat.js";
 import { Market } from "./market.js";
 import { Phone } from "./phone.js";
 import { language, make, say, speak, translate } from "./words.js";
@@ -10,9 +11,10 @@ const WELL_OFF = 10_000;
 const RETRY_MS = 2_000;
 
 const find = (selector) => document.querySelector(selector);
-const { code, phonesMax, bodies } = document.body.dataset;
+const { code, smsCode, phonesMax, bodies } = document.body.dataset;
 const table = find(".phones");
 const phones = new Map(); // by number
+const chats = new Map(); // by number
 const market = new Market(find(".market"));
 let news = null;
 
@@ -27,6 +29,7 @@ function listen() {
     news.addEventListener(name, (event) => take(JSON.parse(event.data)));
   on("phone", (state) => {
     phones.get(state.number)?.take(state);
+    chats.get(state.number)?.take(state.telegram, state.prompt);
     drawPoor();
   });
   on("switches", drawSwitches);
@@ -42,8 +45,11 @@ function listen() {
 // --- phones
 
 function settle(root) {
-  const phone = new Phone(root, code, drawJump);
+  const chat = new Chat(root);
+  const onLink = (payload) => chat.openWith(payload);
+  const phone = new Phone(root, { code, smsCode, onBadge: drawJump, onLink });
   phones.set(phone.number, phone);
+  chats.set(phone.number, chat);
   root.querySelector(".put-away").addEventListener("click", () => putAway(phone));
   return phone;
 }
@@ -53,6 +59,7 @@ function putAway(phone) {
   phone.leave();
   phone.root.remove();
   phones.delete(phone.number);
+  chats.delete(phone.number);
   arranged();
 }
 
@@ -177,6 +184,7 @@ for (const each of document.querySelectorAll("[data-language]")) {
       other.setAttribute("aria-pressed", String(other === each));
     }
     for (const phone of phones.values()) phone.redraw();
+    for (const chat of chats.values()) chat.redraw();
     market.redraw();
     drawJump();
     remember();

@@ -9,13 +9,18 @@
 //   notice    a few words, then idle
 //   inbox     the list of messages
 //   message   one of them
+// In the last two a message to our short code can be written.
 
 import { call, callLast } from "./calls.js";
+import { payloadOf } from "./chat.js";
 import { clock, date, make, say, shillings } from "./words.js";
 
 // A touch on the keypad must not bring up the screen keyboard.
 const TOUCH = matchMedia("(pointer: coarse)");
 const PIN_DIGITS = 4;
+const USSD_LETTERS_MAX = 80;
+const SMS_LETTERS_MAX = 459; // three parts
+const MPESA = "MPESA"; // it reads nothing
 
 const MODES = {
   idle: { entry: "dial", left: "soft_messages", right: "soft_call" },
@@ -24,19 +29,22 @@ const MODES = {
   ended: { left: "soft_ok" },
   prompt: { entry: "pin", left: "soft_send", right: "soft_cancel" },
   notice: { left: "soft_ok" },
-  inbox: { left: "soft_open", right: "soft_back" },
-  message: { left: "soft_next", right: "soft_back" },
+  inbox: { entry: "soft_write", left: "soft_open", right: "soft_back" },
+  message: { entry: "reply", left: "soft_next", right: "soft_back" },
 };
 
 export class Phone {
-  /** root: the <article>; onBadge: called when the number of unread messages changes. */
-  constructor(root, code, onBadge) {
+  /** root: the <article>; code, smsCode: Sokoni's; onBadge: called when the number of unread
+   *  messages changes; onLink: when a link into the chat is followed, with what it says there. */
+  constructor(root, { code, smsCode, onBadge, onLink }) {
     this.root = root;
     this.number = root.dataset.number;
     this.unread = 0;
     this.balance = null;
     this.#code = code;
+    this.#smsCode = smsCode;
     this.#onBadge = onBadge;
+    this.#onLink = onLink;
     const find = (selector) => root.querySelector(selector);
     this.#lcd = find(".lcd");
     this.#view = find(".view");
@@ -47,7 +55,7 @@ export class Phone {
     this.#go("idle");
   }
 
-  #code; #onBadge; #lcd; #view; #entry; #input; #news;
+  #code; #smsCode; #onBadge; #onLink; #lcd; #view; #entry; #input; #news;
   #mode = "idle";
   #text = ""; // of the USSD screen or the notice
   #note = ""; // in brackets below it
@@ -150,6 +158,8 @@ export class Phone {
     this.#view.addEventListener("click", (event) => {
       const row = event.target.closest("[data-place]");
       if (row) this.#open(Number(row.dataset.place));
+      const link = event.target.closest("[data-payload]");
+      if (link) this.#onLink(link.dataset.payload);
     });
     for (const side of ["left", "right"]) {
       this.#lcd.querySelector(`.soft-${side}`).addEventListener("click", () => this.#press(side));
@@ -158,12 +168,14 @@ export class Phone {
     this.#input.addEventListener("input", () => {
       this.#fresh = false;
       if (this.#mode === "prompt") this.#input.value = this.#input.value.replace(/\D/g, "");
+      this.#drawSoft();
     });
     this.root.addEventListener("keydown", (event) => this.#type(event));
   }
 
   #type(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (event.target.closest(".chat, .telegram")) return;
     const onKey = event.target.closest("button");
     if (event.key === "Escape") {
       event.preventDefault();
@@ -225,7 +237,13 @@ export class Phone {
   }
 
   #takesText() {
+    if (this.#mode === "message") return this.#messages[this.#chosen].from !== MPESA;
     return Boolean(MODES[this.#mode].entry);
+  }
+
+  /** Whether a message to Sokoni stands written. */
+  #isWriting() {
+    return (this.#mode === "inbox" || this.#mode === "message") && this.#input.value.trim() !== "";
   }
 
   /** Typing over a screen that only waits to be read begins a new number. */
@@ -251,10 +269,12 @@ export class Phone {
   #typed() {
     this.#fresh = false;
     this.#input.scrollLeft = this.#input.scrollWidth;
+    this.#drawSoft();
   }
 
   /** The green key, OK, Enter. */
   #primary() {
+    if (this.#isWriting()) return void this.#sendSms();
     const doing = {
       idle: () => this.#dial(),
       session: () => this.#reply(),
@@ -346,6 +366,17 @@ export class Phone {
     }
   }
 
+  async #sendSms() {
+    const text = this.#input.value;
+    this.#go("running", { text });
+    try {
+      await call("POST", "sms", { from: this.number, text });
+      this.#go("notice", { text: say("sms_sent", { code: this.#smsCode }) });
+    } catch {
+      this.#go("notice", { text: say("sms_not_sent") });
+    }
+  }
+
   #openInbox() {
     this.#chosen = 0;
     this.#go("inbox");
@@ -374,7 +405,8 @@ export class Phone {
     this.#fresh = mode === "idle" && !empty;
     this.#input.value = this.#fresh ? this.#code : "";
     this.#input.inputMode = mode === "prompt" ? "numeric" : "text";
-    this.#input.maxLength = mode === "prompt" ? PIN_DIGITS : 80;
+    const lengths = { prompt: PIN_DIGITS, inbox: SMS_LETTERS_MAX, message: SMS_LETTERS_MAX };
+    this.#input.maxLength = lengths[mode] ?? USSD_LETTERS_MAX;
     this.#draw();
     this.#view.scrollTop = 0;
     if (hadFocus) this.focus();
@@ -383,15 +415,9 @@ export class Phone {
   #draw() {
     const mode = MODES[this.#mode];
     this.#lcd.dataset.mode = this.#mode;
-    this.#entry.hidden = !mode.entry;
+    this.#entry.hidden = !this.#takesText();
     if (mode.entry) this.#entry.querySelector(".entry-name").textContent = say(mode.entry);
-    const labels = { ...mode };
-    if (this.#mode === "message" && this.#chosen + 1 >= this.#messages.length) delete labels.left;
-    if (this.#mode === "inbox" && this.#messages.length === 0) delete labels.left;
-    for (const side of ["left", "right"]) {
-      const label = labels[side] ? say(labels[side]) : "\u00a0";
-      this.#lcd.querySelector(`.soft-${side}`).textContent = label;
-    }
+    this.#drawSoft();
     const screens = {
       idle: () => this.#drawIdle(),
       prompt: () => this.#drawPrompt(),
@@ -400,6 +426,17 @@ export class Phone {
     };
     this.#view.replaceChildren(...(screens[this.#mode] ?? (() => this.#drawText()))());
     this.tick();
+  }
+
+  #drawSoft() {
+    const labels = { ...MODES[this.#mode] };
+    if (this.#mode === "message" && this.#chosen + 1 >= this.#messages.length) delete labels.left;
+    if (this.#mode === "inbox" && this.#messages.length === 0) delete labels.left;
+    if (this.#isWriting()) labels.left = "soft_send";
+    for (const side of ["left", "right"]) {
+      const label = labels[side] ? say(labels[side]) : "\u00a0";
+      this.#lcd.querySelector(`.soft-${side}`).textContent = label;
+    }
   }
 
   // Each screen is heard whole by those who listen to it.
@@ -458,10 +495,15 @@ export class Phone {
 
   #drawMessage() {
     const { from, text, at } = this.#messages[this.#chosen];
-    return [
+    const drawn = [
       make("p", { class: "banner" }, from, make("time", {}, clock(at))),
       make("p", { class: "text" }, text),
     ];
+    const payload = payloadOf(text);
+    if (payload) {
+      drawn.push(make("button", { class: "link", type: "button", "data-payload": payload }, say("link_open")));
+    }
+    return drawn;
   }
 
   #promptText() {

@@ -23,6 +23,7 @@ export function translate(root) {
   for (const each of root.querySelectorAll("[data-label]")) {
     each.setAttribute("aria-label", say(each.dataset.label));
     if (each.title) each.title = say(each.dataset.label);
+    if (each.placeholder) each.placeholder = say(each.dataset.label);
   }
 }
 

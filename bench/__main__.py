@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench import layers, load, market, servers
-from bench.journeys import Journey, Name
+from bench import layers, load, market, servers, yardstick
+from bench.journeys import Hop, Journey, Name
 from bench.load import Seen
 from bench.market import Market
 from bench.servers import Application
@@ -64,6 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     settings = load_environment()
     with market.opened(settings) as opened:
         try:
+            measure = _yardstick(opened, options.seconds, options.connections)
             rows = {
                 name: _measured(opened, name, options.rounds, options.seconds, options.connections)
                 for name in JOURNEYS
@@ -78,6 +79,10 @@ def main(arguments: Sequence[str]) -> int:
         except Wrong as error:
             print(error, file=sys.stderr)
             return 1
+    print(
+        f"\nyardstick (a form, a SELECT, an INSERT, a COMMIT): {measure.hops_a_second:,.0f} "
+        f"requests/s, p99 {measure.p99_ms:.1f} ms"
+    )
     _print_table(f"{options.connections} connections, medians of {options.rounds}", rows)
     _print_table(f"the disk {FLUSH_MS} ms slower, one round", slow)
     _print_targets(rows)
@@ -151,6 +156,22 @@ def _round(
     check(f"{name} on the {application}", name, [warm, seen], added, connections)
     hops = max(1, seen.hops)
     return Round(seen, megabytes, web / hops * 1e6, database / hops * 1e6)
+
+
+def _yardstick(opened: Market, seconds: int, connections: int) -> Seen:
+    """What this machine can do at all."""
+    journeys = [[Hop("", yardstick.BEGINS)]]
+    with opened.copy("round") as url:
+        settings = opened.settings_for(url)
+        with servers.running("yardstick", settings, opened.folder / "web.log") as server:
+            return load.drive(
+                server.base_url,
+                journeys,
+                opened.callers(0, opened.members),
+                opened.folder,
+                seconds=seconds,
+                connections=connections,
+            )
 
 
 def check(

@@ -174,7 +174,7 @@ class Statements:
             return execute(cursor, query, *arguments, **named)
 
         psycopg.Cursor.execute = counting  # type: ignore[method-assign, assignment]
-        Session.execute = counting_ours  # type: ignore[method-assign]
+        Session.execute = counting_ours  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Servers: the system or the floor, under granian as `make run` starts it, or under gunicorn."""
+"""Servers: what is measured, under granian as `make run` starts it, or under gunicorn."""
 
 import os
 import socket
@@ -17,10 +17,14 @@ from local import processes, run
 from settings import Settings, environment_of
 
 ROOT = Path(__file__).parent.parent
-APPLICATIONS = {"system": "app:create_app", "floor": "bench.floor:create_app"}
+APPLICATIONS = {
+    "system": "app:create_app",
+    "floor": "bench.floor:create_app",
+    "yardstick": "bench.yardstick:create_app",
+}
 START_SECONDS_MAX = 20
 
-Application = Literal["system", "floor"]
+Application = Literal["system", "floor", "yardstick"]
 Kind = Literal["granian", "gunicorn"]
 
 

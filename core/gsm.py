@@ -3,6 +3,7 @@
 Source: 3GPP TS 23.038, default alphabet and its extension table.
 """
 
+import re
 import unicodedata
 from typing import Literal
 
@@ -11,6 +12,7 @@ _BASIC = (
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 _EXTENDED = "\f^{}\\[~]|€"  # each costs an escape besides itself
+_ALL_BASIC = re.compile(f"[{re.escape(_BASIC)}]*")
 SEPTETS = {**dict.fromkeys(_BASIC, 1), **dict.fromkeys(_EXTENDED, 2)}
 
 _REPLACED = {
@@ -43,6 +45,8 @@ _REPLACED = {
 
 def septets(text: str) -> int:
     """How many septets the text takes; every character must be in the alphabet."""
+    if _ALL_BASIC.fullmatch(text):
+        return len(text)
     return sum(SEPTETS[character] for character in text)
 
 

@@ -49,15 +49,14 @@ class Session:
     def rows(self, into: Callable[..., Row], sql: LiteralString, params: Params) -> list[Row]:
         """Every row, its columns given by name to `into`."""
         result = self.execute(sql, params)
-        return self._transformer.load_rows(0, result.ntuples, _maker(into, _columns(result)))
+        return self._transformer.load_rows(0, result.ntuples, _maker(into, sql, result))
 
     def row(self, into: Callable[..., Row], sql: LiteralString, params: Params) -> Row | None:
         """The first of them."""
         result = self.execute(sql, params)
         if not result.ntuples:
             return None
-        maker: Callable[[Sequence[Any]], Row] = _maker(into, _columns(result))
-        return self._transformer.load_row(0, maker)
+        return self._transformer.load_row(0, _maker(into, sql, result))
 
     def value(self, sql: LiteralString, params: Params) -> Any:
         """The first column of the first row, or None."""
@@ -125,16 +124,22 @@ def _numbered(sql: LiteralString) -> tuple[bytes, Sequence[str]]:
     return _PLACEHOLDER.sub(number, sql).encode(), names
 
 
-def _columns(result: PGresult) -> tuple[bytes | None, ...]:
-    return tuple(result.fname(column) for column in range(result.nfields))
-
-
-@cache
 def _maker(
-    into: Callable[..., Row], columns: tuple[bytes | None, ...]
+    into: Callable[..., Row], sql: LiteralString, result: PGresult
 ) -> Callable[[Sequence[Any]], Row]:
-    """How to make one of a row's values: by place, which is faster, where every field is there."""
-    names = [name.decode() if name else "" for name in columns]
+    """How to make one of a row's values; a statement has the same columns every time."""
+    kept: Callable[[Sequence[Any]], Row] | None = _makers.get((sql, into))
+    if kept is None:
+        names = [result.fname(column) or b"" for column in range(result.nfields)]
+        kept = _makers[sql, into] = _made(into, [name.decode() for name in names])
+    return kept
+
+
+_makers: Final[dict[tuple[str, Any], Any]] = {}
+
+
+def _made(into: Callable[..., Row], names: Sequence[str]) -> Callable[[Sequence[Any]], Row]:
+    """By place, which is faster than by name, where every field is there."""
     wanted = [field.name for field in fields(into) if field.init] if is_dataclass(into) else []
     if sorted(names) != sorted(wanted):
         return lambda values: into(**dict(zip(names, values, strict=True)))

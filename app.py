@@ -9,7 +9,9 @@ from flask import Flask, Response, jsonify
 
 import logs
 import settings as settings_
-from channels import limits, sms_africastalking, ussd_africastalking
+from channels import limits, sms_africastalking, ussd_advanta, ussd_africastalking, ussd_hubtel
+from channels.switchboard import Switchboard
+from channels.telegram import webhook as telegram
 from channels.ussd import Hopper
 from console import watch
 from core.database import Database, utc_now
@@ -55,9 +57,40 @@ def create_app(
             dialled_ahead=settings.ussd_dialled_ahead,
         )
     )
+    if settings.hubtel_secret is not None:
+        app.register_blueprint(
+            ussd_hubtel.blueprint(
+                database,
+                hopper,
+                secret=settings.hubtel_secret.get_secret_value(),
+                service_code=settings.hubtel_service_code,
+                room_septets=settings.ussd_room_septets,
+                dialled_ahead=settings.ussd_dialled_ahead,
+            )
+        )
+    if settings.advanta_secret is not None:
+        app.register_blueprint(
+            ussd_advanta.blueprint(
+                hopper,
+                secret=settings.advanta_secret.get_secret_value(),
+                service_code=settings.advanta_service_code,
+                room_septets=settings.ussd_room_septets,
+                dialled_ahead=settings.ussd_dialled_ahead,
+            )
+        )
+    app.register_blueprint(
+        telegram.blueprint(
+            database,
+            hopper,
+            settings.rules(),
+            secret=settings.telegram_secret.get_secret_value(),
+        )
+    )
     app.register_blueprint(
         sms_africastalking.blueprint(
-            database, secret=settings.africastalking_secret.get_secret_value()
+            database,
+            Switchboard(database, hopper, settings.rules()),
+            secret=settings.africastalking_secret.get_secret_value(),
         )
     )
     app.register_blueprint(

@@ -24,6 +24,8 @@ PATH_PART = re.compile(r"[A-Za-z0-9_-]+")
 _GIVEN = "given"  # named, and not what a laptop uses
 _HTTPS = "https"  # that, and an https:// address
 _STRONG = "strong"  # that, and not to be guessed
+_STRONG_OR_OFF = "strong or off"  # that where it is named; without it the gateway is not there
+_SECRETS = frozenset({_STRONG, _STRONG_OR_OFF})
 
 
 def _setting(default: Any, about: str, production: str | None = None, **limits: Any) -> Any:
@@ -32,13 +34,13 @@ def _setting(default: Any, about: str, production: str | None = None, **limits: 
     return Field(description=about, json_schema_extra={"production": production}, **how, **limits)
 
 
-def _at(port: str) -> Callable[[dict[str, Any]], str]:
+def _at(port: str, path: str = "") -> Callable[[dict[str, Any]], str]:
     """The address of a server of this machine, made of the names that stand before."""
 
     def address(earlier: dict[str, Any]) -> str:
         host = earlier.get("host", "127.0.0.1")
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104
-        return f"http://{host}:{earlier.get(port, 0)}"
+        return f"http://{host}:{earlier.get(port, 0)}{path}"
 
     return address
 
@@ -138,6 +140,32 @@ class Settings(BaseModel):
         SecretStr("sandbox-path-secret"), "the secret part of their callback paths", _STRONG
     )
 
+    hubtel_secret: SecretStr | None = _setting(
+        SecretStr("sandbox-hubtel-secret"), "the secret part of Hubtel's path", _STRONG_OR_OFF
+    )
+    hubtel_service_code: str = _setting(
+        "713",
+        "our code at Hubtel as dialled between star and hash: 713, or 713*9597 on a shared one",
+        pattern=r"^[0-9]+(\*[0-9]+)*$",
+    )
+    advanta_secret: SecretStr | None = _setting(
+        SecretStr("sandbox-advanta-secret"), "the secret part of Advanta's path", _STRONG_OR_OFF
+    )
+    advanta_service_code: str = _setting(
+        "*415*33#",
+        "our code at Advanta, with our extension where it is shared",
+        pattern=r"^\*[0-9]+(\*[0-9]+)*#$",
+    )
+
+    sms_an_hour_max: int = _setting(
+        60, "SMS that one phone gets in an hour, advertising not counted; more is an incident", ge=1
+    )
+    sms_a_day_max: int = _setting(500, "the same in a day", ge=1)
+    marketing_an_hour_max: int = _setting(
+        1, "advertising messages that one phone gets in an hour", ge=1
+    )
+    marketing_a_day_max: int = _setting(2, "the same in a day", ge=1)
+
     daraja_base_url: str = _setting(_at("simulator_port"), "where M-Pesa's API is", _HTTPS)
     daraja_consumer_key: SecretStr = _setting(
         SecretStr("sandbox-consumer-key"), "our app's key at Daraja", _STRONG
@@ -161,13 +189,30 @@ class Settings(BaseModel):
         SecretStr("sandbox-c2b-path"), "the secret part of the paths for payments by hand", _STRONG
     )
 
-    telegram_base_url: str = _setting(_at("simulator_port"), "where Telegram's API is", _HTTPS)
+    telegram_base_url: str = _setting(
+        _at("simulator_port", "/telegram"), "where Telegram's API is", _HTTPS
+    )
     telegram_token: SecretStr = _setting(
-        SecretStr("7042:sandbox-telegram-token"), "our bot's token", _STRONG
+        SecretStr("7000000000:sandbox-telegram-token"), "our bot's token", _STRONG
+    )
+    telegram_bot_name: str = _setting(
+        "SokoniBot", "our bot's name, as in t.me/SokoniBot", _GIVEN, pattern=r"^\w{5,32}$"
     )
     telegram_secret: SecretStr = _setting(
-        SecretStr("sandbox-telegram-secret"), "the secret that Telegram's calls carry", _STRONG
+        SecretStr("sandbox-telegram-secret"),
+        "the secret in the path and the header of Telegram's calls",
+        _STRONG,
     )
+
+    evidence_s3_bucket: str | None = _setting(
+        None, "the S3 bucket for photos of disputes; without it a folder in SOKONI_HOME"
+    )
+    evidence_s3_endpoint: str | None = _setting(
+        None, "where its S3 is, https://…; without it Amazon's own"
+    )
+    evidence_s3_region: str = _setting("us-east-1", "the bucket's region")
+    evidence_s3_access_key: SecretStr | None = _setting(None, "our key to the bucket")
+    evidence_s3_secret_key: SecretStr | None = _setting(None, "our secret to the bucket")
 
     push_after_seconds: int = _setting(
         4, "from the closing USSD screen to the M-Pesa prompt", ge=0, le=120
@@ -177,10 +222,16 @@ class Settings(BaseModel):
         250, "the seller's fee, in hundredths of a percent", ge=0, le=10_000
     )
 
-    @field_validator("africastalking_secret", "daraja_c2b_secret", "telegram_secret")
+    @field_validator(
+        "africastalking_secret",
+        "hubtel_secret",
+        "advanta_secret",
+        "daraja_c2b_secret",
+        "telegram_secret",
+    )
     @classmethod
-    def _fits_a_path(cls, secret: SecretStr) -> SecretStr:
-        if not PATH_PART.fullmatch(secret.get_secret_value()):
+    def _fits_a_path(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and not PATH_PART.fullmatch(secret.get_secret_value()):
             raise ValueError("only letters, digits, - and _ may stand in a path")
         return secret
 
@@ -195,13 +246,17 @@ class Settings(BaseModel):
         return value
 
     @field_validator(
-        "public_base_url", "africastalking_base_url", "daraja_base_url", "telegram_base_url"
+        "public_base_url",
+        "africastalking_base_url",
+        "daraja_base_url",
+        "telegram_base_url",
+        "evidence_s3_endpoint",
     )
     @classmethod
-    def _is_web_address(cls, url: str) -> str:
-        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+    def _is_web_address(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
             raise ValueError("not an address like https://example.org")
-        return url.rstrip("/")
+        return url.rstrip("/") if url else None
 
     @field_validator("database_url")
     @classmethod
@@ -242,7 +297,12 @@ class Settings(BaseModel):
             reservation_minutes=self.reservation_minutes,
             push_after_seconds=self.push_after_seconds,
             paybill=self.daraja_shortcode,
+            sms_an_hour_max=self.sms_an_hour_max,
+            sms_a_day_max=self.sms_a_day_max,
+            marketing_an_hour_max=self.marketing_an_hour_max,
+            marketing_a_day_max=self.marketing_a_day_max,
             dial_code=self.ussd_service_code,
+            bot_name=self.telegram_bot_name,
             pin_pepper=self.pin_pepper.get_secret_value().encode(),
             token_key=hmac.digest(key, b"the tokens in callback paths", hashlib.sha256),
         )
@@ -264,10 +324,12 @@ def load(environ: Mapping[str, str]) -> Settings:
         if environ.get(name.upper(), "").strip()
     }
     wrong: dict[str, str] = {}
+    off: list[str] = []
     if given.get("sokoni_env") == "production":
         wrong |= dict(_unfit_for_production(given))
+        off = [name for name in Settings.model_fields if _demand(name) == _STRONG_OR_OFF]
     try:
-        settings = Settings.model_validate(given)
+        settings = Settings.model_validate({**dict.fromkeys(off), **given})
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
             if problem["type"] == "default_factory_not_called":
@@ -277,6 +339,9 @@ def load(environ: Mapping[str, str]) -> Settings:
     else:
         if settings.port == settings.simulator_port:
             wrong["simulator_port"] = "the same as PORT"
+        for key in ("evidence_s3_access_key", "evidence_s3_secret_key"):
+            if settings.evidence_s3_bucket and getattr(settings, key) is None:
+                wrong[key] = "missing, and EVIDENCE_S3_BUCKET is named"
     if wrong:
         raise SettingsError(
             [
@@ -348,14 +413,16 @@ def manual() -> str:
         lines.append(f"{name.upper()}={_default(name) or ''}")
         lines.append(f"    {field.description}")
         if demand:
-            lines.append(f"    production: required, {_DEMANDS[demand]}")
+            lines.append(f"    production: {_DEMANDS[demand]}")
     return "\n".join(lines)
 
 
+_UNGUESSABLE = f"{SECRET_LETTERS_MIN} letters or more, not to be guessed"
 _DEMANDS = {
-    _GIVEN: "your own",
-    _HTTPS: "an https:// address",
-    _STRONG: f"{SECRET_LETTERS_MIN} letters or more, not to be guessed",
+    _GIVEN: "required, your own",
+    _HTTPS: "required, an https:// address",
+    _STRONG: f"required, {_UNGUESSABLE}",
+    _STRONG_OR_OFF: f"off without it, else {_UNGUESSABLE}",
 }
 
 
@@ -365,14 +432,15 @@ def _unfit_for_production(given: Mapping[str, str]) -> Iterator[tuple[str, str]]
         if demand is None:
             continue
         if value is None:
-            yield name, "missing"
+            if demand != _STRONG_OR_OFF:
+                yield name, "missing"
         elif value == _default(name):
             yield name, "still the default of development"
         elif demand == _HTTPS and not value.startswith("https://"):
             yield name, "not an https:// address"
-        elif demand == _STRONG and len(value) < SECRET_LETTERS_MIN:
+        elif demand in _SECRETS and len(value) < SECRET_LETTERS_MIN:
             yield name, f"weak, shorter than {SECRET_LETTERS_MIN} letters"
-        elif demand == _STRONG and len(set(value)) < SECRET_VARIETY_MIN:
+        elif demand in _SECRETS and len(set(value)) < SECRET_VARIETY_MIN:
             yield name, f"weak, fewer than {SECRET_VARIETY_MIN} different letters"
 
 

@@ -39,7 +39,8 @@ def every_table() -> sa.MetaData:
     """Import what defines tables, so that a new noun needs no line here."""
     for module in pkgutil.iter_modules(core.__path__, "core."):
         importlib.import_module(module.name)
-    importlib.import_module("flows.conversations")
+    for name in ("flows.conversations", "flows.funnel"):
+        importlib.import_module(name)
     return metadata
 
 

@@ -1,5 +1,6 @@
 """The port: what the market asks of whoever carries its SMS."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from core.messages import SendAnswer
@@ -14,3 +15,6 @@ class Sender(Protocol):
         msisdn: +254…; text: not empty, of any length. Never raises for what a gateway or a network
         does: a doubt is outcome "unknown".
         """
+
+    def send_all(self, msisdns: Sequence[str], text: str) -> Mapping[str, SendAnswer]:
+        """The same text to several, in one call; an answer for each. msisdns: up to a hundred."""

@@ -1,11 +1,12 @@
-"""SMS through Africa's Talking: sending by their SDK, and what becomes of each message.
+"""SMS through Africa's Talking: sending by their SDK, what becomes of each message, what comes in.
 
-Source: Africa's Talking, SMS sending, delivery reports; package africastalking 2.0.3.
+Source: Africa's Talking, SMS sending, delivery reports, incoming messages, bulk opt-out; package
+africastalking 2.0.3.
 """
 
-import hmac
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import local
 from time import monotonic
@@ -15,21 +16,23 @@ import requests
 import structlog
 import urllib3.exceptions
 from africastalking.SMS import SMSService
-from flask import Blueprint, g, request
+from flask import Blueprint, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from core import messages
+from channels import admission
+from channels.switchboard import Sms, Switchboard
+from core import messages, opt_outs, phone
 from core.database import Database
-from core.errors import Unavailable
+from core.errors import Invalid, Unavailable
 from core.messages import SendAnswer
 from settings import Settings
 
 log = structlog.get_logger(__name__)
 
 ANSWER_BYTES_MAX = 64 * 1024
-BODY_BYTES_MAX = 64 * 1024
 FIELD_CHARACTERS_MAX = 128
+TEXT_CHARACTERS_MAX = 1_000  # of an SMS that comes in; seven parts, more than anybody types
 REPORT_SECONDS_MAX = 3.0
 
 _ACCEPTED: Final = frozenset({100, 101, 102})
@@ -41,6 +44,8 @@ _LATER_ONCE = 502  # RejectedByGateway
 # By these the server says that it did not act; the first three that it knows us not.
 _HALTING_STATUSES: Final = frozenset({401, 403, 404})
 _LATER_STATUSES: Final = frozenset({405, 413, 415, 429, 503})
+
+_NUMBER: Final = re.compile(r"\+[1-9][0-9]{6,14}")  # a stranger one the SDK would raise at
 
 _UNDERWAY: Final = frozenset({"sent", "submitted", "buffered"})
 _DELIVERED: Final = frozenset({"success"})
@@ -68,15 +73,25 @@ class AfricasTalking:
 
     def send(self, msisdn: str, text: str) -> SendAnswer:
         """Send one message. See channels.sms.Sender."""
+        return self.send_all([msisdn], text)[msisdn]
+
+    def send_all(self, msisdns: Sequence[str], text: str) -> Mapping[str, SendAnswer]:
+        """The same to several. A number the SDK does not know for one is refused by itself."""
+        known = [msisdn for msisdn in msisdns if _NUMBER.fullmatch(msisdn)]
+        answers = self._call(known, text) if known else {}
+        return {
+            msisdn: answers.get(msisdn) or SendAnswer("refused", "InvalidPhoneNumber")
+            for msisdn in msisdns
+        }
+
+    def _call(self, msisdns: Sequence[str], text: str) -> Mapping[str, SendAnswer]:
         try:
-            answer: _Answer = self._sdk.send(text, [msisdn], self._sender, enqueue=True)
-        except ValueError:  # its text holds the number; raised before anything is sent
-            return SendAnswer("refused", "InvalidPhoneNumber")
+            answer: _Answer = self._sdk.send(text, list(msisdns), self._sender, enqueue=True)
         except _NotSent as error:
-            return SendAnswer("later", error.code)
+            return dict.fromkeys(msisdns, SendAnswer("later", error.code))
         except _Lost as error:
-            return SendAnswer("unknown", error.code)
-        return read_answer(answer.status, answer.body, msisdn)
+            return dict.fromkeys(msisdns, SendAnswer("unknown", error.code))
+        return read_answers(answer.status, answer.body, msisdns)
 
     def close(self) -> None:
         """Let go of every connection; no call may be under way."""
@@ -94,27 +109,19 @@ def connect(settings: Settings) -> AfricasTalking:
     return AfricasTalking(account)
 
 
-def blueprint(database: Database, *, secret: str) -> Blueprint:
-    """Where delivery reports are posted. A wrong secret is 404 with an empty body.
+def blueprint(database: Database, switchboard: Switchboard, *, secret: str) -> Blueprint:
+    """Where messages, delivery reports and opt-outs are posted. A wrong secret is 404, empty.
 
-    A report we cannot use is answered 200 all the same: sent again it would be no better.
+    What we cannot use is answered 200 all the same: sent again it would be no better. What we
+    could not keep is 503: they repeat it each minute, for 12 hours.
     """
     routes = Blueprint("sms_africastalking", __name__, url_prefix="/channels/sms/africastalking")
-
-    @routes.url_value_preprocessor
-    def take_secret(_endpoint: str | None, values: dict[str, str] | None) -> None:
-        g.path_secret = (values or {}).pop("secret", "")
-
-    @routes.before_request
-    def admit() -> tuple[str, int] | None:
-        request.max_content_length = BODY_BYTES_MAX
-        given = g.path_secret.encode("utf-8", "replace")
-        return None if hmac.compare_digest(given, secret.encode()) else ("", 404)
+    admission.guard(routes, secret)
 
     @routes.errorhandler(Unavailable)
     def database_away(error: Unavailable) -> tuple[str, int]:
-        log.error("report_not_kept", error=type(error).__name__)
-        return "", 503  # so that it may be sent again
+        log.error("callback_not_kept", error=type(error).__name__)
+        return "", 503
 
     @routes.errorhandler(RequestEntityTooLarge)
     def too_large(_error: RequestEntityTooLarge) -> tuple[str, int]:
@@ -126,10 +133,43 @@ def blueprint(database: Database, *, secret: str) -> Blueprint:
         if report is not None:
             with database.begin(seconds=REPORT_SECONDS_MAX) as db:
                 now = database.clock()
-                messages.report(db, report.provider_id, report.state, report.failure, now)
+                known = messages.report(db, report.provider_id, report.state, report.failure, now)
+            if known == "early":  # normal where it overtakes the answer to our sending
+                log.info("report_of_unknown_message", state=report.state)
+        return "", 200
+
+    @routes.post("/<secret>/incoming")
+    def incoming() -> tuple[str, int]:
+        sms = read_incoming(request.form)
+        return ("", 200) if sms is None or switchboard.hear(sms) else ("", 503)
+
+    @routes.post("/<secret>/optout")
+    def opted_out() -> tuple[str, int]:
+        msisdn = _sender(request.form.get("phoneNumber", ""))
+        if msisdn is not None:
+            with database.begin(seconds=REPORT_SECONDS_MAX) as db:
+                opt_outs.bar(db, msisdn, database.clock())
         return "", 200
 
     return routes
+
+
+def read_incoming(form: MultiDict[str, str]) -> Sms | None:
+    """The message in a request, named by its date and text if it has no id. None: no phone's."""
+    msisdn = _sender(form.get("from", ""))
+    if msisdn is None:
+        return None
+    text, given = form.get("text", "")[:TEXT_CHARACTERS_MAX], form.get("id", "")
+    return Sms(given if _is_name(given) else f"{form.get('date', '')}\0{text}", msisdn, text)
+
+
+def _sender(given: str) -> str | None:
+    """The phone that it came from. None: a short code or a name, which answers nobody."""
+    try:
+        return phone.parse(given)
+    except Invalid:
+        log.warning("sms_of_no_phone")
+        return None
 
 
 @dataclass(frozen=True)
@@ -158,28 +198,37 @@ def read_report(form: MultiDict[str, str]) -> Report | None:
     return None
 
 
-def read_answer(status: int, body: bytes, msisdn: str) -> SendAnswer:
-    """What an answer to a sending proves. Whatever it does not prove is "unknown"."""
+def read_answers(status: int, body: bytes, msisdns: Sequence[str]) -> dict[str, SendAnswer]:
+    """What an answer to a sending proves, by number. Whatever it does not prove is "unknown"."""
     if not 200 <= status < 300:
-        code = f"http_{status}"
-        if status in _HALTING_STATUSES:
-            return SendAnswer("later", code, halts=True)
-        if status in _LATER_STATUSES:
-            return SendAnswer("later", code)
-        if status == 400:
-            return SendAnswer("refused", code)
-        return SendAnswer("unknown", code)
+        return dict.fromkeys(msisdns, _read_status(status))
     told = _load(body).get("SMSMessageData")
     listed = told.get("Recipients") if isinstance(told, dict) else None
     if not isinstance(told, dict) or not isinstance(listed, list):
-        return SendAnswer("unknown", "unreadable")
+        return dict.fromkeys(msisdns, SendAnswer("unknown", "unreadable"))
     if not listed:  # nobody was sent to; "InvalidSenderId" says why
         said = told.get("Message")
-        return SendAnswer("later", said if _is_name(said) else "no_recipients", halts=True)
-    found = [each for each in listed if isinstance(each, dict) and each.get("number") == msisdn]
-    if len(found) != 1:
-        return SendAnswer("unknown", "another_number")
-    return _read_recipient(found[0])
+        code = said if _is_name(said) else "no_recipients"
+        return dict.fromkeys(msisdns, SendAnswer("later", code, halts=True))
+    found: dict[object, list[Mapping[str, Any]]] = {}
+    for each in listed:
+        if isinstance(each, dict):
+            found.setdefault(str(each.get("number")), []).append(each)
+    return {msisdn: _read_recipients(found.get(msisdn, [])) for msisdn in msisdns}
+
+
+def _read_status(status: int) -> SendAnswer:
+    code = f"http_{status}"
+    if status in _HALTING_STATUSES:
+        return SendAnswer("later", code, halts=True)
+    if status in _LATER_STATUSES:
+        return SendAnswer("later", code)
+    return SendAnswer("refused" if status == 400 else "unknown", code)
+
+
+def _read_recipients(found: Sequence[Mapping[str, Any]]) -> SendAnswer:
+    """What is said of one number: once, or it proves nothing."""
+    return _read_recipient(found[0]) if len(found) == 1 else SendAnswer("unknown", "another_number")
 
 
 def _read_recipient(told: Mapping[str, Any]) -> SendAnswer:

@@ -7,10 +7,10 @@ import structlog
 
 from channels.limits import HopLimit
 from core.database import Database
-from core.errors import CommitUnknown, Unavailable
+from core.errors import CommitUnknown, OutOfTime, Unavailable
 from core.rules import Rules
 from flows import run
-from flows.run import Inbound, Reply
+from flows.run import Inbound, Reply, Wisher
 
 log = structlog.get_logger(__name__)
 
@@ -35,15 +35,21 @@ class Hopper:
         self._limit = limit
         self._languages: OrderedDict[str, str] = OrderedDict()
 
-    def answer(self, inbound: Inbound) -> Reply:
-        """The screen for this hop. Never raises: what cannot be answered is apologised for."""
+    def answer(self, inbound: Inbound, wisher: Wisher = run.nothing) -> Reply:
+        """The screen for this hop. Never raises: what cannot be answered is apologised for.
+
+        wisher: what to send of it besides, written with the hop.
+        """
         started = monotonic()
-        if self._limit is not None and not self._limit.admits(inbound.msisdn):
+        if self._limit is not None and not self._limit.admits(_person(inbound)):
             log.warning("hop_beyond_limit")
             return self._sorry(inbound, "too_many")
         try:
-            with self._database.begin(seconds=self._seconds_max, durable=False) as db:
-                reply = run.hop(db, inbound, self._rules, self._database.clock())
+            reply = self._glanced(inbound, wisher)
+            if reply is None:
+                left = self._seconds_max - (monotonic() - started)
+                with self._database.begin(seconds=left, durable=False) as db:
+                    reply = run.hop(db, inbound, self._rules, self._database.clock(), wisher)
         except CommitUnknown:
             reply = self._proved(inbound) or self._sorry(inbound, "apology")
         except Unavailable as error:
@@ -56,6 +62,16 @@ class Hopper:
         else:
             self._remember(inbound.address, reply.language)
         return reply
+
+    def _glanced(self, inbound: Inbound, wisher: Wisher) -> Reply | None:
+        """The answer, where no lock is needed for it."""
+        try:
+            with self._database.autocommit(seconds=self._seconds_max) as db:
+                return run.glance(db, inbound, self._rules, self._database.clock(), wisher)
+        except OutOfTime:
+            raise
+        except Unavailable:
+            return None  # if it was kept all the same, the locked hop finds it
 
     def _proved(self, inbound: Inbound) -> Reply | None:
         """The connection broke during the commit: look whether the hop is there."""
@@ -74,3 +90,8 @@ class Hopper:
         self._languages.move_to_end(address)
         if len(self._languages) > LANGUAGES_KEPT_MAX:
             self._languages.popitem(last=False)
+
+
+def _person(inbound: Inbound) -> str:
+    """Who is counted: the phone, or the chat that has proved none."""
+    return inbound.msisdn or f"{inbound.channel}:{inbound.address}"

@@ -186,12 +186,13 @@ def dispatch(
 
 def enter_code(
     db: Db, order_id: UUID, seller_id: UUID, typed: str, rules: Rules, now: datetime
-) -> Literal["released", "wrong_code", "code_locked", "not_open"]:
+) -> Literal["released", "wrong_code", "code_locked", "frozen", "not_open"]:
     """The buyer gave the seller her code, so she has the goods: the money is his at once.
 
     "code_locked": by this or an earlier wrong one; only a new code of the buyer's opens it again.
+    "frozen": the code is right and kept in evidence, but a dispute holds the money.
     """
-    order = _sellers(db, order_id, seller_id, "dispatched", "delivered")
+    order = _sellers(db, order_id, seller_id, "dispatched", "delivered", "disputed")
     if order is None:
         return "not_open"
     slip = _slip(db, order_id)
@@ -202,11 +203,14 @@ def enter_code(
         return _count_wrong(db, order_id, slip.tries + 1, now)
     db.run(
         """
-        UPDATE deliveries SET entered_at = %(now)s, updated_at = %(now)s
+        UPDATE deliveries SET entered_at = coalesce(entered_at, %(now)s), updated_at = %(now)s
         WHERE order_id = %(order_id)s
         """,
         {"now": now, "order_id": order_id},
     )
+    if order.state == "disputed":
+        orders.note(db, [order_id], "code_kept", now)
+        return "frozen"
     orders.note(db, [order_id], "code_accepted", now)
     _complete(db, order_id, now)
     return "released"

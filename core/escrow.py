@@ -153,6 +153,22 @@ def refund(db: Db, order_id: UUID, cents: int | None, now: datetime) -> None:
     )
 
 
+def freeze(db: Db, order_id: UUID, now: datetime) -> None:
+    """Nothing leaves it until a dispute is decided. The caller holds the order's lock.
+
+    Raises NotHeld: there is nothing in it, or it is frozen already.
+    """
+    frozen = db.run(
+        """
+        UPDATE escrows SET state = 'frozen', updated_at = %(now)s
+        WHERE order_id = %(order_id)s AND state = 'held'
+        """,
+        {"order_id": order_id, "now": now},
+    )
+    if not frozen:
+        raise NotHeld(f"the escrow of {order_id} holds nothing that could be frozen")
+
+
 def _lock(db: Db, order_id: UUID) -> _Held:
     held = db.row(
         _Held,

@@ -1,4 +1,7 @@
-"""Members: the people and shops who trade here, each known by a phone number."""
+"""Members: the people and shops who trade here, each known by a phone number.
+
+Two people may share a phone. Then the number says nothing of who speaks: their PINs do.
+"""
 
 import unicodedata
 from dataclasses import dataclass, field
@@ -35,13 +38,21 @@ members = sa.Table(
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("deleted_at", sa.DateTime(timezone=True)),
+    sa.Column("person", sa.SmallInteger, nullable=False, server_default=sa.text("1")),
+    sa.Column("shares_phone", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.CheckConstraint("person IN (1, 2)", name="person"),
+    sa.CheckConstraint("person = 1 OR shares_phone", name="shares_phone"),
     sa.CheckConstraint(r"msisdn ~ '^\+[1-9][0-9]{6,14}$'", name="msisdn"),
     sa.CheckConstraint("char_length(name) BETWEEN 2 AND 40", name="name"),
     sa.CheckConstraint("language ~ '^[a-z]{2,3}$'", name="language"),
     sa.CheckConstraint("pin_failures >= 0", name="pin_failures"),
     # A number is given to somebody else after its owner left: unique among the living only.
     sa.Index(
-        "uq_members_msisdn", "msisdn", unique=True, postgresql_where=sa.text("deleted_at IS NULL")
+        "uq_members_msisdn_person",
+        "msisdn",
+        "person",
+        unique=True,
+        postgresql_where=sa.text("deleted_at IS NULL"),
     ),
 )
 
@@ -71,12 +82,27 @@ class Member:
 
 
 def by_msisdn(db: Db, msisdn: str) -> Member | None:
+    """Whose phone it is. None: nobody's, or two people's (see sharing)."""
     return db.row(
         Member,
         """
         SELECT id, msisdn, name, language, place_id, is_seller, consent_version
         FROM members
-        WHERE msisdn = %(msisdn)s AND deleted_at IS NULL
+        WHERE msisdn = %(msisdn)s AND deleted_at IS NULL AND NOT shares_phone
+        """,
+        {"msisdn": msisdn},
+    )
+
+
+def sharing(db: Db, msisdn: str) -> list[Member]:
+    """The two people of one phone, who are told apart by their PINs (pins.whose)."""
+    return db.rows(
+        Member,
+        """
+        SELECT id, msisdn, name, language, place_id, is_seller, consent_version
+        FROM members
+        WHERE msisdn = %(msisdn)s AND deleted_at IS NULL AND shares_phone
+        ORDER BY person
         """,
         {"msisdn": msisdn},
     )
@@ -112,30 +138,95 @@ def register(
     name and pin: as parse_name and pins.parse return them. "already_registered": the number has a
     member, of whom nothing is changed (two phones' answers may arrive at once).
     """
+    consent = _Consent(consent_version, language, consent_wording)
+    added = _add(db, msisdn, 1, name, place_id, pin, consent, rules, now)
+    return "registered" if added else "already_registered"
+
+
+def share(
+    db: Db,
+    owner_id: UUID,
+    *,
+    name: str,
+    language: str,
+    consent_version: str,
+    consent_wording: str,
+    pin: str,
+    rules: Rules,
+    now: datetime,
+) -> Literal["joined", "taken", "locked", "full"]:
+    """A second person on the owner's phone; from now on nobody is shown anything before a PIN.
+
+    "taken": it is the owner's PIN. Asking that is guessing it: see pins.differs for "locked".
+    "full": there are two already.
+    """
+    owner = by_id(db, owner_id)
+    assert owner is not None, f"{owner_id}, who shares a phone, is no member"
+    differs = pins.differs(db, owner_id, pin, rules, now)
+    if differs != "differs":
+        return differs
+    first = db.run(
+        """
+        UPDATE members SET shares_phone = true, updated_at = %(now)s
+        WHERE id = %(id)s AND NOT shares_phone
+        """,
+        {"id": owner_id, "now": now},
+    )
+    if not first:
+        return "full"
+    consent = _Consent(consent_version, language, consent_wording)
+    added = _add(db, owner.msisdn, 2, name, owner.place_id, pin, consent, rules, now)
+    assert added, f"member {owner_id} shared no phone, and there was a second person"
+    return "joined"
+
+
+@dataclass(frozen=True)
+class _Consent:
+    """wording: as it was shown, in this language."""
+
+    version: str
+    language: str
+    wording: str
+
+
+def _add(
+    db: Db,
+    msisdn: str,
+    person: int,
+    name: str,
+    place_id: UUID,
+    pin: str,
+    consent: _Consent,
+    rules: Rules,
+    now: datetime,
+) -> bool:
+    """False: the number has this person already."""
     member_id = db.new_id()
     added = db.run(
         """
         INSERT INTO members
-            (id, msisdn, name, language, place_id, is_seller, pin_hash, pin_failures,
-             consent_version, consent_at, created_at, updated_at)
+            (id, msisdn, person, shares_phone, name, language, place_id, is_seller, pin_hash,
+             pin_failures, consent_version, consent_at, created_at, updated_at)
         VALUES
-            (%(id)s, %(msisdn)s, %(name)s, %(language)s, %(place_id)s, false, %(pin_hash)s, 0,
-             %(consent_version)s, %(now)s, %(now)s, %(now)s)
-        ON CONFLICT (msisdn) WHERE deleted_at IS NULL DO NOTHING
+            (%(id)s, %(msisdn)s, %(person)s, %(shares_phone)s, %(name)s, %(language)s,
+             %(place_id)s, false, %(pin_hash)s, 0, %(consent_version)s, %(now)s, %(now)s, %(now)s)
+        ON CONFLICT (msisdn, person) WHERE deleted_at IS NULL DO NOTHING
         """,
         {
             "id": member_id,
             "msisdn": msisdn,
+            "person": person,
+            "shares_phone": person > 1,
             "name": name,
-            "language": language,
+            "language": consent.language,
             "place_id": place_id,
             "pin_hash": pins.hashed(member_id, pin, rules),
-            "consent_version": consent_version,
+            "consent_version": consent.version,
             "now": now,
         },
     )
     if not added:
-        return "already_registered"
+        return False
     db.run(
         """
         INSERT INTO consents (id, member_id, version, language, wording, created_at)
@@ -144,13 +235,13 @@ def register(
         {
             "id": db.new_id(),
             "member_id": member_id,
-            "version": consent_version,
-            "language": language,
-            "wording": consent_wording,
+            "version": consent.version,
+            "language": consent.language,
+            "wording": consent.wording,
             "now": now,
         },
     )
-    return "registered"
+    return True
 
 
 def rename(db: Db, member_id: UUID, name: str, now: datetime) -> None:

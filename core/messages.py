@@ -1,10 +1,12 @@
-"""Messages: what people are told by SMS, each once, followed from the queue to the phone.
+"""Messages: what people are told, each once, followed from the queue to the phone.
 
-Whoever changes something tells of it in the same transaction; the outbox's `sms` sends it. A
-sending has no idempotency key at the gateway, so it is claimed, committed, called, recorded. After
-a call whose outcome nobody knows the message is sent once more, and marked: it may have come twice.
+Whoever changes something tells of it in the same transaction; the outbox's `sms` sends it, or hands
+it to `telegram_message` where the receiver spoke to us there last. A sending has no idempotency key
+at the gateway, so it is claimed, committed, called, recorded. After a call whose outcome nobody
+knows the message is sent once more, and marked: it may have come twice.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -15,8 +17,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import gsm, incidents, money, outbox, wordings
+from core import gsm, incidents, money, opt_outs, outbox, quiet, reach, wordings
 from core.database import Db, metadata
+from core.rules import Rules
 from core.wordings import Wording
 
 # queued -> sending -> sent -> delivered | failed; never back, but where a call surely sent nothing.
@@ -29,8 +32,14 @@ LATER_MIN: Final = timedelta(seconds=30)
 LATER_MAX: Final = timedelta(minutes=10)
 PROBE_AFTER: Final = timedelta(minutes=5)  # while the gateway takes nothing from us
 TOO_LATE_AFTER: Final = timedelta(hours=24)  # to be of use to anybody
+REPLY_TOO_LATE_AFTER: Final = timedelta(hours=1)
+FULL_AFTER: Final = timedelta(minutes=10)  # while a phone has had as much as it may
 HALTED: Final = "sms_halted"  # the incident while which sending stops
+BARRED: Final = frozenset({"UserInBlacklist", "UserInBlackList"})  # answered; reported
+SCREEN: Final = "screen"  # the trigger of a conversation's screen
 ORDERS_NAMED_MAX: Final = 3
+
+Channel = Literal["sms", "telegram"]
 
 messages = sa.Table(
     "messages",
@@ -39,7 +48,7 @@ messages = sa.Table(
     sa.Column("key", sa.Text, nullable=False, unique=True),  # trigger:subject:receiver
     sa.Column("trigger", sa.Text, nullable=False),
     sa.Column("class", sa.Text, nullable=False),
-    sa.Column("member_id", sa.Uuid, sa.ForeignKey("members.id"), nullable=False),
+    sa.Column("member_id", sa.Uuid, sa.ForeignKey("members.id")),  # NULL: a stranger's
     sa.Column("msisdn", sa.Text, nullable=False),
     sa.Column("language", sa.Text, nullable=False),
     sa.Column("text", sa.Text, nullable=False),  # what is wordings.LATE as its placeholder
@@ -50,18 +59,27 @@ messages = sa.Table(
     sa.Column("maybe_twice", sa.Boolean, nullable=False),
     sa.Column("claimed_at", sa.DateTime(timezone=True)),
     sa.Column("provider_id", sa.Text, unique=True),
+    sa.Column("channel", sa.Text),  # NULL: it is chosen when it is sent
+    sa.Column("address", sa.Text),  # the Telegram chat it was to go to; it may have come by SMS
+    sa.Column("can_wait", sa.Boolean, nullable=False, server_default=sa.false()),  # until morning
+    sa.Column("batch_id", sa.Uuid),  # of a broadcast: those sent together
     sa.Column("cost", sa.Text),  # as the gateway says it, "KES 0.8000"
+    sa.Column("cost_currency", sa.Text),
+    sa.Column("cost_milli_cents", sa.BigInteger),  # KES 0.8000 is 80,000
     sa.Column("failure", sa.Text),  # the last reason it was not sent or not delivered
     sa.Column("order_id", sa.Uuid, sa.ForeignKey("orders.id"), index=True),  # of several, one
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("sent_at", sa.DateTime(timezone=True)),
     sa.Column("final_at", sa.DateTime(timezone=True)),
-    sa.CheckConstraint("class IN ('code', 'receipt', 'alert', 'marketing')", name="class"),
+    sa.CheckConstraint("class IN ('code', 'receipt', 'alert', 'marketing', 'reply')", name="class"),
+    sa.CheckConstraint("channel IN ('sms', 'telegram')", name="channel"),
     sa.CheckConstraint("encoding IN ('gsm', 'ucs2')", name="encoding"),
     sa.CheckConstraint("segments > 0", name="segments"),
     sa.CheckConstraint(f"state IN ({', '.join(repr(state) for state in STATES)})", name="state"),
     sa.Index("ix_messages_member_id", "member_id", "created_at"),
+    sa.Index("ix_messages_msisdn", "msisdn", "claimed_at"),
+    sa.Index("ix_messages_batch_id", "batch_id", postgresql_where=sa.text("batch_id IS NOT NULL")),
 )
 
 # Final reports on messages whose provider_id we have not heard yet.
@@ -76,16 +94,19 @@ early_reports = sa.Table(
 )
 
 Late = Callable[[Db, str, UUID | None], str | None]
+# The channels and addresses by which a phone's owner spoke to us, the newest first.
+Ways = Callable[[Db, str], Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """A message to be sent now, by its holder and nobody else."""
+    """A message to be sent now, by its holder and nobody else. chat: the Telegram one, if there."""
 
     id: UUID
     msisdn: str = field(repr=False)
     text: str = field(repr=False)
     attempt: int
+    chat: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -173,7 +194,7 @@ def of_member(
     wording = wordings.table().triggers[trigger]["member"]
     assert wording is not None, f"nobody is told of {trigger}"
     member = db.row(
-        _Member,
+        _Receiver,
         """
         SELECT id, msisdn, name, language, deleted_at IS NULL AS is_here
         FROM members WHERE id = %(id)s
@@ -185,15 +206,110 @@ def of_member(
     _queue(db, [_Telling(key, trigger, wording, member, values, None)], now)
 
 
-def claim(db: Db, message_id: UUID, late: Late, now: datetime) -> Claimed | NotYet | None:
+def of_phone(
+    db: Db,
+    trigger: str,
+    key: str,
+    msisdn: str,
+    language: str,
+    values: Mapping[str, object],
+    now: datetime,
+    *,
+    member_id: UUID | None = None,
+    order_id: UUID | None = None,
+) -> None:
+    """Answer an SMS, whoever sent it. key: of what is answered, for it is answered once."""
+    wording = wordings.table().triggers[trigger]["phone"]
+    assert wording is not None, f"nobody is told of {trigger}"
+    phone = _Receiver(member_id, msisdn, "", language, True)
+    _queue(db, [_Telling(f"{trigger}:{key}:phone", trigger, wording, phone, values, order_id)], now)
+
+
+def of_screen(
+    db: Db,
+    key: str,
+    msisdn: str,
+    language: str,
+    text: str,
+    now: datetime,
+    *,
+    member_id: UUID | None = None,
+    order_id: UUID | None = None,
+) -> UUID:
+    """The screen of a conversation as an SMS, once for each key; whoever asked for it sends it."""
+    encoding, segments = gsm.parts(text)
+    db.run(
+        """
+        INSERT INTO messages (id, key, trigger, class, member_id, msisdn, language, text, encoding,
+                              segments, state, attempts, maybe_twice, channel, can_wait, order_id,
+                              created_at, updated_at)
+        VALUES (%(id)s, %(key)s, %(trigger)s, 'reply', %(member_id)s, %(msisdn)s, %(language)s,
+                %(text)s, %(encoding)s, %(segments)s, 'queued', 0, false, 'sms', false,
+                %(order_id)s, %(now)s, %(now)s)
+        ON CONFLICT (key) DO NOTHING
+        """,
+        {
+            "id": db.new_id(),
+            "key": f"{SCREEN}:{key}",
+            "trigger": SCREEN,
+            "member_id": member_id,
+            "msisdn": msisdn,
+            "language": language,
+            "text": text,
+            "encoding": encoding,
+            "segments": segments,
+            "order_id": order_id,
+            "now": now,
+        },
+    )
+    found: UUID = db.value(
+        "SELECT id FROM messages WHERE key = %(key)s", {"key": f"{SCREEN}:{key}"}
+    )
+    return found
+
+
+def told_since(db: Db, trigger: str, msisdn: str, since: datetime) -> bool:
+    """Whether this phone was told this from then on, by whatever channel."""
+    return bool(
+        db.value(
+            """
+            SELECT EXISTS (SELECT FROM messages
+                           WHERE trigger = %(trigger)s AND msisdn = %(msisdn)s
+                             AND created_at > %(since)s)
+            """,
+            {"trigger": trigger, "msisdn": msisdn, "since": since},
+        )
+    )
+
+
+def chat_of(db: Db, message_id: UUID) -> str | None:
+    """The Telegram chat that it goes to; None: it goes by SMS."""
+    found: str | None = db.value(
+        "SELECT address FROM messages WHERE id = %(id)s AND channel = 'telegram'",
+        {"id": message_id},
+    )
+    return found
+
+
+def claim(
+    db: Db,
+    message_id: UUID,
+    late: Late,
+    now: datetime,
+    *,
+    by: Channel = "sms",
+    rules: Rules | None = None,
+    ways: Ways | None = None,
+) -> Claimed | NotYet | None:
     """Take the right to send it now; commit, call the gateway once, then record.
 
     late: says what could not be said when the message was queued, for its order; None: it is no
-    longer to be said, and the message goes nowhere. None: there is nothing to do any more.
+    longer to be said, and the message goes nowhere. by: whose the claim would be; an SMS that goes
+    to a Telegram chat (ways) is handed over to `telegram_message`. None: there is nothing to do.
     """
     message = _lock(db, message_id)
     doubted = message.state in ("sending", "unknown")
-    if message.state in ("sent", "delivered", "failed"):
+    if message.state in ("sent", "delivered", "failed") or by != (message.channel or "sms"):
         return None
     if message.state == "sending":
         assert message.claimed_at is not None, f"message {message_id} is sending, unclaimed"
@@ -203,56 +319,70 @@ def claim(db: Db, message_id: UUID, late: Late, now: datetime) -> Claimed | NotY
     if doubted and message.maybe_twice:
         _give_up(db, message, now)
         return None
-    if now >= message.created_at + TOO_LATE_AFTER:
-        _end(db, message_id, "unknown" if doubted else "failed", "too_late", now)
+    standing = _standing(db, message, now)
+    if over := _over(db, message, standing, now):
+        _end(db, message_id, "unknown" if doubted else "failed", over, now)
         return None
     said = {}
-    for name in wordings.late_in(message.text):
+    for name in message.waits_for:
         value = late(db, name, message.order_id)
         if value is None:
             _end(db, message_id, "unknown" if doubted else "failed", "outdated", now)
             return None
         said[name] = value
-    try_at = _may_try_at(db, now)
-    if try_at > now:
-        return NotYet(try_at, "the gateway takes no messages")
+    if message.can_wait and (morning := quiet.over_at(now)) > now:
+        return NotYet(morning, "it is night")
+    if (
+        message.channel is None
+        and message.kind != "reply"
+        and _elsewhere(db, message, standing, ways, now)
+    ):
+        return None
+    if by == "sms":
+        wait = _wait_for_room(db, message, standing, rules or Rules(), now)
+        wait = wait or _wait_for_gateway(db, now)
+        if wait is not None:
+            return wait
     text = wordings.complete(message.text, said)
     encoding, segments = gsm.parts(text)
     db.run(
         """
         UPDATE messages
-        SET state = 'sending', claimed_at = %(now)s, updated_at = %(now)s,
+        SET state = 'sending', claimed_at = %(now)s, updated_at = %(now)s, channel = %(by)s,
             attempts = attempts + 1, maybe_twice = %(doubted)s, encoding = %(encoding)s,
             segments = %(segments)s
         WHERE id = %(id)s
         """,
         {
             "now": now,
+            "by": by,
             "doubted": doubted,
             "encoding": encoding,
             "segments": segments,
             "id": message_id,
         },
     )
-    return Claimed(message_id, message.msisdn, text, message.attempts + 1)
+    chat = message.address if by == "telegram" else None
+    return Claimed(message_id, message.msisdn, text, message.attempts + 1, chat)
 
 
 def record(db: Db, claimed: Claimed, answer: SendAnswer, now: datetime) -> NotYet | None:
     """What came of the call. None: it is over; else when to claim it again.
 
-    One that took so long that somebody else claimed the message counts only if it sent it.
+    One that took so long that somebody else claimed the message counts only if it sent it. What
+    Telegram refuses goes by SMS; what the network bars goes by Telegram, if it can.
     """
     message = _lock(db, claimed.id)
-    _note_halt(db, answer, now)
+    if claimed.chat is None:
+        _note_halt(db, answer, now)
     if answer.outcome == "accepted":
-        _sent(db, message, answer, now)
+        _sent(db, message, claimed, answer, now)
         return None
     if message.state != "sending" or message.attempts != claimed.attempt:
         return None
     final = answer.twice_is_final and message.failure == answer.code
     if answer.outcome == "refused" or (final and not message.maybe_twice):
-        _end(db, message.id, "failed", answer.code, now)
-        return None
+        return _refused(db, message, claimed, answer.code, now)
     if answer.outcome == "unknown":
         if message.maybe_twice:
             _give_up(db, message, now)
@@ -278,8 +408,9 @@ def report(
     "early": we have not heard yet that it took such a message; kept for when we do.
     """
     _lock_provider_id(db, provider_id)
-    taken = _apply(db, provider_id, state, failure, now)
-    if taken:
+    if (msisdn := _apply(db, provider_id, state, failure, now)) is not None:
+        if failure in BARRED:
+            opt_outs.bar(db, msisdn, now)
         return "taken"
     if db.value("SELECT 1 FROM messages WHERE provider_id = %(id)s", {"id": provider_id}):
         return "known"
@@ -294,18 +425,80 @@ def report(
     return "early"
 
 
+@dataclass(frozen=True)
+class Told:
+    """A message as its receiver may see it again: what is secret in it is hidden."""
+
+    id: UUID
+    text: str = field(repr=False)
+    at: datetime
+
+
+def last_of(db: Db, member_id: UUID, limit: int, rules: Rules | None = None) -> list[Told]:
+    """What a member was told last, the newest first; what answered her own words is left out."""
+    found = db.rows(
+        Told,
+        """
+        SELECT id, text, created_at AS at FROM messages
+        WHERE member_id = %(member_id)s AND class <> 'reply' AND state <> 'failed'
+        ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+        """,
+        {"member_id": member_id, "limit": limit},
+    )
+    rules = rules or Rules()
+    shown = {"code": wordings.HIDDEN, "dial": rules.dial_code, "paybill": rules.paybill}
+    return [Told(told.id, wordings.complete(told.text, shown), told.at) for told in found]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What messages cost. milli_cents: by currency; KES 0.8000 is 80,000."""
+
+    messages: int
+    segments: int
+    milli_cents: Mapping[str, int]
+
+
+def cost_of_order(db: Db, order_id: UUID) -> Cost:
+    """What was spent on telling people of an order; a message of several is one order's."""
+    spent = db.rows(
+        _Spent,
+        """
+        SELECT cost_currency AS currency, count(*) AS messages, sum(segments)::bigint AS segments,
+               coalesce(sum(cost_milli_cents), 0)::bigint AS milli_cents
+        FROM messages
+        WHERE order_id = %(order_id)s AND channel = 'sms' AND sent_at IS NOT NULL
+        GROUP BY cost_currency
+        """,
+        {"order_id": order_id},
+    )
+    return Cost(
+        sum(each.messages for each in spent),
+        sum(each.segments for each in spent),
+        {each.currency: each.milli_cents for each in spent if each.currency is not None},
+    )
+
+
 def tidy(db: Db, before: datetime) -> int:
     """Forget reports from before then on messages that nobody ever owned to; how many."""
     return db.run("DELETE FROM early_reports WHERE created_at < %(before)s", {"before": before})
 
 
 @dataclass(frozen=True)
-class _Member:
-    id: UUID
+class _Receiver:
+    id: UUID | None  # None: a phone that no member has
     msisdn: str = field(repr=False)
     name: str = field(repr=False)
     language: str
     is_here: bool  # who left is told nothing; the number may be somebody else's by now
+
+
+@dataclass(frozen=True)
+class _Spent:
+    currency: str | None
+    messages: int
+    segments: int
+    milli_cents: int
 
 
 @dataclass(frozen=True)
@@ -337,7 +530,7 @@ class _Telling:
     key: str
     trigger: str
     wording: Wording
-    receiver: _Member
+    receiver: _Receiver
     values: Mapping[str, object]
     order_id: UUID | None
 
@@ -345,7 +538,14 @@ class _Telling:
 @dataclass(frozen=True)
 class _Message:
     id: UUID
+    trigger: str
+    kind: str
+    member_id: UUID | None
     msisdn: str = field(repr=False)
+    channel: str | None
+    address: str | None = field(repr=False)
+    batch_id: UUID | None
+    can_wait: bool
     text: str = field(repr=False)
     state: str
     attempts: int
@@ -354,6 +554,11 @@ class _Message:
     failure: str | None
     order_id: UUID | None
     created_at: datetime
+
+    @property
+    def waits_for(self) -> frozenset[str]:
+        """What is to be filled in; a screen may quote anything, and is complete."""
+        return frozenset() if self.trigger == SCREEN else wordings.late_in(self.text)
 
 
 def _orders(db: Db, ids: Sequence[UUID]) -> list[_Order]:
@@ -389,16 +594,16 @@ def _groups(found: Sequence[_Order], receiver: str, wording: Wording) -> Iterato
         yield sorted(group, key=attrgetter("number"))
 
 
-def _receiver(order: _Order, receiver: str) -> _Member:
+def _receiver(order: _Order, receiver: str) -> _Receiver:
     if receiver == "buyer":
-        return _Member(
+        return _Receiver(
             order.buyer_id,
             order.buyer_msisdn,
             order.buyer_name,
             order.buyer_language,
             order.buyer_is_here,
         )
-    return _Member(
+    return _Receiver(
         order.seller_id,
         order.seller_msisdn,
         order.seller_name,
@@ -441,16 +646,17 @@ def _queue(db: Db, tellings: Sequence[_Telling], now: datetime) -> None:
         """
         WITH told AS (
             INSERT INTO messages (id, key, trigger, class, member_id, msisdn, language, text,
-                                  encoding, segments, state, attempts, maybe_twice, order_id,
-                                  created_at, updated_at)
+                                  encoding, segments, state, attempts, maybe_twice, channel,
+                                  can_wait, order_id, created_at, updated_at)
             SELECT id, key, trigger, class, member_id, msisdn, language, text, encoding, segments,
-                   'queued', 0, false, order_id, %(now)s, %(now)s
+                   'queued', 0, false, channel, can_wait, order_id, %(now)s, %(now)s
             FROM unnest(%(ids)s::uuid[], %(keys)s::text[], %(triggers)s::text[],
                         %(classes)s::text[], %(member_ids)s::uuid[], %(msisdns)s::text[],
                         %(languages)s::text[], %(texts)s::text[], %(encodings)s::text[],
-                        %(segments)s::int[], %(order_ids)s::uuid[])
+                        %(segments)s::int[], %(channels)s::text[], %(can_waits)s::boolean[],
+                        %(order_ids)s::uuid[])
                 AS m (id, key, trigger, class, member_id, msisdn, language, text, encoding,
-                      segments, order_id)
+                      segments, channel, can_wait, order_id)
             ON CONFLICT (key) DO NOTHING
             RETURNING id
         )
@@ -479,6 +685,8 @@ def _worded(db: Db, telling: _Telling) -> dict[str, object]:
         "texts": text,
         "encodings": encoding,
         "segments": segments,
+        "channels": "sms" if wording.by_sms else None,
+        "can_waits": wording.can_wait,
         "order_ids": telling.order_id,
     }
 
@@ -487,8 +695,8 @@ def _lock(db: Db, message_id: UUID) -> _Message:
     message = db.row(
         _Message,
         """
-        SELECT id, msisdn, text, state, attempts, maybe_twice, claimed_at, failure, order_id,
-               created_at
+        SELECT id, trigger, class AS kind, member_id, msisdn, channel, address, batch_id, can_wait,
+               text, state, attempts, maybe_twice, claimed_at, failure, order_id, created_at
         FROM messages WHERE id = %(id)s FOR NO KEY UPDATE
         """,
         {"id": message_id},
@@ -497,54 +705,215 @@ def _lock(db: Db, message_id: UUID) -> _Message:
     return message
 
 
-def _sent(db: Db, message: _Message, answer: SendAnswer, now: datetime) -> None:
+@dataclass(frozen=True)
+class _Standing:
+    """Of the phone a message is for: what it is spared, and what it got of the same sort."""
+
+    barred: bool
+    opted_out: bool
+    in_hour: int
+    in_day: int
+
+
+def _standing(db: Db, message: _Message, now: datetime) -> _Standing:
+    """Advertising is counted by itself."""
+    found = db.row(
+        _Standing,
+        """
+        SELECT EXISTS (SELECT FROM opt_outs
+                       WHERE msisdn = %(msisdn)s AND class = 'all') AS barred,
+               EXISTS (SELECT FROM opt_outs WHERE msisdn = %(msisdn)s) AS opted_out,
+               count(*) FILTER (WHERE claimed_at > %(hour_ago)s) AS in_hour,
+               count(*) AS in_day
+        FROM messages
+        WHERE msisdn = %(msisdn)s AND claimed_at > %(day_ago)s AND id <> %(id)s
+          AND (class = 'marketing') = %(is_marketing)s
+        """,
+        {
+            "id": message.id,
+            "msisdn": message.msisdn,
+            "hour_ago": now - timedelta(hours=1),
+            "day_ago": now - timedelta(days=1),
+            "is_marketing": message.kind == "marketing",
+        },
+    )
+    assert found is not None, "a count has a row"
+    return found
+
+
+def _over(db: Db, message: _Message, standing: _Standing, now: datetime) -> str | None:
+    """Why it is of no use any more, or not wanted; None: it is."""
+    late_after = REPLY_TOO_LATE_AFTER if message.kind == "reply" else TOO_LATE_AFTER
+    if now >= message.created_at + late_after:
+        return "too_late"
+    if message.kind == "marketing" and standing.opted_out:
+        return "opted_out"
+    if not message.can_wait or message.order_id is None:
+        return None
+    passed_by = db.value(
+        """
+        SELECT EXISTS (SELECT FROM order_events
+                       WHERE order_id = %(order_id)s AND at > %(created_at)s)
+        """,
+        {"order_id": message.order_id, "created_at": message.created_at},
+    )
+    return "outdated" if passed_by else None
+
+
+def _elsewhere(
+    db: Db, message: _Message, standing: _Standing, ways: Ways | None, now: datetime
+) -> bool:
+    """Whether an SMS is none: it goes to a Telegram chat, or nowhere at all.
+
+    To the chat if its owner spoke to us there last, or if the network takes no SMS for this phone.
+    """
+    known = ways(db, message.msisdn) if ways is not None else ()
+    chats = [
+        address
+        for channel, address in known
+        if channel == "telegram" and not reach.is_lost(db, channel, address)
+    ]
+    last = bool(chats) and known[0] == ("telegram", chats[0])
+    if message.address is None and (last or (chats and standing.barred)):
+        db.run(
+            """
+            UPDATE messages
+            SET channel = 'telegram', address = %(chat)s, failure = NULL, updated_at = %(now)s
+            WHERE id = %(id)s
+            """,
+            {"chat": chats[0], "now": now, "id": message.id},
+        )
+        kind = "telegram_message" if message.batch_id is None else "telegram_broadcast"
+        outbox.put(db, kind, due_at=now, message_id=message.id)
+        return True
+    if message.failure in BARRED:  # it was tried as an SMS, and there is no other way
+        _end(db, message.id, "failed", "barred", now)
+        _unreachable(db, message, now)
+        return True
+    return False
+
+
+def _wait_for_room(
+    db: Db, message: _Message, standing: _Standing, rules: Rules, now: datetime
+) -> NotYet | None:
+    """A phone takes so many messages in an hour and in a day."""
+    is_marketing = message.kind == "marketing"
+    hour_max, day_max = (
+        (rules.marketing_an_hour_max, rules.marketing_a_day_max)
+        if is_marketing
+        else (rules.sms_an_hour_max, rules.sms_a_day_max)
+    )
+    if standing.in_hour < hour_max and standing.in_day < day_max:
+        return None
+    if not is_marketing:
+        incidents.open(db, "sms_flood", message.member_id or "strangers", now)
+    return NotYet(now + FULL_AFTER, "that phone has had enough")
+
+
+def _refused(
+    db: Db, message: _Message, claimed: Claimed, code: str, now: datetime
+) -> NotYet | None:
+    """No by one way; perhaps there is another. Each is tried once."""
+    if claimed.chat is not None:
+        db.run(
+            """
+            UPDATE messages
+            SET state = 'queued', channel = 'sms', failure = %(code)s, updated_at = %(now)s
+            WHERE id = %(id)s
+            """,
+            {"code": code, "now": now, "id": message.id},
+        )
+        if message.batch_id is None:
+            outbox.put(db, "sms", due_at=now, message_id=message.id)
+        else:
+            outbox.put(db, "sms_batch", due_at=now, batch_id=message.batch_id)
+        return None
+    if code in BARRED:
+        opt_outs.bar(db, message.msisdn, now)
+        if message.address is None and message.kind not in ("marketing", "reply"):
+            db.run(
+                """
+                UPDATE messages
+                SET state = 'queued', channel = NULL, failure = %(code)s, updated_at = %(now)s
+                WHERE id = %(id)s
+                """,
+                {"code": code, "now": now, "id": message.id},
+            )
+            return NotYet(now, code)
+        _unreachable(db, message, now)
+    _end(db, message.id, "failed", code, now)
+    return None
+
+
+def _unreachable(db: Db, message: _Message, now: datetime) -> None:
+    """Nothing gets through to a member who is waiting for it."""
+    if message.kind in ("code", "receipt", "alert"):
+        incidents.open(db, "unreachable", message.member_id, now, message_class=message.kind)
+
+
+def _sent(db: Db, message: _Message, claimed: Claimed, answer: SendAnswer, now: datetime) -> None:
     if message.state in ("sent", "delivered", "failed"):
         return
     if answer.provider_id is not None:
         _lock_provider_id(db, answer.provider_id)
-    db.run(
+    currency, milli_cents = _priced(answer.cost)
+    failure: str | None = db.value(
         """
+        WITH early AS (
+            DELETE FROM early_reports WHERE provider_id = %(provider_id)s RETURNING state, failure
+        )
         UPDATE messages
-        SET state = 'sent', sent_at = %(now)s, updated_at = %(now)s, cost = %(cost)s,
-            failure = NULL,
+        SET state = coalesce((SELECT state FROM early), %(state)s), sent_at = %(now)s,
+            failure = (SELECT failure FROM early),
+            final_at = CASE WHEN %(is_final)s OR EXISTS (SELECT FROM early) THEN %(now)s END,
+            cost = %(cost)s, cost_currency = %(currency)s, cost_milli_cents = %(milli_cents)s,
             provider_id = CASE WHEN NOT EXISTS (
-                SELECT FROM messages WHERE provider_id = %(provider_id)s) THEN %(provider_id)s END
+                SELECT FROM messages WHERE provider_id = %(provider_id)s) THEN %(provider_id)s END,
+            updated_at = %(now)s
         WHERE id = %(id)s
+        RETURNING failure
         """,
         {
+            # Telegram takes a message by showing it, and reports no more.
+            "state": "sent" if claimed.chat is None else "delivered",
+            "is_final": claimed.chat is not None,
             "now": now,
             "cost": answer.cost,
+            "currency": currency,
+            "milli_cents": milli_cents,
             "provider_id": answer.provider_id,
             "id": message.id,
         },
     )
-    early = db.row(
-        _Report,
-        "DELETE FROM early_reports WHERE provider_id = %(id)s RETURNING state, failure",
-        {"id": answer.provider_id},
+    if failure in BARRED:
+        opt_outs.bar(db, message.msisdn, now)
+
+
+_PRICE: Final = re.compile(
+    r"(?:(?P<currency>[A-Z]{3}) )?(?P<whole>\d{1,9})(?:\.(?P<part>\d{1,5}))?"
+)
+
+
+def _priced(cost: str | None) -> tuple[str | None, int | None]:
+    """What the gateway says it costs, as currency and milli-cents; None for what it is not."""
+    read = _PRICE.fullmatch(cost or "")
+    if read is None:
+        return None, None
+    return read["currency"], int(read["whole"] + (read["part"] or "").ljust(5, "0"))
+
+
+def _apply(db: Db, provider_id: str, state: str, failure: str | None, now: datetime) -> str | None:
+    """The first final word on a message, and the phone it was for; None: there is no such one."""
+    msisdn: str | None = db.value(
+        """
+        UPDATE messages
+        SET state = %(state)s, failure = %(failure)s, final_at = %(now)s, updated_at = %(now)s
+        WHERE provider_id = %(provider_id)s AND state = 'sent'
+        RETURNING msisdn
+        """,
+        {"state": state, "failure": failure, "now": now, "provider_id": provider_id},
     )
-    if early is not None and answer.provider_id is not None:
-        _apply(db, answer.provider_id, early.state, early.failure, now)
-
-
-@dataclass(frozen=True)
-class _Report:
-    state: str
-    failure: str | None
-
-
-def _apply(db: Db, provider_id: str, state: str, failure: str | None, now: datetime) -> bool:
-    return (
-        db.run(
-            """
-            UPDATE messages
-            SET state = %(state)s, failure = %(failure)s, final_at = %(now)s, updated_at = %(now)s
-            WHERE provider_id = %(provider_id)s AND state = 'sent'
-            """,
-            {"state": state, "failure": failure, "now": now, "provider_id": provider_id},
-        )
-        == 1
-    )
+    return msisdn
 
 
 def _lock_provider_id(db: Db, provider_id: str) -> None:
@@ -583,16 +952,16 @@ def _give_up(db: Db, message: _Message, now: datetime) -> None:
     incidents.open(db, "sms_unanswered", "sms", now, message_id=str(message.id))
 
 
-def _may_try_at(db: Db, now: datetime) -> datetime:
+def _wait_for_gateway(db: Db, now: datetime) -> NotYet | None:
     """While halted one message tries from time to time, whichever comes first."""
     halted = incidents.find_open(db, HALTED, "sms")
     if halted is None:
-        return now
+        return None
     next_at = datetime.fromisoformat(halted.detail["tried_at"]) + PROBE_AFTER
     if next_at <= now:
         incidents.amend(db, halted.id, tried_at=now.isoformat())
-        return now
-    return next_at
+        return None
+    return NotYet(next_at, "the gateway takes no messages")
 
 
 def _note_halt(db: Db, answer: SendAnswer, now: datetime) -> None:

@@ -178,6 +178,28 @@ def lock_one(db: Db, order_id: UUID) -> Order | None:
     )
 
 
+def numbered(db: Db, number: int) -> Order | None:
+    """The order that people call by this number."""
+    return db.row(
+        Order,
+        f"SELECT {_COLUMNS} FROM orders WHERE number = %(number)s",
+        {"number": number},
+    )
+
+
+def on_their_way(db: Db, member_id: UUID) -> list[int]:
+    """The numbers of the orders, bought or sold, whose goods and code are to be exchanged."""
+    found: list[int] | None = db.value(
+        """
+        SELECT array_agg(number ORDER BY number) FROM orders
+        WHERE (buyer_id = %(member_id)s OR seller_id = %(member_id)s)
+          AND state IN ('dispatched', 'delivered')
+        """,
+        {"member_id": member_id},
+    )
+    return found or []
+
+
 def move(db: Db, order_id: UUID, to: str, now: datetime, **detail: object) -> None:
     """Take one order to the state `to`, with a line in its timeline. Raises WrongMove."""
     move_all(db, [order_id], to, now, detail=detail)

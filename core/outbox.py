@@ -42,6 +42,15 @@ KINDS: Final[Mapping[str, Kind]] = {
     "expire_checkout": Kind("money"),
     "settle_inbox": Kind("money", wakes=True),
     "sms": Kind("receipts"),
+    "sms_screen": Kind("receipts"),
+    # The person waits, looking at the chat.
+    "telegram_screen": Kind("receipts"),
+    "telegram_say": Kind("receipts"),
+    "telegram_message": Kind("receipts"),
+    "telegram_broadcast": Kind("broadcasts", lease_seconds=600),
+    "telegram_photo": Kind("receipts"),
+    # Each sends to a hundred, and hundreds of them may lie in the queue.
+    "sms_batch": Kind("broadcasts", lease_seconds=600),
     "payment_reminder": Kind("receipts"),
     "accept_reminder": Kind("receipts"),
     "accept_deadline": Kind("money"),
@@ -51,6 +60,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "inspection_reminder": Kind("receipts"),
     "inspection_over": Kind("money"),
 }
+
+_URGENT: Final = {name: kind for name, kind in KINDS.items() if kind.queue in ("money", "receipts")}
+_PATIENT: Final = {name: kind for name, kind in KINDS.items() if name not in _URGENT}
 
 outbox = sa.Table(
     "outbox",
@@ -156,7 +168,16 @@ class _Put:
 
 
 def take_due(db: Db, now: datetime, limit: int) -> list[Item]:
-    """Up to `limit` due rows, soonest first, each ours for its lease. Several relays may ask."""
+    """Up to `limit` due rows, each ours for its lease. Several relays may ask.
+
+    The soonest first, but what somebody waits for before what nobody does, however long that one
+    is due: a broadcast to thousands delays no receipt.
+    """
+    found = _take(db, now, limit, _URGENT)
+    return found + _take(db, now, limit - len(found), _PATIENT) if len(found) < limit else found
+
+
+def _take(db: Db, now: datetime, limit: int, kinds: Mapping[str, Kind]) -> list[Item]:
     return db.rows(
         Item,
         """
@@ -180,8 +201,8 @@ def take_due(db: Db, now: datetime, limit: int) -> list[Item]:
         {
             "now": now,
             "limit": limit,
-            "kinds": list(KINDS),
-            "seconds": [kind.lease_seconds for kind in KINDS.values()],
+            "kinds": list(kinds),
+            "seconds": [kind.lease_seconds for kind in kinds.values()],
         },
     )
 

@@ -4,7 +4,7 @@ import hmac
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Literal, LiteralString
 from uuid import UUID
 
 from argon2 import PasswordHasher, Type
@@ -42,8 +42,23 @@ def hashed(member_id: UUID, pin: str, rules: Rules) -> str:
 
 def set(  # noqa: A001 - its callers read pins.set
     db: Db, member_id: UUID, pin: str, rules: Rules, now: datetime
-) -> None:
-    """Replace the PIN and tell its owner; wrong guesses, and the old one's lock, are forgotten."""
+) -> Literal["changed", "taken", "locked"]:
+    """Replace the PIN and tell its owner; wrong guesses, and the old one's lock, are forgotten.
+
+    Two people of one phone have two: "taken" and "locked", as differs says it, change nothing.
+    """
+    other: UUID | None = db.value(
+        """
+        SELECT o.id FROM members m
+        JOIN members o ON o.msisdn = m.msisdn AND o.person <> m.person
+        WHERE m.id = %(member_id)s AND m.shares_phone AND o.shares_phone AND o.deleted_at IS NULL
+        """,
+        {"member_id": member_id},
+    )
+    if other is not None:
+        outcome = differs(db, other, pin, rules, now)
+        if outcome != "differs":
+            return outcome
     db.run(
         """
         UPDATE members
@@ -53,6 +68,7 @@ def set(  # noqa: A001 - its callers read pins.set
         {"pin_hash": hashed(member_id, pin, rules), "member_id": member_id, "now": now},
     )
     messages.of_member(db, "pin_changed", member_id, {}, now)
+    return "changed"
 
 
 def check(db: Db, member_id: UUID, pin: str, rules: Rules, now: datetime) -> Checked:
@@ -62,19 +78,74 @@ def check(db: Db, member_id: UUID, pin: str, rules: Rules, now: datetime) -> Che
     right PIN then says so too. Guesses wait for each other, and each costs the same work whatever
     its outcome, so nothing is learned from the time it takes.
     """
+    kept = _lock(db, member_id)
+    return _judge(db, kept, _is_right(kept, pin, rules), now)
+
+
+def whose(
+    db: Db, msisdn: str, pin: str, rules: Rules, now: datetime
+) -> UUID | Literal["wrong", "locked"]:
+    """Which of the two people who share the phone typed their PIN? As check, the caller commits.
+
+    A PIN of neither is a wrong guess at both. "locked": nobody's would be taken now, or whose it
+    is cannot use it. The right PIN of one forgives no guesses at the other's.
+    """
+    sharing = db.rows(
+        _Kept,
+        f"""
+        {_KEPT}
+        WHERE msisdn = %(msisdn)s AND shares_phone AND deleted_at IS NULL
+        ORDER BY id FOR NO KEY UPDATE
+        """,
+        {"msisdn": msisdn},
+    )
+    assert sharing, "a PIN was asked on a phone that nobody shares"
+    right = [kept for kept in sharing if _is_right(kept, pin, rules)]
+    judged = [_judge(db, kept, bool(right), now) for kept in right or sharing]
+    if "right" in judged:
+        return right[judged.index("right")].id
+    return "locked" if {*judged} == {"locked"} else "wrong"
+
+
+def differs(
+    db: Db, member_id: UUID, pin: str, rules: Rules, now: datetime
+) -> Literal["differs", "taken", "locked"]:
+    """Is this another PIN than the member's, with whom somebody else shares a phone?
+
+    Whoever asks that guesses, so it counts as a wrong guess, whatever the answer: nobody finds
+    the other's PIN by changing an own one ten thousand times. "locked": as check.
+    """
+    kept = _lock(db, member_id)
+    same = _is_right(kept, pin, rules)
+    if _judge(db, kept, False, now) == "locked":
+        return "locked"
+    return "taken" if same else "differs"
+
+
+@dataclass(frozen=True)
+class _Kept:
+    id: UUID
+    pin_hash: str = field(repr=False)
+    pin_failures: int
+    pin_locked_until: datetime | None
+
+
+_KEPT: Final[LiteralString] = "SELECT id, pin_hash, pin_failures, pin_locked_until FROM members"
+
+
+def _lock(db: Db, member_id: UUID) -> _Kept:
     # NO KEY: whoever only refers to the member need not wait for the hashing.
     kept = db.row(
         _Kept,
-        """
-        SELECT pin_hash, pin_failures, pin_locked_until
-        FROM members
-        WHERE id = %(member_id)s AND deleted_at IS NULL
-        FOR NO KEY UPDATE
-        """,
+        f"{_KEPT} WHERE id = %(member_id)s AND deleted_at IS NULL FOR NO KEY UPDATE",
         {"member_id": member_id},
     )
     assert kept is not None, f"a PIN was asked of {member_id}, who is no member"
-    right = _matches(kept.pin_hash, _peppered(member_id, pin, rules))
+    return kept
+
+
+def _judge(db: Db, kept: _Kept, right: bool, now: datetime) -> Checked:
+    """What a guess leads to, and its count."""
     if kept.pin_locked_until is not None and kept.pin_locked_until > now:
         return "locked"
     failures = 0 if right else 1 + (0 if kept.pin_locked_until else kept.pin_failures)
@@ -91,20 +162,17 @@ def check(db: Db, member_id: UUID, pin: str, rules: Rules, now: datetime) -> Che
                 "failures": failures,
                 "until": until if locked else None,
                 "now": now,
-                "member_id": member_id,
+                "member_id": kept.id,
             },
         )
     if locked:
-        messages.of_member(db, "pin_locked", member_id, {"until": until}, now)
+        messages.of_member(db, "pin_locked", kept.id, {"until": until}, now)
         return "locked"
     return "right" if right else "wrong"
 
 
-@dataclass(frozen=True)
-class _Kept:
-    pin_hash: str = field(repr=False)
-    pin_failures: int
-    pin_locked_until: datetime | None
+def _is_right(kept: _Kept, pin: str, rules: Rules) -> bool:
+    return _matches(kept.pin_hash, _peppered(kept.id, pin, rules))
 
 
 def _matches(pin_hash: str, peppered: bytes) -> bool:

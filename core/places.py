@@ -1,8 +1,9 @@
 """Places: the markets, villages, towns and estates where members live and trade."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, LiteralString
+from typing import Final, Literal, LiteralString
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -11,6 +12,9 @@ from core import spelling
 from core.database import Db, metadata
 
 Kind = Literal["market", "village", "town", "estate"]
+
+_EARTH_KM: Final = 6_371.0
+_KM_A_DEGREE: Final = 111.0  # of latitude; a little less than the least there is
 
 places = sa.Table(
     "places",
@@ -60,6 +64,33 @@ def find(db: Db, words: str, limit: int) -> list[Place]:
     ]
 
 
+def nearest(db: Db, latitude: float, longitude: float, km_max: float) -> Place | None:
+    """The place closest to a point (degrees, WGS 84), by great circle; None: none within km_max.
+
+    Only places inside the box around that circle are measured. Across the 180th meridian and at
+    the poles nobody trades.
+    """
+    degrees = km_max / _KM_A_DEGREE
+    wide = degrees / max(math.cos(math.radians(latitude)), 0.01)  # meridians draw together
+    found = db.rows(
+        Place,
+        """
+        SELECT id, name, kind, county, latitude, longitude FROM places
+        WHERE latitude BETWEEN %(south)s AND %(north)s
+          AND longitude BETWEEN %(west)s AND %(east)s
+        """,
+        {
+            "south": latitude - degrees,
+            "north": latitude + degrees,
+            "west": longitude - wide,
+            "east": longitude + wide,
+        },
+    )
+    near = [(_km(latitude, longitude, place), place.name, place) for place in found]
+    km, _, place = min(near, default=(math.inf, "", None), key=lambda each: each[:2])
+    return place if km <= km_max else None
+
+
 def by_id(db: Db, place_id: UUID) -> Place | None:
     return db.row(
         Place,
@@ -98,6 +129,17 @@ def add(
         },
     )
     return place_id
+
+
+def _km(latitude: float, longitude: float, place: Place) -> float:
+    """Along the great circle (haversine), on a sphere of 6,371 km: wrong by 0.5 % at most."""
+    here, there = math.radians(latitude), math.radians(place.latitude)
+    east = math.radians(place.longitude - longitude)
+    half_chord = (
+        math.sin((there - here) / 2) ** 2
+        + math.cos(here) * math.cos(there) * math.sin(east / 2) ** 2
+    )
+    return 2 * _EARTH_KM * math.asin(math.sqrt(half_chord))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,11 @@ class Rules:
     push_after_seconds: int = 4  # the handset shows no M-Pesa prompt over an open USSD screen
     open_checkouts_max: int = 3  # placed and unpaid, for each buyer
     paybill: str = "174379"  # where people pay by hand
+    sms_an_hour_max: int = 60  # to one phone, whatever is asked for; advertising besides
+    sms_a_day_max: int = 500
+    marketing_an_hour_max: int = 1
+    marketing_a_day_max: int = 2
     dial_code: str = "*384*7042#"  # what people dial to reach us
+    bot_name: str = "SokoniBot"  # where they write to us on Telegram, as in t.me/SokoniBot
     pin_pepper: bytes = field(default=b"", repr=False)
     token_key: bytes = field(default=b"", repr=False)  # callback path tokens are derived with it

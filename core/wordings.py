@@ -12,10 +12,12 @@ from typing import Any, Final, Literal, get_args
 from core.days import EAST_AFRICA_TIME
 from core.gsm import SEPTETS, clip, plain, septets
 
-Class = Literal["code", "receipt", "alert", "marketing"]
+Class = Literal["code", "receipt", "alert", "marketing", "reply"]
 
 FALLBACK: Final = "en"
-RECEIVERS: Final = ({"buyer", "seller"}, {"member"})  # of an order's event; of a member's
+# Of an order's event; of a member's; of what somebody wrote to us.
+RECEIVERS: Final = ({"buyer", "seller"}, {"member"}, {"phone"})
+HIDDEN: Final = "####"  # stands for a code where a message is shown again
 # One part, less what the gateway itself may add (opt-out words on a first message).
 ROOM_SEPTETS: Final = 160 - 20
 # Known only while sending: kept in the stored text as {code}, {dial}, {paybill}.
@@ -26,10 +28,15 @@ _OF_ONE: Final = frozenset({"code", "day", "name", "net", "order", "place", "sel
 
 @dataclass(frozen=True)
 class Wording:
-    """One receiver's words. kind: the message's class. texts: a template by language."""
+    """One receiver's words. kind: the message's class. texts: a template by language.
+
+    can_wait: at night it is kept until morning. by_sms: to the phone itself, and to no chat.
+    """
 
     kind: str
     texts: Mapping[str, str]
+    can_wait: bool = False
+    by_sms: bool = False
 
     @property
     def for_several(self) -> bool:
@@ -117,7 +124,9 @@ def _wording(given: Mapping[str, Any]) -> Wording | None:
     if "silence" in texts:
         assert set(texts) == {"silence"}, f"silence or words: {sorted(texts)}"
         return None
-    return Wording(texts.pop("class"), texts)
+    kind = texts.pop("class")
+    can_wait, by_sms = texts.pop("can_wait", kind == "marketing"), texts.pop("by_sms", False)
+    return Wording(kind, texts, can_wait, by_sms)
 
 
 def _faults_of(wording: Wording, languages: set[str], known: Table) -> Iterator[str]:

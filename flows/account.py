@@ -55,9 +55,8 @@ def check_pin(context: Context, _answers: Any, pin: str) -> pins.Checked:
     return pins.check(context.db, context.buyer.id, pin, context.rules, context.now)
 
 
-def set_pin(context: Context, _answers: Any, pin: str) -> Literal["changed"]:
-    pins.set(context.db, context.buyer.id, pin, context.rules, context.now)
-    return "changed"
+def set_pin(context: Context, _answers: Any, pin: str) -> Literal["changed", "taken", "locked"]:
+    return pins.set(context.db, context.buyer.id, pin, context.rules, context.now)
 
 
 ACCOUNT = Flow(
@@ -67,7 +66,14 @@ ACCOUNT = Flow(
         Menu(
             "menu",
             show=who_and_where,
-            to={"language": "language", "name": "name", "place": "place_words", "pin": "old_pin"},
+            to={
+                "language": "language",
+                "name": "name",
+                "place": "place_words",
+                "pin": "old_pin",
+                "chat": "@link",
+                "share": "@share",
+            },
             resume="restart",
         ),
         Pick("language", options=languages, to="speak", resume="restart"),
@@ -90,7 +96,7 @@ ACCOUNT = Flow(
             parse=new_pin,
             secret=True,
             do=set_pin,
-            to={"changed": "menu"},
+            to={"changed": "menu", "taken": "new_pin", "locked": "locked"},
             resume="restart",
         ),
         End("locked"),

@@ -20,6 +20,7 @@ DAYS_AHEAD = 6
 class Answers:
     category: UUID | None = None
     words: str | None = None
+    wanted: str | None = None  # of it, as typed with the words, before there was an offer
     product: UUID | None = None
     offer: UUID | None = None
     price_cents: int | None = None  # as the buyer was shown it
@@ -77,13 +78,23 @@ def offers(context: Context, answers: Any) -> list[Option[UUID]]:
     ]
 
 
-def see(context: Context, answers: Any) -> Literal["open", "gone"]:
-    """The offer as it stands, its price remembered as the one the buyer is shown."""
+def see(context: Context, answers: Any) -> Literal["open", "wanted", "gone"]:
+    """The offer as it stands, its price remembered as the one the buyer is shown.
+
+    "wanted": she said with her first words how many; if he has not so many, she is asked.
+    """
     offer = _offer(context, answers)
     if offer is None or offer.available_milli < offer.minimum_milli:
         return "gone"
     answers.price_cents = offer.price_cents
-    return "open"
+    wanted, answers.wanted = answers.wanted, None
+    if wanted is None:
+        return "open"
+    try:
+        answers.quantity = quantity(context, answers, wanted)
+    except Invalid:
+        return "open"
+    return "wanted"
 
 
 def offer_line(context: Context, answers: Any) -> Values:
@@ -258,8 +269,13 @@ BUY = Flow(
         Pick("product", options=products, to="offer", typed=BY_NAME, empty="category"),
         Pick("found", options=found, to="offer", field="product", typed=BY_NAME, empty="category"),
         Pick("offer", options=offers, to="see", empty="category"),
-        Call("see", do=see, effect=False, to={"open": "quantity", "gone": "category"}),
-        Ask("quantity", show=offer_line, parse=quantity, to="add"),
+        Call(
+            "see",
+            do=see,
+            effect=False,
+            to={"open": "quantity", "wanted": "add_wanted", "gone": "category"},
+        ),
+        Ask("quantity", show=offer_line, parse=quantity, to="add", nudge=True),
         Call(
             "add",
             do=add,
@@ -273,15 +289,29 @@ BUY = Flow(
                 "too_large": "cart",
             },
         ),
+        Call(
+            "add_wanted",
+            do=add,
+            to={
+                "added": "cart",
+                "not_so_many": "quantity",
+                "own_offer": "category",
+                "below_minimum": "quantity",
+                "price_changed": "offer",
+                "too_many_lines": "cart",
+                "too_large": "cart",
+            },
+        ),
         Menu(
             "cart",
             show=cart_line,
             to={"pay": "day", "more": "category", "change": "line"},
+            nudge=True,
         ),
         Pick("line", options=lines, to="remove", empty="category"),
         Call("remove", do=remove, to={"removed": "cart", "cart_empty": "category"}),
-        Pick("day", options=days_ahead, to="confirm"),
-        Menu("confirm", show=confirm_line, to={"pay": "place", "change": "cart"}),
+        Pick("day", options=days_ahead, to="confirm", nudge=True),
+        Menu("confirm", show=confirm_line, to={"pay": "place", "change": "cart"}, nudge=True),
         Call(
             "place",
             do=place,

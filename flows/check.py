@@ -2,9 +2,9 @@
 
 Roads: every target exists, every state is reached, every state can end, no circle of Calls alone,
 every outcome of a verb leads somewhere. Answers: every Pick and Ask has a field of its name and
-type. Words: every screen, option and hint is there in every language with the same placeholders,
-in letters every phone has; whoever is sent back is told why; nothing is left over. Room: the
-longest possible screen fits.
+type; what was renamed is here by its new name alone. Words: every screen, option and hint is there
+in every language with the same placeholders, in letters every phone has; whoever is sent back is
+told why; nothing is left over. Room: the longest possible screen fits.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from flows.engine import (
     HOME,
     MORE,
     OFFER,
+    OWN_HINTS,
     RESUME,
     Ask,
     Book,
@@ -49,7 +50,10 @@ def faults(book: Book, room_septets: int = ROOM_SEPTETS) -> list[Fault]:
     found = [f"common: {fault}" for fault in _texts_of_common()]
     found += [f"messages: {fault}" for fault in wordings.faults(common().languages)]
     for flow in book.values():
-        proofs = (_roads(book, flow), _answers(flow), _words(flow))
+        proofs = (
+            *(_roads(book, flow), _answers(flow), _taken(book, flow)),
+            *(_moved(flow), _words(flow)),
+        )
         of_flow = [fault for proof in proofs for fault in proof]
         if not of_flow:  # the length of a text that is not there cannot be measured
             of_flow = list(_room(flow, room_septets))
@@ -78,12 +82,14 @@ def longest(flow: Flow, state: State, language: str) -> int:
     return max(hints) + 1 + question + lines + back
 
 
-def mermaid(flow: Flow) -> str:
-    """The flow as a drawing, in Mermaid's words."""
+def mermaid(flow: Flow, notes: Mapping[str, str] | None = None) -> str:
+    """The flow as a drawing, in Mermaid's words. notes: what stands under a state's name."""
     shapes = {Pick: "[[{}]]", Ask: "[/{}/]", Menu: "[{}]", Call: "{{{{{}}}}}", End: "([{}])"}
     lines = ["flowchart TD"]
     for state in flow.table:
-        lines.append(f"    {state.name}" + shapes[type(state)].format(state.name))
+        note = (notes or {}).get(state.name)
+        shown = f'"{state.name}<br/>{note}"' if note else state.name
+        lines.append(f"    {state.name}" + shapes[type(state)].format(shown))
     for state in flow.table:
         for way, target in targets(state).items():
             shown = f"flow_{target[1:]}" if target.startswith("@") else target
@@ -190,6 +196,33 @@ def _answers(flow: Flow) -> Iterator[Fault]:
                 yield f"{state.name} answers {name}, a {_called(kind)}: {_called(kinds.get(name))}"
 
 
+def _taken(book: Book, flow: Flow) -> Iterator[Fault]:
+    """What it takes over is an answer of its own, and of one type wherever it may come from."""
+    kinds = answers.kinds(flow.answers)
+    yield from (f"takes {name}, which is no answer" for name in flow.takes if name not in kinds)
+    for other in book.values():
+        if any(f"@{flow.name}" in targets(state).values() for state in other.table):
+            theirs = answers.kinds(other.answers)
+            for name in set(flow.takes) & kinds.keys() & theirs.keys():
+                if kinds[name] is not theirs[name]:
+                    yield f"takes {name} from {other.name}, where it is a {_called(theirs[name])}"
+
+
+def _moved(flow: Flow) -> Iterator[Fault]:
+    """What releases renamed: the old name is nobody's any more, the new one is there."""
+    kinds = answers.kinds(flow.answers)
+    for old, new in flow.moved.states.items():
+        if old in flow.states:
+            yield f"{old} has moved, and is still there"
+        if new is not None and not isinstance(flow.states.get(new), Pick | Ask | Menu):
+            yield f"{old} has moved to {new}, where nobody can stand"
+    for old, new in flow.moved.answers.items():
+        if old in kinds:
+            yield f"the answer {old} has moved, and is still there"
+        if new is not None and new not in kinds:
+            yield f"the answer {old} has moved to {new}, which is no answer"
+
+
 def _returned(function: Callable[..., object]) -> Any:
     return get_type_hints(function).get("return")
 
@@ -252,6 +285,8 @@ def _hints(flow: Flow) -> Iterator[Fault]:
             used.add(way)
     for name, texts in flow.words.hints.items():
         yield from _texts(f"hint.{name}", texts)
+        if name in OWN_HINTS:
+            yield f"the hint {name} is the engine's own"
         if name not in used:
             yield f"the hint {name} is never shown"
 

@@ -4,15 +4,18 @@ Of what was typed only its length and a keyed hash are kept: enough to know a re
 what is new, too little to read a PIN back.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
+from core import outbox
+from core.cases import Said
 from core.database import Db, metadata
 from flows.engine import Frame
 
@@ -35,6 +38,10 @@ conversations_table = sa.Table(
     sa.Column("turn", sa.Integer, nullable=False),
     sa.Column("frame", JSONB),
     sa.Column("parked", JSONB),
+    sa.Column("parked_from", sa.Uuid),  # the conversation that stands there
+    sa.Column("speaker_id", sa.Uuid),  # the member who spoke last
+    sa.Column("shown_message", sa.BigInteger),  # which of the chat's messages shows the screen
+    sa.Column("nudged_at", TIMESTAMP(timezone=True)),
     sa.Column("open", sa.Boolean, nullable=False),
     sa.Column("created_at", TIMESTAMP(timezone=True), nullable=False),
     sa.Column("updated_at", TIMESTAMP(timezone=True), nullable=False),
@@ -53,6 +60,7 @@ hops_table = sa.Table(
         nullable=False,
     ),
     sa.Column("label", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False, server_default="passed"),  # of the step (engine)
     sa.Column("screen", sa.Text, nullable=False),
     sa.Column("ends", sa.Boolean, nullable=False),
     sa.Column("created_at", TIMESTAMP(timezone=True), nullable=False, index=True),
@@ -77,6 +85,8 @@ class Conversation:
     """As it was left by the last answer; the member's columns are None for a stranger."""
 
     id: UUID
+    channel: str
+    address: str = field(repr=False)
     msisdn: str | None = field(repr=False)
     language: str | None
     session: str | None
@@ -86,6 +96,9 @@ class Conversation:
     turn: int
     frame: dict[str, Any] | None = field(repr=False)
     parked: dict[str, Any] | None = field(repr=False)
+    parked_from: UUID | None
+    speaker_id: UUID | None  # the member who spoke last
+    open: bool
     updated_at: datetime
     member_id: UUID | None
     name: str | None = field(repr=False)
@@ -93,6 +106,7 @@ class Conversation:
     place_id: UUID | None
     is_seller: bool | None
     consent_version: str | None
+    shares_phone: bool | None
 
 
 @dataclass(frozen=True)
@@ -105,10 +119,65 @@ class Answered:
     same: bool
 
 
-def lock(db: Db, channel: str, address: str, msisdn: str | None, now: datetime) -> Conversation:
-    """The conversation, made where there is none, locked until this transaction ends."""
-    found = _locked(db, channel, address)
-    if found is None:
+@dataclass(frozen=True)
+class Wish:
+    """An outbox row to be written with the hop; its arguments get the conversation and the hop."""
+
+    kind: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+
+
+_READ: Final = """
+    SELECT c.id, c.channel, c.address, c.msisdn, c.language, c.session, c.service_code,
+        c.accepted_length, c.accepted_digest, c.turn, c.frame, c.parked, c.parked_from,
+        c.speaker_id, c.open, c.updated_at, m.id AS member_id, m.name,
+        m.language AS member_language, m.place_id, m.is_seller, m.consent_version, m.shares_phone
+    FROM conversations c
+    LEFT JOIN members m ON m.msisdn = c.msisdn AND m.deleted_at IS NULL
+        AND (NOT m.shares_phone OR m.id = c.speaker_id)
+"""
+
+
+def read(db: Db, channel: str, address: str) -> Conversation | None:
+    """The conversation as it stands, unlocked."""
+    return db.row(
+        Conversation,
+        f"{_READ} WHERE c.channel = %(channel)s AND c.address = %(address)s",
+        {"channel": channel, "address": address},
+    )
+
+
+def by_id(db: Db, conversation_id: UUID) -> Conversation | None:
+    return db.row(Conversation, f"{_READ} WHERE c.id = %(id)s", {"id": conversation_id})
+
+
+def elsewhere(db: Db, msisdn: str, conversation_id: UUID) -> list[Conversation]:
+    """The phone's other conversations, newest first."""
+    return db.rows(
+        Conversation,
+        f"{_READ} WHERE c.msisdn = %(msisdn)s AND c.id <> %(id)s ORDER BY c.updated_at DESC",
+        {"msisdn": msisdn, "id": conversation_id},
+    )
+
+
+def of_phone(db: Db, msisdn: str) -> list[Conversation]:
+    """All of a phone's conversations, newest first."""
+    return db.rows(
+        Conversation,
+        f"{_READ} WHERE c.msisdn = %(msisdn)s ORDER BY c.updated_at DESC",
+        {"msisdn": msisdn},
+    )
+
+
+def lock(
+    db: Db, channel: str, address: str, msisdn: str | None, now: datetime
+) -> tuple[Conversation, list[Conversation]]:
+    """The conversation, made where there is none, and the phone's others, newest first.
+
+    All are locked until this transaction ends, in the order of their ids.
+    """
+    found = _locked(db, channel, address, msisdn)
+    if not any((each.channel, each.address) == (channel, address) for each in found):
         db.run(
             """
             INSERT INTO conversations
@@ -124,25 +193,26 @@ def lock(db: Db, channel: str, address: str, msisdn: str | None, now: datetime) 
                 "now": now,
             },
         )
-        found = _locked(db, channel, address)
-        assert found is not None, "a conversation just made is not there"
-    return found
+        found = _locked(db, channel, address, msisdn)
+    (own,) = (each for each in found if (each.channel, each.address) == (channel, address))
+    others = [each for each in found if each is not own]
+    return own, sorted(others, key=lambda each: each.updated_at, reverse=True)
 
 
-def _locked(db: Db, channel: str, address: str) -> Conversation | None:
-    return db.row(
+def _locked(db: Db, channel: str, address: str, msisdn: str | None) -> list[Conversation]:
+    return db.rows(
         Conversation,
-        """
-        SELECT c.id, c.msisdn, c.language, c.session, c.service_code, c.accepted_length,
-            c.accepted_digest, c.turn, c.frame, c.parked, c.updated_at,
-            m.id AS member_id, m.name, m.language AS member_language, m.place_id, m.is_seller,
-            m.consent_version
-        FROM conversations c
-        LEFT JOIN members m ON m.msisdn = c.msisdn AND m.deleted_at IS NULL
-        WHERE c.channel = %(channel)s AND c.address = %(address)s
+        f"""
+        {_READ}
+        WHERE (c.channel = %(channel)s AND c.address = %(address)s)
+            OR c.msisdn = coalesce(%(msisdn)s::text, (
+                SELECT msisdn FROM conversations
+                WHERE channel = %(channel)s AND address = %(address)s
+            ))
+        ORDER BY c.id
         FOR NO KEY UPDATE OF c
         """,
-        {"channel": channel, "address": address},
+        {"channel": channel, "address": address, "msisdn": msisdn},
     )
 
 
@@ -173,49 +243,129 @@ def heard(db: Db, session: str, digest: bytes) -> Answered | None:
 
 def save(
     db: Db,
-    conversation_id: UUID,
+    before: Conversation,
     *,
     session: str,
     service_code: str,
     accepted_length: int,
     digest: bytes,
+    turn: int,
     language: str,
+    speaker_id: UUID | None,
     frame: Frame | None,
     parked: Frame | None,
+    parked_from: UUID | None,
     screen: str,
     ends: bool,
     label: str,
+    kind: str,
+    wish: Wish | None,
+    locked: bool,
     now: datetime,
-) -> None:
-    """One turn taken: where the conversation stands now, and the hop with its answer."""
+) -> bool:
+    """One turn taken: where the conversation stands now, the hop with its answer, what to send.
+
+    One statement, which changes nothing and says False where the conversation was moved since it
+    was read; locked, only this hop itself can have moved it (prove). turn: after this hop.
+    Raises UniqueViolation: this very hop was answered before.
+    """
+    params = {
+        "id": before.id,
+        "before": before.turn,
+        "locked": locked,
+        "session": session,
+        "service_code": service_code,
+        "accepted_length": accepted_length,
+        "digest": digest,
+        "turn": turn,
+        "language": language,
+        "speaker_id": speaker_id,
+        "frame": _json(frame),
+        "parked": _json(parked),
+        "parked_from": parked_from,
+        "screen": screen,
+        "ends": ends,
+        "label": label,
+        "kind": kind,
+        "now": now,
+    }
+    if wish is None:
+        return db.run(_SAVE, params) == 1
+    assert wish.kind in outbox.KINDS, f"there is no outbox kind {wish.kind}"
+    hop = {"conversation_id": str(before.id), "digest": digest.hex(), "turn": turn}
+    params["work"] = db.new_id()
+    params["work_kind"] = wish.kind
+    params["arguments"] = Jsonb({**hop, **wish.arguments})
+    return db.run(_SAVE_AND_WISH, params) == 1
+
+
+_MOVED: Final = """
+    moved AS (
+        UPDATE conversations
+        SET session = %(session)s, service_code = %(service_code)s,
+            accepted_length = %(accepted_length)s, accepted_digest = %(digest)s,
+            turn = %(turn)s, language = %(language)s, speaker_id = %(speaker_id)s,
+            frame = %(frame)s, parked = %(parked)s, parked_from = %(parked_from)s,
+            open = NOT %(ends)s, updated_at = %(now)s
+        WHERE id = %(id)s AND (%(locked)s OR turn = %(before)s)
+        RETURNING id
+    )
+"""
+_KEPT: Final = """
+    INSERT INTO hops (session, digest, conversation_id, label, kind, screen, ends, created_at)
+    SELECT %(session)s, %(digest)s, id, %(label)s, %(kind)s, %(screen)s, %(ends)s, %(now)s
+    FROM moved
+"""
+_SAVE: Final = f"WITH {_MOVED} {_KEPT}"
+_SAVE_AND_WISH: Final = f"""
+    WITH {_MOVED}, kept AS ({_KEPT} RETURNING conversation_id)
+    INSERT INTO outbox (id, kind, arguments, due_at, attempts, created_at)
+    SELECT %(work)s, %(work_kind)s, %(arguments)s, %(now)s, 0, %(now)s FROM kept
+"""
+
+
+def leave(db: Db, conversation_id: UUID) -> None:
+    """What stood here goes on in another conversation; an answer that still comes finds it."""
     db.run(
         """
-        WITH moved AS (
-            UPDATE conversations
-            SET session = %(session)s, service_code = %(service_code)s,
-                accepted_length = %(accepted_length)s, accepted_digest = %(digest)s,
-                turn = turn + 1, language = %(language)s, frame = %(frame)s, parked = %(parked)s,
-                open = NOT %(ends)s, updated_at = %(now)s
-            WHERE id = %(id)s
-        )
-        INSERT INTO hops (session, digest, conversation_id, label, screen, ends, created_at)
-        VALUES (%(session)s, %(digest)s, %(id)s, %(label)s, %(screen)s, %(ends)s, %(now)s)
+        UPDATE conversations SET frame = NULL, parked = NULL, parked_from = NULL, turn = turn + 1
+        WHERE id = %(id)s
         """,
-        {
-            "id": conversation_id,
-            "session": session,
-            "service_code": service_code,
-            "accepted_length": accepted_length,
-            "digest": digest,
-            "language": language,
-            "frame": _json(frame),
-            "parked": _json(parked),
-            "screen": screen,
-            "ends": ends,
-            "label": label,
-            "now": now,
-        },
+        {"id": conversation_id},
     )
+
+
+def prove(db: Db, channel: str, address: str, msisdn: str | None, now: datetime) -> None:
+    """From now on the chat speaks for that phone, which was proved; None: for none any more.
+
+    What it stood at belonged to whoever spoke before.
+    """
+    own, _ = lock(db, channel, address, None, now)
+    db.run(
+        """
+        UPDATE conversations
+        SET msisdn = %(msisdn)s, speaker_id = NULL, frame = NULL, parked = NULL,
+            parked_from = NULL, turn = turn + 1, updated_at = %(now)s
+        WHERE id = %(id)s AND msisdn IS DISTINCT FROM %(msisdn)s
+        """,
+        {"id": own.id, "msisdn": msisdn, "now": now},
+    )
+
+
+def message_shown(db: Db, conversation_id: UUID, message_id: int | None) -> None:
+    """Which message of the chat shows the present screen, to be edited by the next; None: none."""
+    db.run(
+        "UPDATE conversations SET shown_message = %(message)s WHERE id = %(id)s",
+        {"id": conversation_id, "message": message_id},
+    )
+
+
+def message_showing(db: Db, conversation_id: UUID) -> int | None:
+    """The message that shows the present screen, if it can be edited."""
+    found: int | None = db.value(
+        "SELECT shown_message FROM conversations WHERE id = %(id)s", {"id": conversation_id}
+    )
+    return found
 
 
 def keep_hop(
@@ -225,14 +375,15 @@ def keep_hop(
     session: str,
     digest: bytes,
     label: str,
+    kind: str,
     screen: str,
     now: datetime,
 ) -> None:
     """A hop that was passed over on the way (an answer dialled in advance), should it come late."""
     db.run(
         """
-        INSERT INTO hops (session, digest, conversation_id, label, screen, ends, created_at)
-        VALUES (%(session)s, %(digest)s, %(id)s, %(label)s, %(screen)s, false, %(now)s)
+        INSERT INTO hops (session, digest, conversation_id, label, kind, screen, ends, created_at)
+        VALUES (%(session)s, %(digest)s, %(id)s, %(label)s, %(kind)s, %(screen)s, false, %(now)s)
         ON CONFLICT DO NOTHING
         """,
         {
@@ -240,6 +391,7 @@ def keep_hop(
             "digest": digest,
             "id": conversation_id,
             "label": label,
+            "kind": kind,
             "screen": screen,
             "now": now,
         },
@@ -271,18 +423,27 @@ def end_session(
     network: str,
     error: str,
     now: datetime,
+    address: str | None = None,
 ) -> bool:
-    """Keep a gateway's notice that a session is over, once; its screen is off the phone."""
+    """Keep a gateway's notice that a session is over, once; its screen is off the phone.
+
+    address: of the phone that the notice names; another's session is left as it is.
+    """
     kept = db.run(
         """
         INSERT INTO session_ends
             (session, status, hops, milliseconds, cost, network, error, created_at)
-        VALUES (%(session)s, %(status)s, %(hops)s, %(milliseconds)s, %(cost)s, %(network)s,
-            %(error)s, %(now)s)
+        SELECT %(session)s, %(status)s, %(hops)s, %(milliseconds)s, %(cost)s, %(network)s,
+            %(error)s, %(now)s
+        WHERE NOT EXISTS (
+            SELECT FROM hops h JOIN conversations c ON c.id = h.conversation_id
+            WHERE h.session = %(session)s AND c.address <> %(address)s
+        )
         ON CONFLICT DO NOTHING
         """,
         {
             "session": session,
+            "address": address,
             "status": status,
             "hops": hops,
             "milliseconds": milliseconds,
@@ -296,11 +457,27 @@ def end_session(
         """
         UPDATE conversations SET open = false
         WHERE id = (SELECT conversation_id FROM hops WHERE session = %(session)s LIMIT 1)
-            AND session = %(session)s AND open
+            AND session = %(session)s AND open AND address = coalesce(%(address)s, address)
         """,
-        {"session": session},
+        {"session": session, "address": address},
     )
     return kept == 1
+
+
+def lately(db: Db, msisdn: str, since: datetime, limit: int) -> list[Said]:
+    """The newest screens that the phone was shown since then on any channel, oldest first."""
+    return db.rows(
+        Said,
+        """
+        SELECT at, channel, label, screen FROM (
+            SELECT h.created_at AS at, c.channel, h.label, h.screen
+            FROM hops h JOIN conversations c ON c.id = h.conversation_id
+            WHERE c.msisdn = %(msisdn)s AND h.created_at >= %(since)s
+            ORDER BY h.created_at DESC LIMIT %(limit)s
+        ) AS newest ORDER BY at
+        """,
+        {"msisdn": msisdn, "since": since, "limit": limit},
+    )
 
 
 def tidy(db: Db, before: datetime) -> int:

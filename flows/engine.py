@@ -33,8 +33,11 @@ OFFER = "offer"  # the state of the home flow that offers an unfinished conversa
 REPLY_CHARACTERS_MAX = 160
 HIDDEN = "####"  # stands in a kept screen for what may not be kept
 HISTORY_MAX = 12  # screens that 0 can go back
+OWN_HINTS = ("choose", "too_long", "updated", "start_over")  # of the engine, in every flow
 
 Resume = Literal["continue", "ask", "restart"]
+# What an answer did, for those who count. "hint": the same state asks again; "page": more of it.
+Kind = Literal["began", "passed", "back", "home", "hint", "language", "page"]
 
 
 @dataclass
@@ -44,13 +47,15 @@ class Context:
     db: Db
     now: datetime
     rules: Rules
-    msisdn: str = field(repr=False)  # of the phone that speaks, proved by its network
+    msisdn: str = field(repr=False)  # of the phone that speaks; "": nothing has proved one yet
     language: str
     member: Member | None = field(repr=False)
     room_septets: int
-    replaying: bool = False  # answers dialled in advance: nothing with an effect may happen
+    private: bool = True  # False: what is typed stays readable, so no secret is asked for
+    replaying: bool = False  # nothing with an effect may happen: EffectAhead instead
     parked: "Frame | None" = None  # an unfinished conversation, offered again
     parked_name: str = ""
+    resumed: bool = False  # it was taken up by this hop
     read: dict[object, Any] = field(
         default_factory=dict, repr=False
     )  # by this hop, until an effect
@@ -97,6 +102,7 @@ class Pick:
     typed: Typed | None = None
     show: Show = nothing
     resume: Resume = "ask"
+    nudge: bool = False  # left here, the member is reminded of it, once
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,7 @@ class Ask:
     do: Callable[[Context, Any, Any], str] | None = None
     show: Show = nothing
     resume: Resume = "ask"
+    nudge: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,7 @@ class Menu:
     show: Show = nothing
     resume: Resume = "ask"
     hides: str = ""
+    nudge: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,17 @@ State = Pick | Ask | Menu | Call | End
 
 
 @dataclass(frozen=True)
+class Moved:
+    """What releases renamed, for conversations kept by the ones before: old name -> today's.
+
+    None: it is gone. Whoever stood at that state starts over, that answer is forgotten.
+    """
+
+    states: Mapping[str, str | None] = field(default_factory=dict)
+    answers: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Flow:
     """A table of states, the first of them its beginning. Its words: `<name>.toml` beside it."""
 
@@ -158,6 +177,8 @@ class Flow:
     resume_show: Show = nothing
     resume_hours_max: int = 24  # older than this, an unfinished conversation is forgotten
     given_words: Words | None = None
+    moved: Moved = Moved()
+    takes: tuple[str, ...] = ()  # answers that it has from the flow that led here, where given
 
     @cached_property
     def states(self) -> Mapping[str, State]:
@@ -169,12 +190,27 @@ class Flow:
 
     @cached_property
     def version(self) -> str:
-        """Changes when the table does: states, their kinds, fields, options and targets."""
-        shape = [
-            (type(state).__name__, state.name, getattr(state, "field", ""), targets(state))
-            for state in self.table
-        ]
-        return sha256(repr(shape).encode()).hexdigest()[:12]
+        """Changes whenever anything does that a kept conversation could be read by."""
+        kinds = answers_.kinds(self.answers)
+        shape = [(_reads(self, state), state.name, targets(state)) for state in self.table]
+        return _digest(shape, kinds, self.words, self.moved)
+
+    @cached_property
+    def needs(self) -> Mapping[str, frozenset[str]]:
+        """The answers that every road to a state has given; without them it cannot be drawn."""
+        return _needs(self)
+
+    def meaning(self, state: State, language: str, shown: Sequence[Any]) -> str:
+        """Of a screen: changes when an answer to it would come to mean something else.
+
+        Its question, how its answer is read and kept and where that leads; of a menu the words
+        and the target of each option that was shown, by whatever number.
+        """
+        names = tuple(map(str, shown)) if isinstance(state, Menu) else ()
+        key = (state.name, language, names)
+        if key not in self._meanings:
+            self._meanings[key] = _meaning(self, state, language, names)
+        return self._meanings[key]
 
     def reserve_septets(self, state: Pick, language: str) -> int:
         """The room of a list's question: its widest, or that of the widest hint in its place."""
@@ -188,6 +224,10 @@ class Flow:
     def _reserved(self) -> dict[tuple[str, str], int]:
         return {}
 
+    @cached_property
+    def _meanings(self) -> dict[tuple[str, str, tuple[str, ...]], str]:
+        return {}
+
 
 Book = Mapping[str, Flow]
 
@@ -197,7 +237,8 @@ class Frame:
     """Where a conversation stands, as it is kept between two answers.
 
     shown: what the numbers on the screen stand for: [value, label] of a Pick, the options' names
-    of a Menu. An answer is read against it, never against a fresh list.
+    of a Menu. An answer is read against it, never against a fresh list. version: of the flow that
+    drew it; meaning: of the screen it drew.
     """
 
     flow: str
@@ -208,6 +249,7 @@ class Frame:
     page: int = 0
     history: Sequence[str] = ()
     language: str = FALLBACK  # of the labels in shown
+    meaning: str = ""
 
 
 @dataclass(frozen=True)
@@ -234,10 +276,11 @@ class Step:
 
     frame: Frame | None
     screen: Screen
+    kind: Kind = "began"
 
 
 class EffectAhead(Exception):
-    """Answers dialled in advance reached a state that would do something."""
+    """A state was reached that would do something where nothing may happen."""
 
 
 class Outdated(Exception):
@@ -261,6 +304,7 @@ class _Place:
     shown: Sequence[Any] = ()
     page: int = 0
     history: list[str] = field(default_factory=list)
+    asks_again: bool = False  # what was shown means something else today
 
     def words(self) -> StateWords:
         return self.flow.words.states[self.state.name]
@@ -276,12 +320,30 @@ class _Place:
             self.page,
             self.history[-HISTORY_MAX:],
             language,
+            self.flow.meaning(self.state, language, self.shown),
         )
 
 
 def begin(book: Book, name: str, context: Context) -> Step:
     """The first screen of a flow."""
     return _enter(_start(book, name), context, None)
+
+
+def begin_at(
+    book: Book, name: str, state: str, answers: Mapping[str, object], context: Context
+) -> Step:
+    """A state of a flow, as if these answers had been given (written as a frame keeps them)."""
+    flow = book[name]
+    given = answers_.restore(flow.answers, answers)
+    place = _Place(book, flow, flow.states[state] if state else flow.table[0], given)
+    return _enter(place, context, None)
+
+
+def start_over(book: Book, context: Context) -> Step:
+    """The first screen of all, saying why: the conversation does not survive a change."""
+    home = _start(book, HOME)
+    context.parked = None
+    return _enter(home, context, _hint(home.flow, "start_over", {}))
 
 
 def offer(book: Book, unfinished: Frame, context: Context) -> Step:
@@ -294,34 +356,56 @@ def offer(book: Book, unfinished: Frame, context: Context) -> Step:
 def redraw(book: Book, frame: Frame, context: Context, hint: str | None = None) -> Step:
     """The same screen again. Raises Outdated."""
     place = _unfold(book, frame)
+    said = _hint(place.flow, hint, {}) if hint else None
+    if place.asks_again:
+        return _enter(place, context, said)
     if frame.language != context.language:
         _relabel(place, context)
-    return _screen(place, context, _hint(place.flow, hint, {}) if hint else None)
+    return _screen(place, context, said)
 
 
 def take(book: Book, frame: Frame, text: str, context: Context) -> Step:
-    """One answer. Raises Outdated, and EffectAhead while context.replaying."""
+    """One answer. Raises Outdated, and EffectAhead while context.replaying.
+
+    What was typed at a screen that means something else today is not taken: it is asked again.
+    """
     place = _unfold(book, frame)
     try:
         typed = _readable(text)
         if typed == HOME_KEY:
-            return begin(book, HOME, context)
+            return replace(begin(book, HOME, context), kind="home")
         if typed == BACK:
-            return _back(place, context)
+            return replace(_back(place, context), kind="back")
         if not isinstance(place.state, Ask) and (language := _spoken(typed)):
             context.language = language
-            return redraw(book, frame, context)
-        match place.state:
-            case Pick() as state:
-                return _picked(place, state, typed, context)
-            case Menu() as state:
-                return _chosen(place, state, typed, context)
-            case Ask() as state:
-                return _asked(place, state, typed, context)
-            case state:
-                raise AssertionError(f"{state.name} waits for no answer")
+            return replace(redraw(book, frame, context), kind="language")
+        if place.asks_again:
+            updated = _hint(place.flow, "updated", {})
+            return replace(_enter(place, context, updated), kind="hint")
+        step = _answered(place, typed, context)
     except Invalid as error:
-        return _screen(place, context, _hint(place.flow, error.hint, error.values))
+        step = _screen(place, context, _hint(place.flow, error.hint, error.values))
+    return replace(step, kind=_kind(place, step))
+
+
+def _answered(place: _Place, typed: str, context: Context) -> Step:
+    match place.state:
+        case Pick() as state:
+            return _picked(place, state, typed, context)
+        case Menu() as state:
+            return _chosen(place, state, typed, context)
+        case Ask() as state:
+            return _asked(place, state, typed, context)
+        case state:
+            raise AssertionError(f"{state.name} waits for no answer")
+
+
+def _kind(place: _Place, step: Step) -> Kind:
+    """Of an answer that was typed where this place is."""
+    frame = step.frame
+    if frame is None or (frame.flow, frame.state) != (place.flow.name, place.state.name):
+        return "passed"
+    return "hint" if frame.page == place.page else "page"
 
 
 def reveal(book: Book, frame: Frame, kept: str, context: Context) -> str:
@@ -331,6 +415,20 @@ def reveal(book: Book, frame: Frame, kept: str, context: Context) -> str:
         return kept
     value = place.state.show(context, place.answers)[place.state.hides]
     return kept.replace(HIDDEN, str(value))
+
+
+def nudges(book: Book, frame: Frame) -> bool:
+    """Whether a member who left here is reminded of it."""
+    flow = book.get(frame.flow)
+    state = flow.states.get(frame.state) if flow else None
+    return isinstance(state, Pick | Ask | Menu) and state.nudge
+
+
+def asks_secret(book: Book, frame: Frame) -> bool:
+    """Whether what is typed here may not stay readable."""
+    flow = book.get(frame.flow)
+    state = flow.states.get(frame.state) if flow else None
+    return isinstance(state, Ask) and state.secret
 
 
 def resume_rule(book: Book, frame: Frame) -> tuple[Resume, int]:
@@ -360,7 +458,9 @@ def targets(state: State) -> dict[str, str]:
 
 def hints_at(flow: Flow, state: State) -> list[Texts]:
     """Every hint that can be shown on this state's screen, whoever sends the member there."""
-    names = ["too_long"]
+    names = ["too_long", "updated"]
+    if flow.name == HOME or state is flow.table[0]:
+        names.append("start_over")
     match state:
         case Pick(typed=typed):
             names += ["choose", *(answers_.hints_of(typed.parse) if typed else ())]
@@ -392,66 +492,152 @@ def _name(unfinished: _Place, context: Context) -> str:
     return fill(unfinished.flow.words.resume, context.language, values)
 
 
-def _start(book: Book, name: str) -> _Place:
+def _start(book: Book, name: str, before: Any = None) -> _Place:
+    """before: the answers of the flow that led here."""
     flow = book[name]
-    return _Place(book, flow, flow.table[0], flow.answers())
+    taken = {field: getattr(before, field, None) for field in flow.takes}
+    return _Place(book, flow, flow.table[0], flow.answers(**taken))
 
 
 def _unfold(book: Book, frame: Frame) -> _Place:
-    """A kept frame against today's flow. One kept by another version must still mean the same."""
+    """A kept frame against today's flow. Raises Outdated."""
     flow = book.get(frame.flow)
-    state = flow.states.get(frame.state) if flow else None
-    if flow is None or not isinstance(state, Pick | Ask | Menu):
-        raise Outdated(f"{frame.flow}.{frame.state} is no more")
-    history = list(frame.history)
+    if flow is None:
+        raise Outdated(f"there is no flow {frame.flow} any more")
     if frame.version != flow.version:
-        if not _still_means(flow, state, frame.shown):
-            raise Outdated(f"{frame.flow}.{frame.state} no longer has what was shown")
-        history = [name for name in history if name in flow.states]
+        return _carried_over(book, flow, frame)
+    answers = answers_.restore(flow.answers, frame.answers)
+    state = flow.states[frame.state]
+    return _Place(book, flow, state, answers, frame.shown, frame.page, list(frame.history))
+
+
+def _carried_over(book: Book, flow: Flow, frame: Frame) -> _Place:
+    """What another version of the flow has kept, by way of what was renamed. Raises Outdated."""
+    kept = _renamed(frame.answers, flow.moved.answers)
     try:
-        answers = answers_.restore(flow.answers, frame.answers)
+        answers = answers_.restore(flow.answers, kept)
     except ValueError as error:
-        raise Outdated(f"the answers of {frame.flow} changed their shape") from error
+        raise Outdated(f"the answers of {flow.name} changed their shape") from error
+
+    def standing(name: str) -> State | None:
+        """Today's state of that name, if one could stand there with these answers."""
+        state = flow.states.get(flow.moved.states.get(name, name) or "")
+        if not isinstance(state, Pick | Ask | Menu) or not flow.needs[state.name] <= kept.keys():
+            return None
+        return state
+
+    state = standing(frame.state)
+    if state is None:
+        raise Outdated(f"nobody can stand at {flow.name}.{frame.state} with these answers")
+    history = [known.name for name in frame.history if (known := standing(name))]
+    if frame.meaning != flow.meaning(state, frame.language, frame.shown):
+        return _Place(book, flow, state, answers, history=history, asks_again=True)
     return _Place(book, flow, state, answers, frame.shown, frame.page, history)
 
 
-def _still_means(flow: Flow, state: State, shown: Sequence[Any]) -> bool:
-    """Can today's state read an answer to a screen that another version of it has shown?"""
+def _renamed(kept: Mapping[str, object], moved: Mapping[str, str | None]) -> dict[str, object]:
+    names = {name: moved.get(name, name) for name in kept}
+    return {new: kept[old] for old, new in names.items() if new is not None}
+
+
+def _meaning(flow: Flow, state: State, language: str, names: Sequence[str]) -> str:
+    """names: of the options that were shown."""
+    words = flow.words.states[state.name]
+    first = _first_names(flow.moved.states)
+    ways = {way: first.get(target, target) for way, target in targets(state).items()}
+    if isinstance(state, Menu):
+        ways = {name: ways.get(name, "") for name in names}
+    if isinstance(state, Pick):
+        ways.pop(f"no_{state.name}", None)  # nobody answers an empty list
+    labels = [words.options[name].get(language) for name in names if name in words.options]
+    question = words.text.get(language)
+    return _digest(_reads(flow, state), question, sorted(ways.items()), labels)
+
+
+def _reads(flow: Flow, state: State) -> tuple[object, ...]:
+    """How a state reads an answer and where it keeps it."""
+    first, kinds = _first_names(flow.moved.answers), answers_.kinds(flow.answers)
+
+    def kept(name: str) -> tuple[str, str]:
+        return first.get(name, name), kinds[name].__name__
+
     match state:
-        case Menu():
-            return all(isinstance(name, str) and name in state.to for name in shown)
-        case Pick():
-            kind = answers_.kinds(flow.answers)[state.field or state.name]
-            return all(_is_option(option, kind) for option in shown)
-        case _:
-            return not shown
+        case Pick(typed=None):
+            return "pick", kept(state.field or state.name)
+        case Pick(typed=Typed() as typed):
+            return "pick", kept(state.field or state.name), typed.parse.__name__, kept(typed.field)
+        case Ask(secret=True):
+            return "secret", state.parse.__name__
+        case Ask():
+            return "ask", state.parse.__name__, kept(state.field or state.name)
+    return (type(state).__name__,)
 
 
-def _is_option(option: object, kind: type) -> bool:
-    if isinstance(option, str) or not isinstance(option, Sequence) or len(option) != 2:
-        return False
-    try:
-        answers_.read(option[0], kind)
-    except ValueError:
-        return False
-    return True
+def _first_names(moved: Mapping[str, str | None]) -> dict[str, str]:
+    """Today's name -> the oldest, so that a renaming alone changes no meaning."""
+    names: dict[str, str] = {}
+    for old, new in moved.items():
+        if new is not None:
+            names.setdefault(new, old)
+    return names
+
+
+def _digest(*parts: object) -> str:
+    return sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+def _needs(flow: Flow) -> Mapping[str, frozenset[str]]:
+    """Of every state; of one that no road inside the flow leads to, none."""
+    roads = [
+        (state.name, target, _given(state, way))
+        for state in flow.table
+        for way, target in targets(state).items()
+    ]
+    found: dict[str, frozenset[str]] = {flow.table[0].name: frozenset()}
+    changed = True
+    while changed:
+        changed = False
+        for name, target, given in roads:
+            if name not in found or target not in flow.states:
+                continue
+            there = found[name] | given
+            narrower = found.get(target, there) & there
+            changed |= found.get(target) != narrower
+            found[target] = narrower
+    return {name: found.get(name, frozenset()) for name in flow.states}
+
+
+def _given(state: State, way: str) -> frozenset[str]:
+    """The answer kept by who leaves a state this way."""
+    match state, way:
+        case Pick(), "picked":
+            return frozenset({state.field or state.name})
+        case Pick(typed=Typed(field=field)), "typed":
+            return frozenset({field})
+        case Ask(secret=False), _:
+            return frozenset({state.field or state.name})
+    return frozenset()
 
 
 def _readable(text: str) -> str:
-    """What was typed, without what no keypad types. Raises Invalid("too_long")."""
+    """What was typed, without what no keypad types, nor a # that ends it as it ends a code.
+
+    Some gateways keep such a # and some do not. Raises Invalid("too_long").
+    """
     if len(text) > REPLY_CHARACTERS_MAX:
         raise Invalid("too_long")
     whole = text.encode("utf-8", "replace").decode()
-    return "".join(c if c.isprintable() else " " for c in whole).strip()
+    return "".join(c if c.isprintable() else " " for c in whole).rstrip(" #").lstrip()
 
 
 def _go(place: _Place, target: str, context: Context, hint: _Hint | None) -> Step:
     """Follow a target; what lies between two screens is done on the way."""
     if target == RESUME:
         assert context.parked is not None, "nothing was left unfinished"
+        context.resumed = True
         return redraw(place.book, context.parked, context)
     if target.startswith("@"):
-        return _enter(_start(place.book, target[1:]), context, hint)
+        return _enter(_start(place.book, target[1:], place.answers), context, hint)
     history = place.history
     if isinstance(place.state, Pick | Ask | Menu) and place.state.name != target:
         history = [*history, place.state.name]
@@ -545,6 +731,8 @@ def _chosen(place: _Place, state: Menu, typed: str, context: Context) -> Step:
 
 
 def _asked(place: _Place, state: Ask, typed: str, context: Context) -> Step:
+    if state.secret and not context.private:
+        return _screen(place, context, None)
     value = state.parse(context, place.answers, typed)
     if isinstance(state.to, str):
         setattr(place.answers, state.field or state.name, value)
@@ -570,6 +758,8 @@ def _screen(place: _Place, context: Context, hint: _Hint | None) -> Step:
         context.parked_name = _name(_unfold(place.book, context.parked), context)
     values = state.show(context, place.answers)
     question = fill(words.text, language, values)
+    if isinstance(state, Ask) and state.secret and not context.private:
+        question = fill(common().texts["dial"], language, {"dial_code": context.rules.dial_code})
     hinted = fill(hint.texts, language, hint.values) if hint else ""
     lines: list[tuple[str, str]] = []
     match state:

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 from typing import Any, Literal
+from uuid import UUID
 
-from flows.engine import RESUME, Call, Context, End, Flow, Menu
+from core import members, pins
+from flows.account import typed_pin
+from flows.engine import RESUME, Ask, Call, Context, End, Flow, Menu
 from flows.words import Values
 
 
@@ -12,8 +15,26 @@ class Answers:
     pass
 
 
-def recognise(context: Context, _answers: Any) -> Literal["member", "stranger"]:
-    return "member" if context.member else "stranger"
+def recognise(context: Context, _answers: Any) -> Literal["member", "shared", "stranger"]:
+    if context.member:
+        return "member"
+    people = members.sharing(context.db, context.msisdn)
+    if not people:
+        return "stranger"
+    languages = {person.language for person in people}
+    if len(languages) == 1:  # else in the one that was last spoken here
+        (context.language,) = languages
+    return "shared"
+
+
+def identify(context: Context, _answers: Any, pin: str) -> Literal["known", "wrong", "locked"]:
+    """From here on, and until the session ends, she is the one whose PIN that is."""
+    found = pins.whose(context.db, context.msisdn, pin, context.rules, context.now)
+    if not isinstance(found, UUID):
+        return found
+    context.member = members.by_id(context.db, found)
+    context.language = context.buyer.language
+    return "known"
 
 
 def greeting(context: Context, _answers: Any) -> Values:
@@ -32,7 +53,20 @@ HOME = Flow(
     "home",
     Answers,
     (
-        Call("who", do=recognise, effect=False, to={"member": "menu", "stranger": "@register"}),
+        Call(
+            "who",
+            do=recognise,
+            effect=False,
+            to={"member": "menu", "shared": "person", "stranger": "@register"},
+        ),
+        Ask(
+            "person",
+            parse=typed_pin,
+            secret=True,
+            do=identify,
+            to={"known": "menu", "wrong": "person", "locked": "locked"},
+            resume="restart",
+        ),
         Menu(
             "menu",
             show=greeting,
@@ -51,6 +85,11 @@ HOME = Flow(
             to={"continue": RESUME, "again": "@home"},
             resume="restart",
         ),
-        End("help"),
+        Menu(
+            "help",
+            to={"problem": "@problem", "messages": "@messages", "call_me": "@call_me"},
+            resume="restart",
+        ),
+        End("locked"),
     ),
 )

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import checkouts, deliveries, money, phone
+from core import checkouts, deliveries, disputes, money, phone
 from core.deliveries import BuyerOrder
+from core.errors import Invalid
 from flows.account import check_pin, typed_pin
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick
 from flows.words import Values, common, show_day
@@ -61,6 +62,11 @@ def order_line(context: Context, answers: Any) -> Values:
     }
 
 
+def case_line(context: Context, answers: Any) -> Values:
+    dispute = disputes.of_order(context.db, answers.order)
+    return {**order_line(context, answers), "case": str(dispute.number) if dispute else "-"}
+
+
 def basket_line(context: Context, answers: Any) -> Values:
     """All orders of the basket: they are paid together."""
     together = checkouts.placed(context.db, _order(context, answers).checkout_id)
@@ -96,6 +102,8 @@ def cancel(context: Context, answers: Any) -> Literal["cancelled", "not_open"]:
 
 
 def received(context: Context, answers: Any) -> Literal["released", "not_open"]:
+    if not context.private:  # others can send an SMS in her name
+        raise Invalid("by_code", order=str(_order(context, answers).number))
     return deliveries.received(context.db, answers.order, context.buyer.id, context.now)
 
 
@@ -136,7 +144,7 @@ MY_ORDERS = Flow(
                 "unpaid": "unpaid",
                 "preparing": "preparing",
                 "coming": "coming",
-                "disputed": "status",
+                "disputed": "disputed",
                 "over": "over",
             },
         ),
@@ -160,7 +168,12 @@ MY_ORDERS = Flow(
         ),
         Menu("sure", show=order_line, to={"cancel": "cancel", "keep": "stands"}, resume="restart"),
         Call("cancel", do=cancel, to={"cancelled": "cancelled", "not_open": "order"}),
-        Menu("coming", show=order_line, to={"code": "pin", "received": "sure_received"}),
+        Menu(
+            "coming",
+            show=order_line,
+            to={"code": "pin", "received": "sure_received", "problem": "@problem"},
+        ),
+        Menu("disputed", show=case_line, to={"more": "@problem"}),
         Menu(
             "sure_received",
             show=order_line,
@@ -180,7 +193,6 @@ MY_ORDERS = Flow(
         Call("new_code", do=new_code, to={"renewed": "code", "not_open": "order"}),
         Menu("over", show=order_line, to={"again": "again"}),
         Call("again", do=again, to={"filled": "@buy", "nothing_left": "order"}),
-        End("status", show=order_line),
         End("thanks", show=order_line),
         End("asked", show=basket_line),
         End("given_up", show=basket_line),

@@ -10,7 +10,7 @@ from flows.answers import hints
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick
 from flows.words import Values, common, load
 
-CONSENT_VERSION = "2026-11"  # change it with the words of the state `consent`
+CONSENT_VERSION = "2026-11-2"  # change it with the words of the state `consent`
 PLACES_SHOWN_MAX = 8
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import catalogue, deliveries, money, stock
+from core import catalogue, deliveries, disputes, money, stock
 from core.catalogue import OfferLine
 from core.deliveries import SellerOrder
 from core.errors import Invalid
@@ -45,7 +45,9 @@ def orders(context: Context, _answers: Any) -> list[Option[UUID]]:
     ]
 
 
-def stands(context: Context, answers: Any) -> Literal["new", "ready", "way", "checking", "over"]:
+def stands(
+    context: Context, answers: Any
+) -> Literal["new", "ready", "way", "checking", "disputed", "over"]:
     match _order(context, answers).state:
         case "paid":
             return "new"
@@ -55,6 +57,8 @@ def stands(context: Context, answers: Any) -> Literal["new", "ready", "way", "ch
             return "way"
         case "delivered":
             return "checking"
+        case "disputed":
+            return "disputed"
         case _:
             return "over"
 
@@ -73,6 +77,13 @@ def order_line(context: Context, answers: Any) -> Values:
         "until": show_moment(order.inspect_by, context.language) if order.inspect_by else "",
         "status": common().texts[f"status.{order.state}"][context.language],
     }
+
+
+def case_line(context: Context, answers: Any) -> Values:
+    dispute = disputes.of_order(context.db, answers.order)
+    assert dispute is not None, "nobody complains of an order that is disputed"
+    problem = common().texts[f"problem.{dispute.reason}"][context.language]
+    return {**order_line(context, answers), "case": str(dispute.number), "problem": problem}
 
 
 def goods(context: Context, answers: Any) -> list[Option[int]]:
@@ -115,7 +126,7 @@ def code(_context: Context, _answers: Any, text: str) -> str:
 
 def enter_code(
     context: Context, answers: Any, typed: str
-) -> Literal["released", "wrong_code", "code_locked", "not_open"]:
+) -> Literal["released", "wrong_code", "code_locked", "frozen", "not_open"]:
     return deliveries.enter_code(
         context.db, answers.order, context.buyer.id, typed, context.rules, context.now
     )
@@ -224,6 +235,7 @@ SELL = Flow(
                 "ready": "ready",
                 "way": "way",
                 "checking": "checking",
+                "disputed": "disputed",
                 "over": "done",
             },
         ),
@@ -262,6 +274,7 @@ SELL = Flow(
                 "released": "paid",
                 "wrong_code": "code",
                 "code_locked": "code_locked",
+                "frozen": "frozen",
                 "not_open": "order",
             },
             resume="restart",
@@ -284,6 +297,8 @@ SELL = Flow(
         End("saved"),
         End("paid", show=order_line),
         End("claimed", show=order_line),
+        End("disputed", show=case_line),
+        End("frozen", show=case_line),
         End("done", show=order_line),
         End("code_locked"),
         End("locked"),

@@ -25,6 +25,7 @@ OURS = (
     "flows",
     "local",
     "payments",
+    "storage",
     "worker",
 )
 DARAJA_WORDS = re.compile(
@@ -128,6 +129,39 @@ def test_every_flow_has_its_words_beside_it_and_its_dialogues():
     for name in BOOK:
         assert (ROOT / "flows" / f"{name}.toml").exists(), name
         assert list((ROOT / "tests" / "transcripts" / name).glob("*.txt")), name
+
+
+# They keep a conversation, or remind of it, and know its channel as a value; one flow links chats.
+KNOW_CHANNELS = {"conversations.py", "run.py", "nudges.py", "link.py"}
+CHANNEL_WORDS = re.compile(r"(?<![a-z])(ussd|sms|telegram|whatsapp)(?![a-z])", re.I)
+
+
+def test_no_flow_knows_on_which_channel_it_is_held():
+    """Neither in what it names nor in what it writes; what it says to people may name a service."""
+    for name, source in sources("flows"):
+        if Path(name).name not in KNOW_CHANNELS:
+            said = {*identifiers(source), *literals(without_docstrings(source))}
+            assert [word for word in said if CHANNEL_WORDS.search(word)] == [], name
+
+
+def identifiers(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        for name in ("id", "attr", "name", "arg"):
+            if isinstance(found := getattr(node, name, None), str):
+                yield found.replace("_", " ")
+
+
+def without_docstrings(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [one for one in body if not _is_text(one)] or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.unparse(tree)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def test_no_folder_of_migrations_is_a_package():

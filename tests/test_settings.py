@@ -26,6 +26,7 @@ PRODUCTION = {
     "DARAJA_BASE_URL": "https://api.daraja.example",
     "DARAJA_SHORTCODE": "600123",
     "TELEGRAM_BASE_URL": "https://api.telegram.example",
+    "TELEGRAM_BOT_NAME": "SokoniKenyaBot",
     **STRONG,
 }
 
@@ -48,7 +49,7 @@ def test_a_laptop_needs_no_settings_and_talks_to_the_pretend_world():
 def test_addresses_follow_the_host_and_the_ports():
     settings = load({"HOST": "0.0.0.0", "PORT": "8100", "SIMULATOR_PORT": "8101"})
     assert settings.public_base_url == "http://127.0.0.1:8100"
-    assert settings.telegram_base_url == "http://127.0.0.1:8101"
+    assert settings.telegram_base_url == "http://127.0.0.1:8101/telegram"
 
 
 def test_an_empty_value_counts_as_none():
@@ -116,8 +117,27 @@ def test_words_that_mpesa_refuses_in_callback_addresses_are_refused_here_first(w
     assert list(wrong(given)) == ["PUBLIC_BASE_URL", "DARAJA_C2B_SECRET"]
 
 
-def test_a_path_secret_must_fit_a_path():
-    assert list(wrong({"AFRICASTALKING_SECRET": "a/b?c"})) == ["AFRICASTALKING_SECRET"]
+@pytest.mark.parametrize("name", ["AFRICASTALKING_SECRET", "HUBTEL_SECRET", "ADVANTA_SECRET"])
+def test_a_path_secret_must_fit_a_path(name):
+    assert list(wrong({name: "a/b?c"})) == [name]
+
+
+def test_in_production_a_further_gateway_is_off_until_it_has_a_secret():
+    assert load({}).hubtel_secret is not None
+    assert load({}).advanta_secret is not None
+    assert load(PRODUCTION).hubtel_secret is None
+    assert load({**PRODUCTION, "ADVANTA_SECRET": " "}).advanta_secret is None
+    given = load({**PRODUCTION, "HUBTEL_SECRET": "T4wYq9LmZr6XbNc2VhKs"})
+    assert given.hubtel_secret is not None
+    assert given.advanta_secret is None
+
+
+@pytest.mark.parametrize("name", ["HUBTEL_SECRET", "ADVANTA_SECRET"])
+@pytest.mark.parametrize("weak", ["kurz", "0101010101010101", "the default"])
+def test_a_further_gateway_is_not_opened_by_a_weak_secret(name, weak):
+    default = getattr(load({}), name.lower()).get_secret_value()
+    secret = default if weak == "the default" else weak
+    assert list(wrong({**PRODUCTION, name: secret})) == [name]
 
 
 def test_neither_a_repr_nor_an_error_shows_a_secret():
@@ -127,6 +147,20 @@ def test_neither_a_repr_nor_an_error_shows_a_secret():
         assert secret not in str(settings.rules())
     lines = wrong({**PRODUCTION, "DATABASE_URL": "mysql://sokoni:hunter22@db", "PORT": "-1"})
     assert "hunter22" not in "".join(lines.values())
+
+
+def test_a_bucket_is_used_with_its_keys_or_not_at_all():
+    assert set(wrong({"EVIDENCE_S3_BUCKET": "evidence"})) == {
+        "EVIDENCE_S3_ACCESS_KEY",
+        "EVIDENCE_S3_SECRET_KEY",
+    }
+    keys = {"EVIDENCE_S3_ACCESS_KEY": "key", "EVIDENCE_S3_SECRET_KEY": "Xq2LpR9vTz"}
+    settings = load({"EVIDENCE_S3_BUCKET": "evidence", **keys})
+    assert "Xq2LpR9vTz" not in repr(settings)
+
+
+def test_an_address_of_s3_is_a_web_address():
+    assert set(wrong({"EVIDENCE_S3_ENDPOINT": "minio:9000"})) == {"EVIDENCE_S3_ENDPOINT"}
 
 
 def test_settings_do_not_change():

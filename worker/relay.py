@@ -22,7 +22,7 @@ from worker.stopping import Signalled, Stopping
 log = structlog.get_logger(__name__)
 
 BATCH = 100
-POLL_SECONDS = 0.5  # for rows that fall due without anybody saying so
+POLL_SECONDS = 0.1  # for rows due without anybody saying so: who looks at a chat feels it
 PAUSE_SECONDS_MIN = 0.2  # while the database or the broker is away
 PAUSE_SECONDS_MAX = 5.0
 

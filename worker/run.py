@@ -11,12 +11,16 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 import logs
 import settings as all_settings
-from channels import sms_africastalking
+import storage
+from channels import limits, sms_africastalking
+from channels.telegram import sender
+from channels.telegram.flood import Flood
 from core.database import Database
 from payments import daraja
 from settings import Settings
 from worker import tasks
 from worker.app import QUEUES, create
+from worker.work import Work
 
 PROCESSES = 2
 
@@ -56,15 +60,18 @@ def main(arguments: list[str]) -> int:
     return int(worker.exitcode or 0)
 
 
-def connect(settings: Settings, processes: int) -> tasks.Work:
+def connect(settings: Settings, processes: int) -> Work:
     """Once a process, after the fork: connections do not survive one."""
     assert settings.database_url is not None, "needed, so it is there"
     database = Database(settings.database_url, size=1)
-    return tasks.Work(
+    return Work(
         database=database,
         gateway=daraja.connect(settings, clock=database.clock, processes=processes),
         rules=settings.rules(),
         sender=sms_africastalking.connect(settings),
+        writer=sender.connect(settings),
+        flood=Flood(limits.connect(settings.redis_url)),
+        storage=storage.connect(settings),
     )
 
 

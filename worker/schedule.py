@@ -32,6 +32,16 @@ SCHEDULE: Final = {
         "schedule": crontab(minute="23"),
         "options": {"queue": "reports"},
     },
+    "roll_up_funnel": {
+        "task": task_name("roll_up_funnel"),
+        "schedule": crontab(minute="13"),
+        "options": {"queue": "reports"},
+    },
+    "nudge": {
+        "task": task_name("nudge"),
+        "schedule": crontab(),  # each minute
+        "options": {"queue": "receipts"},
+    },
     "check_ledger": {
         "task": task_name("check_ledger"),
         "schedule": crontab(minute="7"),

@@ -6,24 +6,32 @@ the task's last effect.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from time import sleep
 from typing import Final
 from uuid import UUID
 
 import structlog
 from celery import Celery
 
-from channels.sms import Sender
-from core import charges, checkouts, deliveries, inbox, incidents, ledger, messages, outbox
-from core.database import Database, Db
+from core import (
+    charges,
+    checkouts,
+    deliveries,
+    heard,
+    inbox,
+    incidents,
+    ledger,
+    links,
+    messages,
+    outbox,
+)
+from core.database import Db
 from core.errors import Unavailable
-from core.rules import Rules
-from flows import conversations
+from flows import conversations, funnel, nudges
 from payments import callbacks
-from payments.gateway import Gateway
+from worker import sms, telegram
 from worker.app import task_name
+from worker.work import Work, in_the_end
 
 log = structlog.get_logger(__name__)
 
@@ -31,22 +39,10 @@ DESCRIPTION = "Sokoni"  # of a payment, on the payer's phone
 SCREEN_SECONDS = 5  # a prompt cannot show over an open USSD screen: look again after this
 SCREEN_WAITS_MAX = 12
 RETRY_SECONDS_MAX = 600
-RECORD_PAUSES_SECONDS = (0.5, 1, 2, 4, 8, 16)  # a standby takes over within 20 s
 FAILURES_BEFORE_INCIDENT = 8
 DONE_KEPT = timedelta(days=7)
 HOPS_KEPT = timedelta(days=2)
 REPORTS_KEPT = timedelta(days=2)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What tasks work with; one for each process."""
-
-    database: Database
-    gateway: Gateway
-    rules: Rules
-    sender: Sender
-    wait: Callable[[float], None] = sleep
 
 
 def register(app: Celery, work: Callable[[], Work]) -> None:
@@ -96,7 +92,7 @@ def stk_push(work: Work, item: outbox.Item) -> None:
         charges.record_push(db, charge_id, answer, now)
         outbox.done(db, item.id, now)
 
-    _record(work, record)
+    in_the_end(work, record)
 
 
 def query_charge(work: Work, item: outbox.Item) -> None:
@@ -125,44 +121,6 @@ def settle_inbox(work: Work, item: outbox.Item) -> None:
             outcome = callbacks.settle(db, kept, now)
             inbox.processed(db, kept.id, outcome, now)
         outbox.done(db, item.id, now)
-
-
-def sms(work: Work, item: outbox.Item) -> None:
-    """Send a message: once, and once more where nobody knows whether it was sent."""
-    database = work.database
-    with database.begin() as db:
-        message_id = UUID(item.arguments["message_id"])
-        claimed = messages.claim(db, message_id, _late(work), database.clock())
-        if not isinstance(claimed, messages.Claimed):
-            _look_again(db, item, claimed, database.clock())
-            return
-    answer = work.sender.send(claimed.msisdn, claimed.text)
-    if answer.outcome != "accepted":
-        log.warning("sms_not_sent", id=str(message_id), outcome=answer.outcome, code=answer.code)
-
-    def record(db: Db, now: datetime) -> None:
-        _look_again(db, item, messages.record(db, claimed, answer, now), now)
-
-    _record(work, record)
-
-
-def _late(work: Work) -> messages.Late:
-    """What a message says only while it is being sent: where to dial and to pay, and codes."""
-
-    def say(db: Db, name: str, order_id: UUID | None) -> str | None:
-        if name == "code":
-            assert order_id is not None, "a code, and of no order"
-            return deliveries.code_of(db, order_id, work.rules)
-        return {"dial": work.rules.dial_code, "paybill": work.rules.paybill}[name]
-
-    return say
-
-
-def _look_again(db: Db, item: outbox.Item, again: messages.NotYet | None, now: datetime) -> None:
-    if again is None:
-        outbox.done(db, item.id, now)
-    else:
-        outbox.postpone(db, item.id, again.due_at, again.reason)
 
 
 def _timer(
@@ -196,7 +154,8 @@ TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "inspection_reminder": _timer("order_id", deliveries.remind_to_inspect),
     "inspection_over": _timer("order_id", deliveries.inspection_over),
     "settle_inbox": settle_inbox,
-    "sms": sms,
+    **sms.TASKS,
+    **telegram.TASKS,
 }
 
 
@@ -207,7 +166,17 @@ def tidy(work: Work) -> None:
         rows = outbox.tidy(db, now - DONE_KEPT)
         hops = conversations.tidy(db, now - HOPS_KEPT)
         reports = messages.tidy(db, now - REPORTS_KEPT)
+        reports += heard.tidy(db, now - REPORTS_KEPT)
+        links.tidy(db, now - REPORTS_KEPT)
     log.info("tidied", outbox=rows, hops=hops, reports=reports)
+
+
+def nudge(work: Work) -> None:
+    """Write to those who were cut off in the middle of something."""
+    with work.database.begin() as db:
+        nudged = nudges.send(db, work.database.clock())
+    if nudged:
+        log.info("nudged", conversations=nudged)
 
 
 def check_ledger(work: Work) -> None:
@@ -227,9 +196,18 @@ def check_ledger(work: Work) -> None:
             )
 
 
+def roll_up_funnel(work: Work) -> None:
+    """Count who came to each screen and what became of them, before the hops are forgotten."""
+    with work.database.begin(seconds=funnel.SECONDS_MAX) as db:
+        lines = funnel.roll_up(db, work.database.clock())
+    log.info("funnel_rolled_up", lines=lines)
+
+
 SCHEDULED: Final[Mapping[str, Callable[[Work], None]]] = {
     "tidy": tidy,
+    "roll_up_funnel": roll_up_funnel,
     "check_ledger": check_ledger,
+    "nudge": nudge,
 }
 
 
@@ -247,19 +225,6 @@ def _of_schedule(scheduled: Callable[[Work], None], work: Callable[[], Work]) ->
 
     task.__name__ = scheduled.__name__
     return task
-
-
-def _record(work: Work, record: Callable[[Db, datetime], None]) -> None:
-    """Outlive a short absence of the database: only we have heard what a provider answered."""
-    for pause in (*RECORD_PAUSES_SECONDS, None):
-        try:
-            with work.database.begin() as db:
-                record(db, work.database.clock())
-            return
-        except Unavailable:
-            if pause is None:
-                raise
-            work.wait(pause)
 
 
 def _give_back(work: Work, item: outbox.Item, error: Exception) -> None:

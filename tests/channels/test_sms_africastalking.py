@@ -286,6 +286,66 @@ def test_an_answer_that_trickles_without_end_is_left(
     assert sender.send(AMINA, TEXT) == SendAnswer("unknown", "endless")
 
 
+# Several at once.
+
+NJERI, OTIENO = "+254711000002", "+254711000003"
+
+
+def test_the_same_words_to_several_are_one_call(
+    httpserver: HTTPServer, sender: AfricasTalking
+) -> None:
+    answers(
+        httpserver,
+        told(
+            recipient(403, "InvalidPhoneNumber", number=OTIENO),
+            recipient(number=AMINA, messageId="ATXid_a"),
+            recipient(102, number=NJERI, messageId="ATXid_b"),
+        ),
+    )
+    said = sender.send_all([AMINA, NJERI, OTIENO], TEXT)
+    ((request, _),) = httpserver.log
+    assert request.form["to"] == f"{AMINA},{NJERI},{OTIENO}"
+    assert {number: answer.outcome for number, answer in said.items()} == {
+        AMINA: "accepted",
+        NJERI: "accepted",
+        OTIENO: "refused",
+    }
+    assert said[NJERI].provider_id == "ATXid_b"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [[], [recipient(number=NJERI), recipient(405, "InsufficientBalance", number=NJERI)]],
+    ids=["left out", "told twice"],
+)
+def test_of_whom_nothing_certain_is_said_nobody_knows(
+    httpserver: HTTPServer, sender: AfricasTalking, others: list[Any]
+) -> None:
+    answers(httpserver, told(recipient(), *others))
+    said = sender.send_all([AMINA, NJERI], TEXT)
+    assert (said[AMINA].outcome, said[NJERI].outcome) == ("accepted", "unknown")
+
+
+@pytest.mark.parametrize("body", [told(message="InvalidSenderId"), "<html>"])
+def test_what_is_said_of_all_is_said_of_each(
+    httpserver: HTTPServer, sender: AfricasTalking, body: Any
+) -> None:
+    answers(httpserver, body)
+    said = sender.send_all([AMINA, NJERI], TEXT)
+    assert said[AMINA] == said[NJERI]
+    assert said[AMINA].outcome != "accepted"
+
+
+def test_one_number_the_sdk_does_not_take_keeps_nobody_else_waiting(
+    httpserver: HTTPServer, sender: AfricasTalking
+) -> None:
+    answers(httpserver, told(recipient()))
+    said = sender.send_all([AMINA, "0711000002", "+0", f"{NJERI}\n"], TEXT)
+    ((request, _),) = httpserver.log
+    assert request.form["to"] == AMINA
+    assert [answer.outcome for answer in said.values()] == ["accepted", *["refused"] * 3]
+
+
 # Against the pretend gateway.
 
 

@@ -161,17 +161,20 @@ def test_connections_that_died_in_the_pool_are_replaced_without_a_word(
     assert heard.events == []
 
 
-def test_a_commit_whose_answer_is_lost_shows_the_true_screen(
-    wired: Handset, wire: Wire, turn: Turn
+@pytest.mark.parametrize("cut", [Cut.BEFORE_COMMIT, Cut.AFTER_COMMIT])
+def test_a_hop_without_effect_is_answered_whenever_the_wire_breaks(
+    wired: Handset, wire: Wire, turn: Turn, cut: Cut
 ) -> None:
+    """What was not kept is done again under the lock; what was kept is found there."""
     wired.dial()
     before = turn()
-    wire.cut = Cut.AFTER_COMMIT
+    wire.cut, wire.commits = cut, b"buy.category"  # the label that is kept with the hop
     answer = wired.reply("1")
     assert (answer.ends, answer.lines[0]) == (
         False, "What would you like? Choose, or type its name."
     )  # fmt: skip
     assert turn() == before + 1
+    assert wire.cut is Cut.NEVER
     assert wired.reply("1").label == "buy.product"
 
 
@@ -179,11 +182,12 @@ def test_a_commit_that_never_happened_is_apologised_for(
     wired: Handset, wire: Wire, turn: Turn
 ) -> None:
     wired.dial()
+    wired.walk("1", "honey", "1", "1")
     before = turn()
     wire.cut = Cut.BEFORE_COMMIT
     assert wired.reply("1").text == SORRY["en"]
     assert turn() == before
-    assert wired.repeat().label == "buy.category"
+    assert wired.repeat().label == "buy.cart"
 
 
 def test_a_commit_still_under_way_is_waited_for(
@@ -191,6 +195,7 @@ def test_a_commit_still_under_way_is_waited_for(
 ) -> None:
     """The server takes its time, and the wire breaks meanwhile: no apology before it is known."""
     wired.dial()
+    wired.walk("1", "honey", "1", "1")
     before = turn()
     wire.cut = Cut.DURING_COMMIT
     answer = wired.reply("1")

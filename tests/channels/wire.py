@@ -1,6 +1,7 @@
 """A wire to the database that can be cut: before a commit, after it, while it happens, or for long.
 
-It passes bytes both ways between our process and the server, and looks for the word COMMIT only.
+It passes bytes both ways between our process and the server, and looks for what commits only: the
+word COMMIT, or whatever else a test says stands in a statement that commits by itself.
 """
 
 import socket
@@ -30,6 +31,7 @@ class Wire:
 
     def __init__(self, url: str) -> None:
         self.cut = Cut.NEVER
+        self.commits = COMMIT
         self._deaf: socket.socket | None = None  # to whose answers nobody listens any more
         self._done = threading.Event()  # that one has answered
         self._upstream = _address(url)
@@ -73,7 +75,7 @@ class Wire:
         """From our process to the server."""
         with suppress(OSError):
             while chunk := ours.recv(CHUNK_BYTES):
-                if COMMIT in chunk and self.cut is not Cut.NEVER:
+                if self.commits in chunk and self.cut is not Cut.NEVER:
                     self._break(chunk, ours, theirs)
                     return
                 theirs.sendall(chunk)

@@ -341,7 +341,7 @@ def test_an_order_goes_only_where_its_state_leads(db: Db, market: Market, now: d
             db.run("SAVEPOINT before")
             db.run("UPDATE orders SET state = %s", [state])
             if to in targets:
-                detail = {"by": "test", "inspect_by": now.isoformat()}
+                detail = {"by": "test", "inspect_by": now.isoformat(), "case": "5001"}
                 orders.move(db, order.id, to, now, **detail)
                 assert detail in [event.detail for event in orders.timeline(db, order.id)]
             else:

@@ -1,16 +1,30 @@
 """Kill points: a process that dies between any two verbs leaves what was before, and it goes on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from core import charges, checkouts, deliveries, inbox, ledger, orders, outbox
+from core import (
+    cases,
+    charges,
+    checkouts,
+    deliveries,
+    disputes,
+    evidence,
+    inbox,
+    ledger,
+    orders,
+    outbox,
+)
 from core.database import Database, Db
 from core.statements import Session
+from core.storage import Folder
+from tests.core.deal import HELD, Deal
 from tests.core.market import (
     RULES,
     TOTAL_CENTS,
@@ -40,6 +54,9 @@ TABLES = (
     "inbox",
     "outbox",
     "incidents",
+    "disputes",
+    "evidence",
+    "cases",
 )
 
 
@@ -148,11 +165,12 @@ class Story:
         return charge
 
 
-def test_a_death_at_any_statement_leaves_everything_as_it_was_and_the_story_goes_on(
-    database: Database, now: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with database.begin() as db:
-        story = Story(open_market(db, now), now)
+def die_everywhere(
+    database: Database,
+    chapters: Sequence[Callable[[Db], object]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> int:
+    """Play the story, after a death at each statement of each chapter; how many there were."""
     deaths = Deaths()
     execute = Session.execute
 
@@ -161,7 +179,7 @@ def test_a_death_at_any_statement_leaves_everything_as_it_was_and_the_story_goes
         return execute(self, *given)
 
     died = 0
-    for chapter in story.chapters():
+    for chapter in chapters:
         before = contents(database)
         with monkeypatch.context() as mortals:
             mortals.setattr(Session, "execute", mortal)
@@ -175,7 +193,15 @@ def test_a_death_at_any_statement_leaves_everything_as_it_was_and_the_story_goes
                     died += 1
                 deaths.at = None
                 assert contents(database) == before, f"{chapter.__name__}, statement {at}"
-    assert died > 50
+    return died
+
+
+def test_a_death_at_any_statement_leaves_everything_as_it_was_and_the_story_goes_on(
+    database: Database, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.begin() as db:
+        story = Story(open_market(db, now), now)
+    assert die_everywhere(database, story.chapters(), monkeypatch) > 50
     with database.begin() as db:
         books = ledger.report(db)
     assert books["balanced"]
@@ -186,3 +212,61 @@ def test_a_death_at_any_statement_leaves_everything_as_it_was_and_the_story_goes
         "R.fee": 1_300,
         "L.buyer": 18_100,
     }
+
+
+@dataclass
+class Quarrel:
+    """A complaint of an order that was sent, and all that follows before it is decided."""
+
+    id: UUID
+    buyer: UUID
+    seller: UUID
+    code: str
+    folder: Folder
+    now: datetime
+
+    def chapters(self) -> list[Callable[[Db], object]]:
+        return [self.complain, self.enter_code, self.say_more, self.show, self.call_me]
+
+    def complain(self, db: Db) -> None:
+        opened = disputes.open(db, self.id, self.buyer, "rotten", "They smell.", self.now)
+        assert opened == "opened"
+
+    def enter_code(self, db: Db) -> None:
+        entered = deliveries.enter_code(db, self.id, self.seller, self.code, RULES, self.now)
+        assert entered == "frozen"
+
+    def say_more(self, db: Db) -> None:
+        said = evidence.say(db, self.dispute(db), self.buyer, "All of them.", self.now)
+        assert said == "kept"
+
+    def show(self, db: Db) -> None:
+        photo = b"\xff\xd8\xff a photo"
+        kept = evidence.add(
+            db, self.folder, self.dispute(db), self.buyer, photo, "image/jpeg", self.now
+        )
+        assert kept == "kept"
+
+    def call_me(self, db: Db) -> None:
+        assert cases.open(db, self.buyer, "order", [], self.now) == "opened"
+
+    def dispute(self, db: Db) -> UUID:
+        found = disputes.of_order(db, self.id)
+        assert found is not None
+        return found.id
+
+
+def test_a_death_in_the_middle_of_a_complaint_leaves_no_half_of_it(
+    database: Database, now: datetime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with database.begin() as db:
+        deal = Deal(db, now)
+        deal.comes_to("dispatched")
+        quarrel = Quarrel(deal.id, deal.buyer, deal.seller, deal.code(), Folder(tmp_path), now)
+    assert die_everywhere(database, quarrel.chapters(), monkeypatch) > 20
+    with database.begin() as db:
+        deal.db = db
+        assert (deal.state(), deal.purses()) == ("disputed", HELD)
+        assert [deal.events().count(kind) for kind in ("disputed", "code_kept")] == [1, 1]
+        (photo,) = evidence.photos(db, quarrel.dispute(db))
+        assert quarrel.folder.get(photo.key) == b"\xff\xd8\xff a photo"

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from core import charges, checkouts, deliveries, ledger, orders, stock
+from core import charges, checkouts, deliveries, disputes, ledger, orders, stock
 from core.charges import ChargeResult, PushAnswer
 from core.database import Db
 from tests.core.market import (
@@ -73,6 +73,7 @@ class Sums:
     fees_cents: int
     kept_fees_cents: int
     forgotten_orders: int
+    unheard_disputes: int
     captures: int
     paid_charges: int
     wrong_checkouts: int
@@ -110,6 +111,8 @@ SUMS = f"""
                  WHEN o.accept_by IS NULL THEN jsonb_build_array('none', 0, 0, 0, 0)
                  WHEN o.state IN ('paid', 'accepted', 'dispatched', 'delivered')
                      THEN jsonb_build_array('held', o.total_cents, 0, 0, 0)
+                 WHEN o.state = 'disputed'
+                     THEN jsonb_build_array('frozen', o.total_cents, 0, 0, 0)
                  WHEN o.state = 'completed'
                      THEN jsonb_build_array('settled', o.total_cents,
                                             o.total_cents - o.fee_cents, 0, o.fee_cents)
@@ -129,7 +132,7 @@ SUMS = f"""
                  WHEN o.state = 'placed' THEN jsonb_build_array(l.quantity_milli, 'live', 0)
                  WHEN o.state IN ('paid', 'accepted')
                      THEN jsonb_build_array(l.quantity_milli, 'allocated', 0)
-                 WHEN o.state IN ('dispatched', 'delivered', 'completed')
+                 WHEN o.state IN ('dispatched', 'delivered', 'completed', 'disputed')
                      THEN jsonb_build_array(l.quantity_milli, 'consumed', -l.quantity_milli)
                  ELSE jsonb_build_array(l.quantity_milli, 'released', 0)
              END) AS wrong_reservations,
@@ -149,6 +152,11 @@ SUMS = f"""
                  WHEN 'dispatched' THEN 'delivery_deadline' ELSE 'inspection_over' END)
            AND NOT EXISTS (SELECT FROM incidents i WHERE i.kind = 'delivery_silent'
                              AND i.subject = o.id::text)) AS forgotten_orders,
+        (SELECT count(*) FROM orders o
+         WHERE (o.state = 'disputed') <> EXISTS (
+             SELECT FROM disputes d JOIN incidents i ON i.subject = d.order_id::text
+             WHERE d.order_id = o.id AND d.state = 'open'
+               AND i.kind = 'disputed' AND i.closed_at IS NULL)) AS unheard_disputes,
         (SELECT count(*) FROM transfers WHERE kind = 'capture') AS captures,
         (SELECT count(*) FROM charges WHERE state = 'paid') AS paid_charges,
         (SELECT count(*) FROM checkouts k WHERE k.state <> 'draft' AND (
@@ -261,6 +269,13 @@ class MarketDay(RuleBasedStateMachine):
         if order := self._order(pick):
             by = order.buyer_id if by_seller else order.seller_id
             assert verb(self.db, order.id, by, self.now) == "not_open" or by == order.buyer_id
+
+    @rule(pick=st.data(), reason=st.sampled_from(disputes.REASONS), by_seller=st.integers(0, 5))
+    def complain(self, pick: Any, reason: Any, by_seller: int) -> None:
+        if order := self._order(pick):
+            by = order.buyer_id if by_seller else order.seller_id
+            opened = disputes.open(self.db, order.id, by, reason, None, self.now)
+            assert (opened == "not_yours") == (by != order.buyer_id)
 
     @rule(pick=st.data(), right=st.booleans(), times=st.sampled_from([1, 1, 5]))
     def enter_code(self, pick: Any, right: bool, times: int) -> None:
@@ -386,6 +401,7 @@ class MarketDay(RuleBasedStateMachine):
         assert sums.released_cents == sums.sellers_cents
         assert sums.fees_cents == sums.kept_fees_cents
         assert sums.forgotten_orders == 0
+        assert sums.unheard_disputes == 0
         assert sums.captures == sums.paid_charges
         assert sums.wrong_checkouts == 0
 

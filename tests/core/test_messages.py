@@ -11,10 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import charges, checkouts, deliveries, messages, orders, outbox, pins, wordings
+from core import (
+    charges,
+    checkouts,
+    deliveries,
+    messages,
+    opt_outs,
+    orders,
+    outbox,
+    pins,
+    reach,
+    wordings,
+)
 from core.charges import PushAnswer
 from core.database import Db
 from core.messages import Claimed, NotYet, SendAnswer
+from core.rules import Rules
 from flows.words import common
 from tests.core.market import (
     RULES,
@@ -199,7 +211,7 @@ def test_every_event_of_an_order_finds_its_words(
     db.run("DELETE FROM messages")
     deadlines = dict.fromkeys(("dispatch_by", "inspect_by"), now.isoformat())
     ids = [order.id for order in orders.lock(db, bought.checkout_id)]
-    orders.note(db, ids, trigger, now, **deadlines)
+    orders.note(db, ids, trigger, now, case="1042", **deadlines)
     spoken = [wording for wording in wordings.table().triggers[trigger].values() if wording]
     kept = db.value("SELECT array_agg(DISTINCT class || ' ' || language) FROM messages")
     assert set(kept or ()) == {f"{wording.kind} {language}" for wording in spoken}
@@ -658,6 +670,243 @@ def test_a_network_that_fails_while_halted_proves_nothing(
     assert isinstance(again, NotYet)
     messages.record(db, claimed(db, message_id, again.due_at), LATER, again.due_at)
     assert open_incidents(db) == {messages.HALTED}
+
+
+# What it costs.
+
+
+@pytest.mark.parametrize(
+    ("cost", "priced"),
+    [
+        ("KES 0.8000", ("KES", 80_000)),
+        ("KES 1", ("KES", 100_000)),
+        ("USD 0.0079", ("USD", 790)),
+        ("0", (None, 0)),
+        ("free", (None, None)),
+        (None, (None, None)),
+    ],
+)
+def test_a_cost_is_kept_as_a_number(
+    db: Db, message_id: UUID, now: datetime, cost: str | None, priced: tuple[str | None, int | None]
+) -> None:
+    answer = SendAnswer("accepted", "Success", "ATXid_1", cost)
+    messages.record(db, claimed(db, message_id, now), answer, now)
+    kept = "SELECT json_build_array(cost_currency, cost_milli_cents) FROM messages"
+    assert tuple(db.value(kept)) == priced
+
+
+def test_what_an_order_cost_is_the_sum_of_its_messages(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    pay(db, bought, now)
+    (first, _) = orders.lock(db, bought.checkout_id)
+    found = "SELECT array_agg(id) FROM messages WHERE order_id = %(id)s"
+    told_of = db.value(found, {"id": first.id})
+    for number, message_id in enumerate(told_of):
+        answer = SendAnswer("accepted", "Success", f"ATXid_{number}", "KES 0.8000")
+        messages.record(db, claimed(db, message_id, now), answer, now)
+    spent = messages.cost_of_order(db, first.id)
+    assert (spent.messages, spent.segments) == (len(told_of), len(told_of))
+    assert spent.milli_cents == {"KES": 80_000 * len(told_of)}
+    assert messages.cost_of_order(db, db.new_id()) == messages.Cost(0, 0, {})
+
+
+# How much a phone may get, and when.
+
+
+def test_a_flood_to_one_phone_is_held_back_and_told_of(
+    db: Db, market: Market, now: datetime
+) -> None:
+    rules = Rules(sms_an_hour_max=3, sms_a_day_max=5)
+    for _ in range(4):
+        messages.of_member(db, "pin_changed", market.buyer, {}, now)
+    *within, beyond = db.value("SELECT array_agg(id ORDER BY id) FROM messages")
+    for each in within:
+        assert isinstance(messages.claim(db, each, late, now, rules=rules), Claimed)
+    again = messages.claim(db, beyond, late, now, rules=rules)
+    assert again == NotYet(now + 10 * MINUTE, "that phone has had enough")
+    assert open_incidents(db) == {"sms_flood"}
+    an_hour_later = now + HOUR
+    assert isinstance(messages.claim(db, beyond, late, an_hour_later, rules=rules), Claimed)
+
+
+def test_what_can_wait_waits_for_the_morning_and_is_dropped_if_it_is_outdated(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    pay(db, bought, now)
+    (first, other) = orders.lock(db, bought.checkout_id)
+    night, morning = now + 10 * HOUR, now + 19 * HOUR
+    for order in (first, other):
+        orders.note(db, [order.id], "accept_reminder", night)
+    found = "SELECT id FROM messages WHERE trigger = 'accept_reminder' AND order_id = %(id)s"
+    of_first, of_other = (db.value(found, {"id": order.id}) for order in (first, other))
+    assert messages.claim(db, of_first, late, night) == NotYet(morning, "it is night")
+    deliveries.accept(db, first.id, first.seller_id, night + HOUR)
+    assert messages.claim(db, of_first, late, morning) is None
+    assert state(db, of_first) == "failed"
+    claimed(db, of_other, morning)
+
+
+def test_a_receipt_does_not_wait_for_the_morning(db: Db, market: Market, now: datetime) -> None:
+    night = now + 12 * HOUR
+    messages.of_member(db, "pin_changed", market.buyer, {}, night)
+    claimed(db, db.value("SELECT id FROM messages"), night)
+
+
+def test_a_stop_spares_nobody_what_belongs_to_an_order(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    db.run("DELETE FROM messages")
+    pay(db, bought, now)
+    for phone in db.value("SELECT array_agg(msisdn) FROM members"):
+        opt_outs.stop(db, phone, now)
+    told_of = db.value("SELECT array_agg(id) FROM messages")
+    assert len(told_of) == 5
+    assert all(isinstance(messages.claim(db, each, late, now), Claimed) for each in told_of)
+
+
+# The channel last used.
+
+CHAT = "7001"
+REFUSED = SendAnswer("refused", "blocked")
+BARRED = SendAnswer("refused", "UserInBlacklist")
+
+
+def on_telegram(_db: Db, _msisdn: str) -> list[tuple[str, str]]:
+    return [("telegram", CHAT), ("ussd", "+254711000001")]
+
+
+def on_ussd(_db: Db, _msisdn: str) -> list[tuple[str, str]]:
+    return [("ussd", "+254711000001"), ("telegram", CHAT)]
+
+
+def kinds_due(db: Db, now: datetime) -> set[str]:
+    return {item.kind for item in outbox.take_due(db, now, 100)}
+
+
+def test_a_message_follows_its_receiver_to_telegram(
+    db: Db, message_id: UUID, now: datetime
+) -> None:
+    kinds_due(db, now)
+    assert messages.claim(db, message_id, late, now, ways=on_telegram) is None
+    assert kinds_due(db, now) == {"telegram_message"}
+    assert messages.claim(db, message_id, late, now) is None
+    taken = messages.claim(db, message_id, late, now, by="telegram")
+    assert isinstance(taken, Claimed)
+    assert taken.chat == CHAT
+    messages.record(db, taken, SendAnswer("accepted", "ok"), now)
+    assert state(db, message_id) == "delivered"
+
+
+def test_who_spoke_last_by_phone_is_told_by_sms(db: Db, message_id: UUID, now: datetime) -> None:
+    assert isinstance(messages.claim(db, message_id, late, now, ways=on_ussd), Claimed)
+
+
+def test_what_telegram_refuses_goes_by_sms_once(db: Db, message_id: UUID, now: datetime) -> None:
+    messages.claim(db, message_id, late, now, ways=on_telegram)
+    taken = messages.claim(db, message_id, late, now, by="telegram")
+    assert isinstance(taken, Claimed)
+    kinds_due(db, now)
+    assert messages.record(db, taken, REFUSED, now) is None
+    assert kinds_due(db, now + HOUR) >= {"sms"}
+    by_sms = messages.claim(db, message_id, late, now, ways=on_telegram)
+    assert isinstance(by_sms, Claimed)
+    assert by_sms.chat is None
+
+
+def test_a_chat_that_is_lost_is_not_tried(db: Db, message_id: UUID, now: datetime) -> None:
+    reach.lose(db, "telegram", CHAT, "blocked", now)
+    assert isinstance(messages.claim(db, message_id, late, now, ways=on_telegram), Claimed)
+
+
+def test_whom_the_network_bars_is_told_on_telegram(db: Db, message_id: UUID, now: datetime) -> None:
+    taken = messages.claim(db, message_id, late, now, ways=on_ussd)
+    assert isinstance(taken, Claimed)
+    assert messages.record(db, taken, BARRED, now) == NotYet(now, "UserInBlacklist")
+    assert opt_outs.of(db, taken.msisdn) == {"all"}
+    assert messages.claim(db, message_id, late, now, ways=on_ussd) is None
+    by_telegram = messages.claim(db, message_id, late, now, by="telegram")
+    assert isinstance(by_telegram, Claimed)
+    assert by_telegram.chat == CHAT
+
+
+def test_whom_nothing_reaches_an_operator_hears_of(db: Db, message_id: UUID, now: datetime) -> None:
+    messages.record(db, claimed(db, message_id, now), BARRED, now)
+    assert messages.claim(db, message_id, late, now) is None
+    assert (state(db, message_id), open_incidents(db)) == ("failed", {"unreachable"})
+
+
+def test_barred_by_both_it_is_tried_by_each_once(db: Db, message_id: UUID, now: datetime) -> None:
+    taken = messages.claim(db, message_id, late, now, ways=on_telegram)
+    by_telegram = messages.claim(db, message_id, late, now, by="telegram")
+    assert (taken, isinstance(by_telegram, Claimed)) == (None, True)
+    messages.record(db, by_telegram, REFUSED, now)  # type: ignore[arg-type]
+    by_sms = messages.claim(db, message_id, late, now, ways=on_telegram)
+    assert isinstance(by_sms, Claimed)
+    assert messages.record(db, by_sms, BARRED, now) is None
+    assert (state(db, message_id), open_incidents(db)) == ("failed", {"unreachable"})
+
+
+def test_a_report_that_somebody_opted_out_is_remembered(
+    db: Db, message_id: UUID, now: datetime
+) -> None:
+    taken = claimed(db, message_id, now)
+    messages.record(db, taken, ACCEPTED, now)
+    messages.report(db, "ATXid_1", "failed", "UserInBlackList", now)
+    assert opt_outs.of(db, taken.msisdn) == {"all"}
+
+
+def test_a_halted_gateway_holds_nothing_back_that_goes_elsewhere(
+    db: Db, market: Market, message_id: UUID, now: datetime
+) -> None:
+    messages.record(db, claimed(db, message_id, now), HALTED, now)
+    messages.of_member(db, "pin_changed", market.wanjiku, {}, now)
+    other = db.value("SELECT id FROM messages WHERE id <> %s", [message_id])
+    messages.claim(db, other, late, now, ways=on_telegram)
+    taken = messages.claim(db, other, late, now, by="telegram")
+    assert isinstance(taken, Claimed)
+    messages.record(db, taken, SendAnswer("accepted", "ok"), now)
+    assert open_incidents(db) == {messages.HALTED}
+
+
+# Replies.
+
+
+def test_a_screen_is_kept_once_and_quotes_what_it_likes(
+    db: Db, market: Market, now: datetime
+) -> None:
+    quoting = "You wrote {code}.\n1 Yes"
+    one, two = (
+        messages.of_screen(db, "a:1", "+254711000001", "en", quoting, now) for _ in range(2)
+    )
+    assert one == two
+    assert claimed(db, one, now).text == quoting
+
+
+def test_a_reply_of_an_hour_ago_is_of_no_use(db: Db, now: datetime) -> None:
+    screen = messages.of_screen(db, "a:1", "+254711000001", "en", "Choose", now)
+    assert messages.claim(db, screen, late, now + HOUR) is None
+    assert state(db, screen) == "failed"
+
+
+def test_a_reply_is_told_once_and_stays_on_sms(db: Db, now: datetime) -> None:
+    for _ in range(2):
+        messages.of_phone(db, "sms_help", "id", "+254711000001", "sw", {}, now)
+    found = db.value("SELECT id FROM messages")
+    taken = messages.claim(db, found, late, now, ways=on_telegram)
+    assert isinstance(taken, Claimed)
+    assert taken.text.startswith("Sokoni: andika")
+
+
+def test_the_last_messages_are_shown_without_their_secrets(
+    db: Db, bought: Purchase, now: datetime
+) -> None:
+    pay(db, bought, now)
+    messages.of_phone(db, "sms_help", "id", "+254711000001", "en", {}, now, member_id=bought.buyer)
+    last = messages.last_of(db, bought.buyer, 5)
+    assert len(last) == 4  # placed, paid, and a code for each order
+    assert sum(told.text.startswith("Code ####, order ") for told in last) == 2
+    assert not any("{" in told.text for told in last)
 
 
 # Delivery reports.

@@ -17,9 +17,9 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 import core
-from core import deliveries
+from core import deliveries, messages
 from core.database import Database, metadata
-from tests.core.market import open_market, order_of, purchase, settled
+from tests.core.market import open_market, order_of, person, purchase, settled
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = """
@@ -44,7 +44,8 @@ def described_url(new_database: Callable[[], Any], alembic_config: Config) -> An
     """A database made from the definitions alone."""
     for module in pkgutil.iter_modules(core.__path__, "core."):
         importlib.import_module(module.name)
-    importlib.import_module("flows.conversations")
+    for name in ("flows.conversations", "flows.funnel"):
+        importlib.import_module(name)
     with new_database() as url:
         with psycopg.connect(url) as connection:
             connection.execute("DROP SCHEMA public CASCADE")
@@ -97,6 +98,37 @@ def test_two_that_migrate_at_once_both_end_well(new_database: Callable[[], Any])
         assert [process.wait(30) for process in both] == [0, 0]
         with psycopg.connect(url) as connection:
             assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+
+
+def test_messages_sent_before_their_costs_were_numbers_have_them(
+    database: Database, alembic_config: Config, now: datetime
+) -> None:
+    alembic_config.attributes["url"] = database.engine.url.render_as_string(hide_password=False)
+    with database.begin() as db:
+        who = person(db, now, 1)
+        for _ in range(3):
+            messages.of_member(db, "pin_changed", who, {}, now)
+    database.close()
+    command.downgrade(alembic_config, "0009")
+    with database.begin() as db:
+        for cost, name in (("KES 0.8000", "a"), ("0", "b"), (None, "c")):
+            db.run(
+                """
+                UPDATE messages SET state = 'sent', cost = %(cost)s, key = %(name)s
+                WHERE id = (SELECT min(id::text)::uuid FROM messages WHERE state = 'queued')
+                """,
+                {"cost": cost, "name": name},
+            )
+    database.close()
+    command.upgrade(alembic_config, "head")
+    with database.begin() as db:
+        found = db.value(
+            """
+            SELECT json_agg(json_build_array(channel, cost_currency, cost_milli_cents) ORDER BY key)
+            FROM messages
+            """
+        )
+    assert found == [["sms", "KES", 80_000], ["sms", None, 0], ["sms", None, None]]
 
 
 def test_an_order_paid_before_there_were_deliveries_can_be_delivered(

@@ -185,5 +185,15 @@ def test_several_are_asked_for_at_once_each_as_if_alone(db: Db, now: datetime) -
     assert [item.arguments["charge_id"] for item in due] == [str(UUID(int=n)) for n in (1, 2)]
 
 
+def test_a_broadcast_that_is_due_for_long_delays_no_receipt(db: Db, now: datetime) -> None:
+    for number in range(5):
+        outbox.put(db, "sms_batch", due_at=now - 60 * SECOND, batch_id=UUID(int=number))
+    receipt = outbox.put(db, "sms", due_at=now, message_id=UUID(int=9))
+    first = outbox.take_due(db, now, 3)
+    assert [item.kind for item in first] == ["sms", "sms_batch", "sms_batch"]
+    assert first[0].id == receipt
+    assert len(outbox.take_due(db, now, 100)) == 3
+
+
 def test_asking_for_nothing_is_allowed(db: Db) -> None:
     assert outbox.put_all(db, []) == []

@@ -145,11 +145,7 @@ def test_no_pin_appears_in_a_log_a_repr_or_an_error(
     amina = member(db, now, pin="8642")
     pins.check(db, amina, "8642", RULES, now)
     pins.check(db, amina, "9753", RULES, now)
-    kept = db.row(
-        pins._Kept,
-        "SELECT pin_hash, pin_failures, pin_locked_until FROM members WHERE id = %(id)s",
-        {"id": amina},
-    )
+    kept = pins._lock(db, amina)
     stranger = db.new_id()
     with pytest.raises(AssertionError) as no_member:
         pins.check(db, stranger, "8642", RULES, now)

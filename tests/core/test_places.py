@@ -143,3 +143,49 @@ def test_the_search_goes_through_the_trigram_index(db: Db, now: datetime) -> Non
             {**sought, "limit": 5},
         )
         assert "ix_places_search" in str(plan)
+
+
+def _put(db: Db, now: datetime, name: str, latitude: float, longitude: float) -> None:
+    places.add(
+        db,
+        name=name,
+        kind="market",
+        county="Here",
+        latitude=latitude,
+        longitude=longitude,
+        now=now,
+    )
+
+
+def _nearest(db: Db, latitude: float, longitude: float, km_max: float = 30) -> str | None:
+    found = places.nearest(db, latitude, longitude, km_max)
+    return None if found is None else found.name
+
+
+def test_the_nearest_place_is_nearest_on_the_globe(db: Db, now: datetime) -> None:
+    """In the north a degree of longitude is half as long as one of latitude."""
+    _put(db, now, "East", 60.0, 10.3)
+    _put(db, now, "North", 60.2, 10.0)
+    assert _nearest(db, 60.0, 10.0) == "East"
+
+
+def test_nothing_is_near_beyond_the_distance_asked_for(db: Db, now: datetime) -> None:
+    _put(db, now, "Far", -1.0, 37.0)  # a degree of latitude is 111 km
+    assert _nearest(db, -2.0, 37.0, 110) is None
+    assert _nearest(db, -2.0, 37.0, 112) == "Far"
+    _put(db, now, "Corner", -1.28, 36.72)  # in the box around the circle, not in the circle
+    assert _nearest(db, -1.5, 36.5, 30) is None
+
+
+def test_a_place_where_one_stands_is_the_nearest(db: Db, now: datetime) -> None:
+    _put(db, now, "Here", -1.3, 36.8)
+    _put(db, now, "There", -1.3, 36.81)
+    assert _nearest(db, -1.3, 36.8) == "Here"
+
+
+@pytest.mark.parametrize("point", [(90.0, 0.0), (-90.0, 180.0), (0.0, -180.0)])
+def test_at_the_ends_of_the_world_there_is_no_place(
+    db: Db, now: datetime, point: tuple[float, float]
+) -> None:
+    _put(db, now, "Toi", -1.3, 36.8)
+    assert _nearest(db, *point) is None

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from core import charges, checkouts, deliveries, ledger, orders, outbox, stock
+from core import charges, checkouts, deliveries, disputes, ledger, orders, outbox, stock
 from core.charges import PushAnswer
 from core.database import Database
 from core.rules import Rules
@@ -197,6 +197,10 @@ class Sent:
         with crowd.begin() as db:
             return deliveries.dispatch(db, self.id, self.seller, db_now(crowd))
 
+    def complain(self, crowd: Database) -> str:
+        with crowd.begin() as db:
+            return disputes.open(db, self.id, self.buyer, "rotten", None, db_now(crowd))
+
     def inspection_over(self, crowd: Database) -> str:
         with crowd.begin() as db:
             return deliveries.inspection_over(db, self.id, db_now(crowd) + timedelta(days=2))
@@ -219,7 +223,7 @@ def db_now(crowd: Database) -> datetime:
     return crowd.clock()
 
 
-RELEASED, REFUNDED = (0, 0, 48_700), (0, 50_000, 0)
+RELEASED, REFUNDED, HELD = (0, 0, 48_700), (0, 50_000, 0), (50_000, 0, 0)
 
 
 @pytest.fixture
@@ -264,6 +268,34 @@ def test_a_code_while_the_inspection_ends_releases_once(
     verbs = [lambda: sent.inspection_over(crowd), lambda: sent.enter(crowd)] * 4
     assert Counter(at_once(verbs)) == {"released": 1, "not_open": 7}
     assert sent.purses(crowd) == RELEASED
+
+
+def test_a_complaint_made_twice_at_once_is_one(crowd: Database, sent: Sent) -> None:
+    outcomes = Counter(at_once([lambda: sent.complain(crowd)] * 8))
+    assert outcomes == {"opened": 1, "already_open": 7}
+    assert sent.purses(crowd) == HELD
+
+
+@pytest.mark.parametrize("release", [Sent.enter, Sent.received, Sent.inspection_over])
+@pytest.mark.parametrize("first", ["complaint", "release"])
+def test_a_complaint_and_a_release_at_once_have_one_winner(
+    crowd: Database, sent: Sent, now: datetime, release: Callable[..., str], first: str
+) -> None:
+    """I8: either the money is the seller's and it is too late, or it is frozen and stays."""
+    with crowd.begin() as db:
+        assert deliveries.claim(db, sent.id, sent.seller, now) == "claimed"
+    verbs: list[Callable[[], str]] = [lambda: sent.complain(crowd), lambda: release(sent, crowd)]
+    if first == "release":
+        verbs.reverse()
+    outcomes = Counter(at_once(verbs * 4))
+    assert outcomes["opened"] + outcomes["released"] == 1
+    if outcomes["opened"]:
+        assert sent.purses(crowd) == HELD
+        assert outcomes["already_open"] == 3
+        assert outcomes["frozen"] + outcomes["not_open"] == 4
+    else:
+        assert sent.purses(crowd) == RELEASED
+        assert outcomes["too_late"] == 4
 
 
 def test_a_code_against_a_cancellation_has_one_winner(crowd: Database, accepted: Sent) -> None:
@@ -330,6 +362,10 @@ def test_a_busy_market_never_locks_itself_up(
         with crowd.begin() as db:
             sold = orders.lock(db, checkout_id)
         for order in sold:
+            if kind == "complain":
+                with crowd.begin() as db:
+                    disputes.open(db, order.id, order.buyer_id, "less", None, now)
+                continue
             by = order.buyer_id if kind in {"received", "cancel"} else order.seller_id
             with crowd.begin() as db:
                 getattr(deliveries, kind)(db, order.id, by, now)
@@ -370,6 +406,7 @@ def test_a_busy_market_never_locks_itself_up(
     placed = at_once([lambda n=n: shop(n) for n in range(len(buyers))])  # type: ignore[misc]
     kinds = ["push", "paid", "failed", "c2b", "expire", "cancel", "review", "relay"]
     of_orders = ["accept", "accept", "dispatch", "claim", "refuse", "received", "cancel"]
+    of_orders += ["complain"]
     kinds += [f"order: {verb}" for verb in of_orders]
     steps = [
         (checkout_id, buyer, kind)

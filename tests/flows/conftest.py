@@ -50,7 +50,8 @@ def db(market: Database, clock: Clock) -> Iterator[Db]:
     """One open transaction on the demo market, rolled back after the test."""
     market.clock, market.random = clock, random.Random(demo_market.SEED)
     with suppress(_RollBack), market.begin(seconds=3600) as db:
-        db.run("ALTER SEQUENCE order_numbers RESTART")  # unlike setval, it is rolled back
+        for numbers in ("order_numbers", "case_numbers"):
+            db.run(f"ALTER SEQUENCE {numbers} RESTART")  # unlike setval, it is rolled back
         yield db
         raise _RollBack
 

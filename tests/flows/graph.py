@@ -1,14 +1,14 @@
 """The flows as one graph, and what makes a member go each way out of each state."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from core import catalogue, checkouts
+from core import catalogue, checkouts, evidence, links, members
 from flows.book import BOOK
 from flows.engine import HOME, OFFER, RESUME, Call, Menu, Pick, State, targets
-from tests.flows.street import PIN, SHOP, Bargain, Street
+from tests.flows.street import CHAT, PIN, SECOND_PIN, SHOP, Bargain, Street
 
 FOREIGN = "+256772123456"
 REDIAL = "(redial)"
@@ -71,18 +71,22 @@ def answers_itself(edge: Edge) -> bool:
     return isinstance(state, Call) or (isinstance(state, Pick) and edge.way == f"no_{state.name}")
 
 
-def path_to(edge: Edge) -> list[Edge]:
-    """The shortest way from a dial to this edge, the edge itself at its end."""
+def path_to(edge: Edge, closed: Collection[Edge] = ()) -> list[Edge] | None:
+    """The shortest way from a dial to this edge, the edge itself at its end.
+
+    closed: ways that it may not take. None: then there is none.
+    """
     came_by: dict[Node, Edge | None] = {START: None}
     waiting = deque([START])
     while edge.source not in came_by:
-        assert waiting, f"no road leads to {edge}"
+        if not waiting:
+            return None
         node = waiting.popleft()
         ways = [Edge(*node, way) for way in targets(state_of(node))]
         if node == LEFT_AT:
             ways.append(Edge(*node, REDIAL))
         for way in ways:
-            if target(way) not in came_by:
+            if way not in closed and target(way) not in came_by:
                 came_by[target(way)] = way
                 waiting.append(target(way))
     path = [edge]
@@ -98,13 +102,14 @@ class Cause:
     typed: what she answers, or who knows it by then; of a state that does not ask, the answer that
     leads there. start: what happened before she dialled; before: while she looked at the last
     screen; meanwhile: between that state's own reading and its doing, with the answers so far
-    (others commit at any moment).
+    (others commit at any moment). given: answers that were there before the state came by.
     """
 
     typed: str | Callable[[Street], str] | None = None
     start: Callable[[Street], object] | None = None
     before: Callable[[Street], object] | None = None
     meanwhile: Callable[[Street, Any], object] | None = None
+    given: Callable[[Street, Any], object] | None = None
     phone: str | None = None
 
 
@@ -256,9 +261,85 @@ def _wrong_code(street: Street) -> str:
     return street.wrong_code(bargain)
 
 
-def _dispatch_and_dispute(street: Street, bargain: Bargain) -> None:
-    street.dispatch(bargain)
-    street.dispute(bargain)
+def _two_people(street: Street) -> None:
+    """The phone is shared; at most once."""
+    if not members.sharing(street.db, street.msisdn):
+        street.share_phone()
+
+
+def _disputed_code(street: Street) -> str:
+    (bargain,) = street.sold("disputed")
+    return street.code(bargain)
+
+
+def _on_its_way(street: Street) -> None:
+    """She bought, and it was sent."""
+    _unpaid_order(street)
+    _once_paid(Street.dispatch)(street)
+
+
+def _complained(street: Street) -> None:
+    """And she complained of it."""
+    _on_its_way(street)
+    _of_bought(Street.complain, "dispatched")(street)
+
+
+def _says_which(*states: str) -> Callable[[Street, Any], None]:
+    """What led to the flow has named an order of hers."""
+
+    def say(street: Street, answers: Any) -> None:
+        (bargain,) = street.bought(*states)
+        answers.order = bargain.id
+
+    return say
+
+
+def _names_a_neighbours(street: Street, answers: Any) -> None:
+    neighbour = street.neighbour
+    _unpaid_order(neighbour)
+    (bargain,) = neighbour.bought("placed")
+    answers.order = bargain.id
+
+
+def _wants(quantity: str) -> Callable[[Street, Any], None]:
+    """She said at once how many she wants."""
+
+    def say(_street: Street, answers: Any) -> None:
+        answers.wanted = quantity
+
+    return say
+
+
+def _takes(units: int) -> Callable[[Street, Any], None]:
+    """And it is more than what her road to here has said."""
+
+    def say(_street: Street, answers: Any) -> None:
+        answers.quantity = units * 1000
+
+    return say
+
+
+def _says(text: str) -> Callable[[Street, Any], None]:
+    """And what is wrong with it."""
+
+    def say(_street: Street, answers: Any) -> None:
+        answers.text = text
+
+    return say
+
+
+def _means_something_else(_street: Street, answers: Any) -> None:
+    answers.reason, answers.text = "other", None
+
+
+def _said_it_all(street: Street, bargain: Bargain) -> None:
+    for number in range(evidence.WORDS_MAX):
+        street.say_more(bargain, f"They smell, and that is {number}.")
+
+
+def _shown_by_a_chat(street: Street, answers: Any) -> None:
+    """A chat of another phone has shown a link of hers."""
+    answers.link = links.prove(street.db, street.msisdn, CHAT, street.clock())
 
 
 def _others_take_all(street: Street, answers: Any) -> None:
@@ -283,6 +364,12 @@ CAUSES: dict[Edge, Cause] = dict(
             f"{LEFT_AT}.{REDIAL}": Cause(typed=REDIAL),
             "home.who.member": Cause(start=lambda street: street.register()),
             "home.who.stranger": Cause(),
+            "home.who.shared": Cause(start=_two_people),
+            "home.person.known": Cause(typed=PIN),
+            "home.person.wrong": Cause(typed="9999"),
+            "home.person.locked": Cause(
+                typed="9999", before=lambda street: street.fail_both_pins(4)
+            ),
             "register.speak.spoken": Cause(),
             "register.name.answered": Cause(typed="Amina"),
             "register.place_words.answered": Cause(typed="Toi"),
@@ -301,6 +388,35 @@ CAUSES: dict[Edge, Cause] = dict(
             "account.old_pin.wrong": Cause(typed="9999"),
             "account.old_pin.locked": Cause(typed="9999", before=lambda street: street.fail_pin(4)),
             "account.new_pin.changed": Cause(typed="7391"),
+            "account.new_pin.taken": Cause(typed=SECOND_PIN, meanwhile=_meanwhile(_two_people)),
+            "account.new_pin.locked": Cause(
+                typed="7391",
+                meanwhile=_meanwhile(
+                    lambda street: (_two_people(street), street.fail_both_pins(5))
+                ),
+            ),
+            "share.room.free": Cause(),
+            "share.room.full": Cause(given=lambda street, _: _two_people(street)),
+            "share.pin.right": Cause(typed=PIN),
+            "share.pin.wrong": Cause(typed="9999"),
+            "share.pin.locked": Cause(typed="9999", before=lambda street: street.fail_pin(4)),
+            "share.name.answered": Cause(typed="Juma"),
+            "share.new_pin.joined": Cause(typed=SECOND_PIN),
+            "share.new_pin.taken": Cause(typed=PIN),
+            "share.new_pin.locked": Cause(
+                typed=SECOND_PIN, before=lambda street: street.fail_pin(4)
+            ),
+            "share.new_pin.full": Cause(typed="8642", meanwhile=_meanwhile(_two_people)),
+            "link.stands.shown": Cause(given=_shown_by_a_chat),
+            "link.stands.linked": Cause(before=lambda street: street.link_chat()),
+            "link.stands.free": Cause(),
+            "link.pin.right": Cause(typed=PIN),
+            "link.pin.wrong": Cause(typed="9999"),
+            "link.pin.locked": Cause(typed="9999", before=lambda street: street.fail_pin(4)),
+            "link.make.made": Cause(),
+            "link.unlink.unlinked": Cause(),
+            "link.change.joined": Cause(),
+            "link.change.too_late": Cause(before=lambda street: street.clock.wait(minutes=20)),
             "buy.look.filled": Cause(before=_basket),
             "buy.look.empty": Cause(),
             "buy.category.typed": Cause(typed="honey"),
@@ -311,6 +427,14 @@ CAUSES: dict[Edge, Cause] = dict(
             "buy.found.no_found": Cause(typed="zzzzzz"),
             "buy.offer.no_offer": Cause(meanwhile=_withdraw_product),
             "buy.see.open": Cause(),
+            "buy.see.wanted": Cause(given=_wants("5")),
+            "buy.add_wanted.added": Cause(),
+            "buy.add_wanted.not_so_many": Cause(meanwhile=_neighbour_was_faster),
+            "buy.add_wanted.own_offer": Cause(meanwhile=_change_offer("seller_id")),
+            "buy.add_wanted.below_minimum": Cause(meanwhile=_change_offer("minimum_milli")),
+            "buy.add_wanted.price_changed": Cause(meanwhile=_change_offer("price_cents")),
+            "buy.add_wanted.too_many_lines": Cause(meanwhile=_twelve_lines),
+            "buy.add_wanted.too_large": Cause(given=_takes(200), meanwhile=_dear_basket),
             "buy.see.gone": Cause(meanwhile=_change_offer("active")),
             "buy.quantity.answered": Cause(typed="5"),
             "buy.add.added": Cause(),
@@ -341,7 +465,7 @@ CAUSES: dict[Edge, Cause] = dict(
             "my_orders.stands.unpaid": Cause(),
             "my_orders.stands.preparing": Cause(before=lambda street: street.pay_what_waits()),
             "my_orders.stands.coming": Cause(before=_once_paid(Street.dispatch)),
-            "my_orders.stands.disputed": Cause(before=_once_paid(_dispatch_and_dispute)),
+            "my_orders.stands.disputed": Cause(before=_once_paid(Street.complain)),
             "my_orders.stands.over": Cause(before=lambda street: street.cancel()),
             "my_orders.pay_again.asked": Cause(),
             "my_orders.pay_again.not_open": Cause(before=lambda street: street.run_out()),
@@ -378,6 +502,7 @@ CAUSES: dict[Edge, Cause] = dict(
             "sell.stands.ready": Cause(before=_of_sold(Street.accept, "paid")),
             "sell.stands.way": Cause(before=_of_sold(Street.dispatch, "paid")),
             "sell.stands.checking": Cause(before=_of_sold(Street.claim, "paid")),
+            "sell.stands.disputed": Cause(before=_of_sold(Street.complain, "paid")),
             "sell.stands.over": Cause(before=_of_sold(Street.call_off, "paid")),
             "sell.accept.accepted": Cause(),
             "sell.accept.not_open": Cause(meanwhile=_meanwhile(_of_sold(Street.call_off, "paid"))),
@@ -392,6 +517,9 @@ CAUSES: dict[Edge, Cause] = dict(
             "sell.code.code_locked": Cause(
                 typed=_wrong_code,
                 before=_of_sold(lambda street, sold: street.fail_code(sold, 4), "dispatched"),
+            ),
+            "sell.code.frozen": Cause(
+                typed=_disputed_code, before=_of_sold(Street.complain, "dispatched")
             ),
             "sell.code.not_open": Cause(
                 typed="0123", before=_of_sold(Street.confirm, "dispatched")
@@ -408,6 +536,44 @@ CAUSES: dict[Edge, Cause] = dict(
             "sell.fewer.answered": Cause(typed="1"),
             "sell.take_out.stocked": Cause(),
             "sell.take_out.too_few": Cause(meanwhile=_others_take_all),
+            "problem.which.unsaid": Cause(),
+            "problem.which.disputable": Cause(start=_on_its_way, given=_says_which("dispatched")),
+            "problem.which.already_open": Cause(start=_complained, given=_says_which("disputed")),
+            "problem.which.not_yet": Cause(start=_unpaid_order, given=_says_which("placed")),
+            "problem.which.too_late": Cause(
+                start=lambda street: (_unpaid_order(street), street.cancel()),
+                given=_says_which("cancelled"),
+            ),
+            "problem.which.not_yours": Cause(given=_names_a_neighbours),
+            "problem.order.picked": Cause(typed="1", start=_on_its_way),
+            "problem.order.no_order": Cause(),
+            "problem.understand.understood": Cause(given=_says("Zimeoza!")),
+            "problem.understand.unclear": Cause(),
+            "problem.enough.said": Cause(),
+            "problem.enough.say_more": Cause(given=_means_something_else),
+            "problem.text.answered": Cause(typed="Half of them are green"),
+            "problem.report.opened": Cause(),
+            "problem.report.already_open": Cause(
+                meanwhile=_meanwhile(_of_bought(Street.complain, "dispatched"))
+            ),
+            "problem.report.too_late": Cause(
+                meanwhile=_meanwhile(_of_bought(Street.confirm, "dispatched"))
+            ),
+            "problem.known.given": Cause(given=_says("They smell too")),
+            "problem.known.nothing": Cause(),
+            "problem.more.answered": Cause(typed="And they smell"),
+            "problem.add.added": Cause(),
+            "problem.add.too_many": Cause(
+                meanwhile=_meanwhile(_of_bought(_said_it_all, "disputed"))
+            ),
+            "messages.message.picked": Cause(typed="1", start=_unpaid_order),
+            "messages.message.no_message": Cause(),
+            "call_me.waits.waiting": Cause(before=lambda street: street.call_me()),
+            "call_me.waits.free": Cause(),
+            "call_me.open.opened": Cause(),
+            "call_me.open.already_open": Cause(
+                meanwhile=_meanwhile(lambda street: street.call_me())
+            ),
         }
     )
 )

@@ -12,7 +12,7 @@ from core import gsm
 from core.database import Db
 from core.rules import Rules
 from flows import run
-from flows.run import Inbound
+from flows.run import History, Inbound
 
 CODE = "*384*7042#"
 ROOM_SEPTETS = 156
@@ -63,8 +63,10 @@ class EngineLine:
     clock: Clock
 
     def answer(self, msisdn: str, session: str, code: str, text: str) -> Seen:
-        inbound = Inbound("ussd", msisdn, msisdn, session, code, text, ROOM_SEPTETS)
-        reply = run.hop(self.db, inbound, self.rules, self.clock())
+        inbound = Inbound("ussd", msisdn, msisdn, session, code, History(text), ROOM_SEPTETS)
+        reply = run.glance(self.db, inbound, self.rules, self.clock())
+        if reply is None:
+            reply = run.hop(self.db, inbound, self.rules, self.clock())
         return Seen(reply.text, reply.ends, reply.label)
 
 

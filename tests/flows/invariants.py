@@ -56,6 +56,11 @@ SELECT json_build_object(
         CASE WHEN o.state = 'completed' THEN o.total_cents - o.fee_cents ELSE 0 END,
         CASE WHEN o.state = 'completed' THEN o.fee_cents ELSE 0 END,
         CASE WHEN o.state = 'cancelled' AND o.accept_by IS NOT NULL THEN o.total_cents ELSE 0 END)),
+    'disputed orders whose escrow is not frozen, or the reverse',
+    (SELECT count(*) FROM orders o JOIN escrows e ON e.order_id = o.id
+     WHERE (e.state = 'frozen') <> EXISTS (
+        SELECT FROM disputes d WHERE d.order_id = o.id AND o.state = 'disputed'
+           AND d.state IN ('open', 'seller_reply', 'review'))),
     'escrows whose account does not fit',
     (SELECT count(*) FROM escrows e LEFT JOIN accounts a
         ON a.kind = 'L.escrow' AND a.owner_id = e.order_id
@@ -87,9 +92,13 @@ SELECT json_build_object(
     'lines', (SELECT json_agg(json_build_array(id, quantity_milli) ORDER BY id) FROM lines),
     'orders', (SELECT json_agg(json_build_array(id, state) ORDER BY id) FROM orders),
     'charges', (SELECT json_agg(json_build_array(id, state) ORDER BY id) FROM charges),
-    'outbox', (SELECT count(*) FROM outbox),
+    'outbox', (SELECT count(*) FROM outbox WHERE kind NOT LIKE '%_screen'),
+    'screens', (SELECT count(*) FROM outbox WHERE kind LIKE '%_screen'),
     'deliveries', (SELECT json_agg(json_build_array(order_id, generation, tries) ORDER BY order_id)
                    FROM deliveries),
+    'disputes', (SELECT count(*) FROM disputes),
+    'evidence', (SELECT count(*) FROM evidence),
+    'cases', (SELECT count(*) FROM cases),
     'prices', (SELECT sum(price_cents) FROM offers),
     'stock', (SELECT sum(on_hand_milli) FROM stock),
     'entries', (SELECT count(*) FROM entries)

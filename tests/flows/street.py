@@ -5,15 +5,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from core import catalogue, charges, checkouts, deliveries, members, orders, outbox, pins, places
+from core import (
+    cases,
+    catalogue,
+    charges,
+    checkouts,
+    deliveries,
+    disputes,
+    evidence,
+    members,
+    outbox,
+    pins,
+    places,
+)
 from core.charges import ChargeResult, PushAnswer
 from core.database import Db
 from core.rules import Rules
+from flows import conversations
 from tests.flows.handset import Clock
 
 PIN = "2580"
+SECOND_PIN = "7391"  # of the second person on a shared phone
 PHONE = "+254711000001"
 NEIGHBOUR = "+254722000099"
+CHAT = "8589934592"  # on Telegram, somebody's
 SHOP = "+254700000001"  # of Wanjiku Fresh, a seller of the demo market
 
 
@@ -41,7 +56,8 @@ class Street:
     def owner(self) -> UUID:
         """Of the phone that dials."""
         found = members.by_msisdn(self.db, self.msisdn)
-        assert found is not None, "the phone's owner is no member"
+        if found is None:
+            found, _second = members.sharing(self.db, self.msisdn)
         return found.id
 
     @property
@@ -68,6 +84,27 @@ class Street:
         found = members.by_msisdn(self.db, msisdn or self.msisdn)
         assert found is not None, "a member just registered is not there"
         return found.id
+
+    def share_phone(self, name: str = "Juma") -> None:
+        """A second person joins on the phone; its owner, if there was none, before."""
+        owner = members.by_msisdn(self.db, self.msisdn)
+        joined = members.share(
+            self.db,
+            owner.id if owner else self.register(),
+            name=name,
+            language=owner.language if owner else "en",
+            consent_version="test",
+            consent_wording="I agree.",
+            pin=SECOND_PIN,
+            rules=self.rules,
+            now=self.clock(),
+        )
+        assert joined == "joined", joined
+        pins.check(self.db, self.owner, PIN, self.rules, self.clock())
+
+    def fail_both_pins(self, times: int) -> None:
+        for _ in range(times):
+            pins.whose(self.db, self.msisdn, "9753", self.rules, self.clock())
 
     def offer(self, product: str, seller: str) -> UUID:
         """product: its English name, or how that begins. seller: the shop's name."""
@@ -219,6 +256,10 @@ class Street:
         for order in checkouts.unpaid(self.db, self.owner):
             checkouts.cancel(self.db, order.checkout_id, self.owner, self.clock())
 
+    def link_chat(self) -> None:
+        """A chat on Telegram speaks for her phone."""
+        conversations.prove(self.db, "telegram", CHAT, self.msisdn, self.clock())
+
     def fail_pin(self, times: int) -> None:
         for _ in range(times):
             pins.check(self.db, self.owner, "9753", self.rules, self.clock())
@@ -233,7 +274,7 @@ class Street:
 
     def under_way(self) -> list[Bargain]:
         """Every order, whoever's, that is paid and not yet at its end."""
-        states = {"paid", "accepted", "dispatched", "delivered"}
+        states = {"paid", "accepted", "dispatched", "delivered", "disputed"}
         return [bargain for bargain in self.db.rows(Bargain, _BARGAINS) if bargain.state in states]
 
     def _bargains(self, side: str, states: tuple[str, ...]) -> list[Bargain]:
@@ -284,9 +325,30 @@ class Street:
         renewed = deliveries.new_code(self.db, bargain.id, bargain.buyer_id, self.clock())
         assert renewed == "renewed", renewed
 
-    def dispute(self, bargain: Bargain) -> None:
-        """Nobody can say so on a phone yet; the order's states know it already."""
-        orders.move(self.db, bargain.id, "disputed", self.clock())
+    def complain(self, bargain: Bargain) -> None:
+        """Its buyer says that the goods are rotten."""
+        if bargain.state in {"paid", "accepted"}:
+            self.dispatch(bargain)
+        opened = disputes.open(self.db, bargain.id, bargain.buyer_id, "rotten", None, self.clock())
+        assert opened == "opened", opened
+
+    def say_more(self, bargain: Bargain, words: str) -> None:
+        """Its buyer adds this to what she complains of."""
+        dispute = disputes.of_order(self.db, bargain.id)
+        assert dispute is not None, "nobody complains of it"
+        said = evidence.say(self.db, dispute.id, bargain.buyer_id, words, self.clock())
+        assert said == "kept", said
+
+    def call_me(self) -> None:
+        """The phone's owner asks to be called."""
+        assert cases.open(self.db, self.owner, "order", [], self.clock()) == "opened"
+
+    def called_back(self) -> None:
+        """Somebody of ours has called her."""
+        self.db.run(
+            "UPDATE cases SET state = 'closed', closed_at = %(now)s WHERE member_id = %(id)s",
+            {"now": self.clock(), "id": self.owner},
+        )
 
     def code(self, bargain: Bargain, generations_ago: int = 0) -> str:
         newest: int = self.db.value(

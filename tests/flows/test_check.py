@@ -9,7 +9,7 @@ import pytest
 
 from flows import check
 from flows.book import BOOK
-from flows.engine import Call, Context, End, Flow, Menu, Option, Pick, Typed
+from flows.engine import Call, Context, End, Flow, Menu, Moved, Option, Pick, Typed
 from flows.words import common
 from tests.flows import books
 from tests.flows.books import ASK, CALL, CLOSED, PICK, STALL, THANKS, flow
@@ -28,12 +28,33 @@ def test_the_stall_that_all_mistakes_are_seeded_in_has_none() -> None:
     assert faults(flow()) == []
 
 
+def test_what_a_flow_takes_over_is_an_answer_of_its_own() -> None:
+    assert faults(replace(flow(), takes=("product",))) == []
+    assert faults(replace(flow(), takes=("price",))) == ["takes price, which is no answer"]
+
+
+@dataclass
+class Numbered:
+    product: int | None = None
+
+
+def test_what_a_flow_takes_over_is_of_one_type_on_both_sides() -> None:
+    leading = flow((Menu("menu", to={"go": "@stall"}),), answers=Numbered, name="leading")
+    taking = replace(flow(), takes=("product",))
+    found = check.faults({"leading": leading, "stall": taking})
+    assert "stall: takes product from leading, where it is a int" in found
+
+
 def both(text: str) -> dict[str, str]:
     return {"en": text, "sw": text}
 
 
 def either(_context: Context, _answers: Any) -> Literal["yes", "no"]:
     return "yes"
+
+
+def changed(_context: Context, _answers: Any) -> Literal["sold", "updated"]:
+    return "sold"
 
 
 def anything(_context: Context, _answers: Any) -> str:
@@ -212,6 +233,23 @@ SEEDED: dict[str, tuple[Flow, list[str]]] = {
         flow(words={"hint.lost": both("Lost.")}),
         ["the hint lost is never shown"],
     ),
+    "moved, and still there": (
+        replace(flow(), moved=Moved(states={"quantity": "product"}, answers={"product": None})),
+        ["quantity has moved, and is still there",
+         "the answer product has moved, and is still there"],
+    ),
+    "moved to where there is nothing": (
+        replace(flow(), moved=Moved(states={"old": "sell", "older": "shop"},
+                                    answers={"goods": "item"})),
+        ["old has moved to sell, where nobody can stand",
+         "older has moved to shop, where nobody can stand",
+         "the answer goods has moved to item, which is no answer"],
+    ),
+    "a hint by the name of one of the engine's": (
+        flow((PICK, ASK, replace(CALL, do=changed, to={"sold": "thanks", "updated": "product"}),
+              THANKS, CLOSED), {"hint.updated": both("Changed."), "hint.sold_out": None}),
+        ["the hint updated is the engine's own"],
+    ),
     "no words to offer it again": (
         flow(words={"resume": {}}),
         ["resume is not said in en", "resume is not said in sw"],
@@ -271,6 +309,12 @@ def test_a_drawing_has_every_state_and_every_way() -> None:
         assert f"    {state.name}" in drawn
     assert "sell -->|sold_out| product" in drawn
     assert "product -->|no_product| closed" in drawn
+
+
+def test_a_note_stands_under_its_states_name() -> None:
+    drawn = check.mermaid(flow(), {"quantity": "3 came"})
+    assert '    quantity[/"quantity<br/>3 came"/]' in drawn
+    assert "    product[[product]]" in drawn
 
 
 def test_the_command_prints_every_flow_and_succeeds() -> None:

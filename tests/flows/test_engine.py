@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -14,9 +14,9 @@ from core.database import Db
 from core.rules import Rules
 from flows import engine, run
 from flows.book import BOOK
-from flows.engine import Ask, Book, Call, Context, End, Flow, Frame, Menu, Option, Outdated, Pick
+from flows.engine import Book, Call, Context, Frame, Menu, Option, Pick
 from tests.flows import books
-from tests.flows.books import CALL, CLOSED, PICK, STALL, THANKS, flow
+from tests.flows.books import ASK, CALL, CLOSED, PICK, STALL, THANKS, flow
 from tests.flows.handset import Clock, EngineLine, Handset
 from tests.flows.street import PHONE, Street
 
@@ -215,122 +215,6 @@ def test_back_from_the_next_screen_shows_the_list_from_its_first_page(handset: H
     assert handset.reply("0").text == first.text
 
 
-# A change of the flow in the middle of a conversation
-
-
-@dataclass
-class Fewer:
-    product: str | None = None
-
-
-LATER: dict[str, tuple[Flow, bool]] = {
-    # what the next deploy brings: the flow, and whether a shown list of goods still means the same
-    "nothing new": (flow(), True),
-    "other words": (flow(words={"product.en": "Which?"}), True),
-    "another state behind": (
-        flow((*STALL[:2], replace(CALL, to={"sold": "thanks", "sold_out": "more"}), THANKS, CLOSED,
-              books.menu("more", again="product")),
-             {"more": {"en": "?", "sw": "?", "option": {"again": {"en": "A", "sw": "A"}}}}),
-        True,
-    ),
-    "an answer more": (
-        flow((PICK, books.ASK, CALL, THANKS, CLOSED, Ask("name", parse=books.quantity,
-              to="thanks", field="quantity")), {"name": {"en": "Name?", "sw": "Jina?"}}),
-        True,
-    ),
-    "the list is a menu now": (
-        flow((books.menu("product", beans="quantity"), *STALL[1:]),
-             {"product.option": {"beans": {"en": "Beans", "sw": "Maharagwe"}}}),
-        False,
-    ),
-    "the list is a question now": (
-        flow((Ask("product", parse=books.quantity, to="quantity", field="quantity"), *STALL[1:])),
-        False,
-    ),
-    "its answers are of another type": (
-        flow((replace(PICK, field="quantity"), *STALL[1:])), False
-    ),
-    "the state is no more": (flow(STALL[1:]), False),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("change", LATER)
-def test_a_deploy_never_changes_what_an_answer_means(change: str, at_stall: Context) -> None:
-    before = engine.begin(stall(), "stall", at_stall)
-    later, same = LATER[change]
-    book = {**stall(), "stall": later}
-    if same:
-        step = engine.take(book, saved(before.frame), "2", at_stall)
-        assert step.frame is not None
-        assert (step.frame.state, step.frame.answers) == ("quantity", {"product": "maize"})
-    else:
-        with pytest.raises(Outdated):
-            engine.take(book, saved(before.frame), "2", at_stall)
-
-
-def test_a_menu_that_lost_an_option_that_was_shown_is_outdated(at_stall: Context) -> None:
-    words = {"quantity": None, "product": None, "hint": {}}
-    options = {name: {"en": name, "sw": name} for name in ("yes", "no", "later")}
-
-    def asked(*names: str) -> Book:
-        table = (books.menu("sure", **dict.fromkeys(names, "thanks")), THANKS, CLOSED)
-        said = {name: options[name] for name in names}
-        return {"stall": flow(table, {**words, "sure": {"en": "?", "sw": "?", "option": said}})}
-
-    shown = saved(engine.begin(asked("yes", "no"), "stall", at_stall).frame)
-    assert engine.take(asked("no", "later", "yes"), shown, "1", at_stall).screen.ends
-    assert [label for _, label in engine.redraw(
-        asked("no", "later", "yes"), shown, at_stall
-    ).screen.lines][:2] == ["yes", "no"]  # fmt: skip
-    with pytest.raises(Outdated):
-        engine.take(asked("no", "later"), shown, "1", at_stall)
-
-
-def test_an_outdated_conversation_politely_begins_anew(
-    handset: Handset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    handset.dial()
-    handset.walk("1", "1")
-    monkeypatch.setattr(run, "BOOK", without_state("buy", "product"))
-    assert handset.reply("1").label == "home.menu"
-    assert handset.reply("1").label == "buy.category"
-
-
-def test_an_outdated_conversation_is_not_offered_again(
-    handset: Handset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    handset.dial()
-    handset.walk("1", "1")
-    monkeypatch.setattr(run, "BOOK", without_state("buy", "product"))
-    assert handset.dial().label == "home.menu"
-
-
-def test_what_was_offered_and_then_became_outdated_begins_anew(
-    handset: Handset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    handset.dial()
-    handset.walk("1", "1")
-    assert handset.dial().label == "home.offer"
-    monkeypatch.setattr(run, "BOOK", without_state("buy", "product"))
-    assert handset.reply("1").label == "home.menu"
-
-
-def without_state(name: str, state: str) -> dict[str, Flow]:
-    """The book after a deploy that took a state away."""
-    table = tuple(kept for kept in BOOK[name].table if kept.name != state)
-    rerouted = tuple(
-        replace(kept, to="category") if isinstance(kept, Pick) and kept.to == state else kept
-        for kept in table
-    )
-    return {**BOOK, name: replace(BOOK[name], table=rerouted)}
-
-
-def test_the_version_is_that_of_the_table_and_not_of_the_words() -> None:
-    assert flow().version == flow(words={"product.en": "Which?"}).version
-    assert flow().version != flow((*STALL, End("bye"))).version
-    assert flow().version != flow((replace(PICK, empty="thanks"), *STALL[1:])).version
-
-
 # Taking up what was left
 
 
@@ -435,7 +319,7 @@ def test_a_pin_cannot_be_found_by_hashing_all_ten_thousand(
 def test_a_repr_shows_neither_who_dials_nor_what_was_typed(
     handset: Handset, clock: Clock, rules: Rules, db: Db
 ) -> None:
-    inbound = run.Inbound("ussd", PHONE, PHONE, "s", "*384#", "4862", ROOM)
+    inbound = run.Inbound("ussd", PHONE, PHONE, "s", "*384#", run.History("4862"), ROOM)
     begun = engine.begin(BOOK, "register", context(db, clock, rules))
     shown = repr((inbound, context(db, clock, rules), begun.frame))
     assert "4862" not in shown
@@ -478,6 +362,18 @@ def test_a_hint_is_carried_over_what_is_done_on_the_way(at_stall: Context) -> No
     for typed in ("1", "2"):
         step = engine.take(book, saved(step.frame), typed, at_stall)
     assert step.screen.text == "Sold out."
+
+
+def test_a_flow_takes_over_the_answers_that_it_names_and_no_others(at_stall: Context) -> None:
+    stall = flow((replace(PICK, to="@counter"), CLOSED))
+    table = (replace(ASK, to="thanks"), THANKS)
+    for takes, taken in ((("product",), {"product": "beans"}), ((), {})):
+        counter = replace(flow(table, name="counter"), takes=takes)
+        book = {"stall": stall, "counter": counter}
+        begun = engine.begin(book, "stall", at_stall)
+        there = engine.take(book, saved(begun.frame), "1", at_stall)
+        assert saved(there.frame).flow == "counter"
+        assert saved(there.frame).answers == taken
 
 
 def test_answers_dialled_ahead_stop_before_an_effect(at_stall: Context) -> None:

@@ -1,260 +1,276 @@
-"""Every way out of every state of every flow is walked, along roads made from the graph itself.
+"""Every way out of every state of every flow is walked by every channel, along roads made from the
+graph itself, through the gateways' own requests.
 
-At each screen on the road the walk steps aside: the hop is repeated, nonsense is typed, the keys
-for back and home are pressed, the session drops and is dialled anew. Then it goes on as if nothing
-had happened.
+On each road something goes wrong as well: a request comes twice, or twice at one instant, she
+mistypes, or she drops it and comes back by another channel. Each walk has one of these; over the
+channels each way has them all. WALKS=all walks every way with everything by every channel.
 """
 
+import os
+import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from copy import copy
-from dataclasses import replace
-from itertools import groupby
-from typing import Any
+from typing import Any, Final
+from unittest import mock
+from zlib import crc32
 
 import pytest
+from argon2 import PasswordHasher
+from flask.testing import FlaskClient
 
-from core.database import Db
+from app import create_app
+from core import pins
+from core.database import Database, Db
 from core.rules import Rules
-from flows import engine, run
-from flows.book import BOOK
-from flows.engine import Ask, Call, End, Flow, Pick, State
+from flows import run
+from flows.engine import Ask
 from flows.words import common
-from tests.flows import graph, invariants
-from tests.flows.graph import OFFERED, REDIAL, Edge, Node
-from tests.flows.handset import Clock, EngineLine, Handset, Seen
+from settings import Settings
+from tests.flows import demo_market, graph, walks_phones
+from tests.flows.graph import REDIAL, Edge, Node
+from tests.flows.handset import Clock
 from tests.flows.street import PHONE, Street
+from tests.flows.walks_aside import (
+    BEGINS,
+    answer_late,
+    is_sent_to_the_phone,
+    mistype,
+    repeat,
+    return_by,
+    step_aside,
+)
+from tests.flows.walks_phones import CHANNELS, MEDIUM, Phone
+from tests.flows.walks_road import Walk, legs, traced
+from tests.flows.walks_town import Backstage
 
-EDGES = graph.edges()
-TOO_LONG = "nyanya " * 30
-
-
-class Walk:
-    """One member on her way through the flows, and what was seen of the ways she took."""
-
-    def __init__(self, street: Street, language: str) -> None:
-        self.street = street
-        self.handset = Handset(
-            EngineLine(street.db, street.rules, street.clock), street.clock, street.msisdn
-        )
-        self.language = language
-        self.trail: list[Edge] = []  # ways that states took without asking
-        self.meanwhile: dict[Node, Callable[[Street, Any], object]] = {}
-
-    @property
-    def node(self) -> Node:
-        return Node(*self.handset.seen.label.split("."))
-
-    def go(self, leg: list[Edge]) -> None:
-        """From a screen to the next: an answer, and the ways that follow it unasked."""
-        causes = [known for edge in leg if (known := graph.cause(edge)) is not None]
-        assert len(causes) == len(leg), f"nobody has said what causes one of {leg}"
-        for edge, how in zip(leg, causes, strict=True):
-            if how.before:
-                how.before(self.street)
-            if how.meanwhile:
-                self.meanwhile[edge.source] = how.meanwhile
-        typed = [how.typed for how in causes if how.typed is not None]
-        self.trail = []
-        if graph.answers_itself(leg[0]) or typed[-1] == REDIAL:
-            self.handset.dial()
-        else:
-            answer = typed[-1]
-            self.handset.reply(answer(self.street) if callable(answer) else answer)
-        assert not self.meanwhile, f"never came by {list(self.meanwhile)}"
-        self._check_road(leg)
-
-    def _check_road(self, leg: list[Edge]) -> None:
-        """She went these ways, then wherever the states led, and stands where that leads."""
-        asked = [] if graph.answers_itself(leg[0]) else leg[:1]
-        went = asked + [edge for edge in self.trail if edge not in asked]
-        if leg[-1].way == REDIAL:
-            went = leg
-        assert went[: len(leg)] == leg, f"went {went} instead of {leg}"
-        at = leg[0].source
-        for edge in went:
-            assert edge.source == at, f"{edge} does not follow {at}"
-            at = graph.target(edge)
-        assert self.node == at, f"{went} should lead to {at}, not to {self.node}"
-        if at == OFFERED or not isinstance(graph.state_of(at), End):
-            assert not self.handset.seen.ends
-        else:
-            assert self.handset.seen.ends
+EDGES: Final = graph.edges()
+MODES: Final = ("plainly", "repeated", "mistyped", "elsewhere", "at_once")
+ALL: Final = os.environ.get("WALKS") == "all"
+# A chat that asks for a link is one that speaks for the phone.
+LINKED: Final = {Edge("link", "stands", "free"): Edge("link", "stands", "linked")}
 
 
-def traced(walk: Walk) -> dict[str, Flow]:
-    """The same flows, with what they do written down, and a moment given to the street before."""
-
-    def around(flow: Flow, state: State) -> State:
-        at = Node(flow.name, state.name)
-
-        def street_first(verb: Callable[..., Any]) -> Callable[..., Any]:
-            def seen(context: engine.Context, answers: Any, *value: Any) -> Any:
-                if happen := walk.meanwhile.pop(at, None):
-                    happen(walk.street, answers)
-                outcome = verb(context, answers, *value)
-                if not isinstance(outcome, list):
-                    walk.trail.append(Edge(*at, outcome))
-                elif not outcome:
-                    walk.trail.append(Edge(*at, f"no_{state.name}"))
-                return outcome
-
-            return seen
-
-        match state:
-            case Call() | Ask(secret=True):
-                assert state.do is not None
-                return replace(state, do=street_first(state.do))
-            case Pick():
-                return replace(state, options=street_first(state.options))
-        return state
-
-    return {
-        name: replace(flow, table=tuple(around(flow, state) for state in flow.table))
-        for name, flow in BOOK.items()
-    }
+def closed(channel: str) -> set[Edge]:
+    """The ways that nobody can go by this channel."""
+    match channel:
+        case "sms":  # a PIN, or an order's code where it alone is typed, is not asked for
+            return {edge for edge in EDGES if _is_secret(edge.source)}
+        case "telegram":
+            return {*LINKED}
+        case _:
+            return set()
 
 
-def legs(path: list[Edge]) -> list[list[Edge]]:
-    """A road cut at its screens: what is answered, then what follows unasked."""
-    numbered: list[tuple[int, Edge]] = []
-    for edge in path:
-        new = not graph.answers_itself(edge) and numbered
-        numbered.append((len(numbered) if new else (numbered[-1][0] if numbered else 0), edge))
-    return [[edge for _, edge in leg] for _, leg in groupby(numbered, key=lambda pair: pair[0])]
-
-
-@pytest.mark.parametrize("edge", EDGES, ids=str)
-def test_each_way_is_walked_and_nothing_on_it_breaks(
-    edge: Edge, db: Db, clock: Clock, rules: Rules, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = graph.path_to(edge)
-    causes = [known for step in path if (known := graph.cause(step)) is not None]
-    phones = [how.phone for how in causes if how.phone]
-    language = list(common().languages)[EDGES.index(edge) % len(common().languages)]
-    street = Street(db, clock, rules, phones[0] if phones else PHONE)
-    walk = Walk(street, language)
-    monkeypatch.setattr(run, "BOOK", traced(walk))
-    for how in causes:
-        if how.start:
-            how.start(street)
-    db.run("UPDATE members SET language = %(language)s", {"language": language})
-    for leg in legs(path):
-        walk.go(leg)
-        assert invariants.broken(db, clock()) == []
-        step_aside(walk)
-
-
-def step_aside(walk: Walk) -> None:
-    """Everything that may happen at this screen besides its answers; then it is undone."""
-    seen, node = walk.handset.seen, walk.node
-    with undone(walk):
-        before = invariants.footprint(walk.street.db)
-        assert walk.handset.repeat() == replace(seen, label="repeat")
-        assert invariants.footprint(walk.street.db) == before
-    if seen.ends:
-        with undone(walk):
-            after_the_end(walk)
-        return
+def _is_secret(node: Node) -> bool:
     state = graph.state_of(node)
-    for nonsense in ("?", TOO_LONG):
-        with undone(walk):
-            answer_nonsense(walk, node, state, nonsense, seen)
-    for key in (engine.BACK, engine.HOME_KEY):
-        with undone(walk):
-            before = business(walk)
-            assert not walk.handset.reply(key).ends
-            assert business(walk) == before
-            assert walk.node in begins() or key == engine.BACK
-    with undone(walk):
-        speak_otherwise(walk, node, state, seen)
-    with undone(walk):
-        drop_and_redial(walk, node, state)
-    assert invariants.broken(walk.street.db, walk.street.clock()) == []
+    return isinstance(state, Ask) and state.secret
 
 
-def answer_nonsense(walk: Walk, node: Node, state: State, typed: str, seen: Seen) -> None:
-    """A hint and the same state; nothing moved but the turn."""
-    before = business(walk)
-    hinted = walk.handset.reply(typed)
-    assert walk.node == node
-    assert business(walk) == before
-    hints = [
-        texts.get(language, "").split("{")[0]
-        for texts in engine.hints_at(BOOK[node.flow], state)
-        for language in common().languages
-    ]
-    assert any(hint and hinted.text.startswith(hint) for hint in hints), hinted.text
-    numbered = options(seen)
-    assert hinted.lines[-len(numbered) :] == numbered or not numbered
+CLOSED: Final = {channel: closed(channel) for channel in CHANNELS}
 
 
-def speak_otherwise(walk: Walk, node: Node, state: State, seen: Seen) -> None:
-    """Another language in the middle: the same state and numbers; and back, as if nothing was."""
-    if isinstance(state, Ask):
+def road(edge: Edge, channel: str) -> tuple[list[Edge], Edge | None]:
+    """How to go that way; or how far one comes, and the first way on it that is closed."""
+    shut = CLOSED[channel]
+    path = None if edge in shut else graph.path_to(edge, shut)
+    if path is not None:
+        return path, None
+    path = graph.path_to(edge)
+    assert path is not None, f"no road leads to {edge}"
+    barred = next(step for step in path if step in shut)
+    return path[: path.index(barred)], barred
+
+
+def modes(edge: Edge, channel: str) -> tuple[str, ...]:
+    """What goes wrong on this walk. Over the channels of an edge: each of them once."""
+    first = crc32(str(edge).encode()) + CHANNELS.index(channel)
+    return MODES if ALL else (MODES[first % len(MODES)],)
+
+
+def others(edge: Edge, channel: str) -> list[str]:
+    """By what she may come back."""
+    away = [other for other in CHANNELS if MEDIUM[other] != MEDIUM[channel]]
+    return away if ALL else [away[crc32(str(edge).encode()) // len(MODES) % len(away)]]
+
+
+WALKS: Final = [
+    pytest.param(edge, channel, mode, id=f"{edge}-{channel}-{mode}")
+    for edge in EDGES
+    for channel in CHANNELS
+    for mode in modes(edge, channel)
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Settings:
+    return Settings(sokoni_env="test", hops_a_minute_max=0, hop_seconds_max=9)
+
+
+@pytest.fixture(scope="module")
+def rules(server: Settings) -> Rules:
+    return server.rules()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_pins() -> Iterator[None]:
+    """Hashing that is slow on purpose is tested elsewhere."""
+    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with mock.patch.object(pins, "_HASHER", quick):
+        yield
+
+
+@pytest.fixture(scope="module")
+def market(
+    new_database: Callable[[], Any], rules: Rules, quick_pins: None
+) -> Iterator[Database]:
+    with new_database() as url:
+        demo_market.load(url, rules)
+        kept = Database(url, size=1)
+        yield kept
+        kept.close()
+
+
+@pytest.fixture(scope="module")
+def backstage(market: Database) -> Backstage:
+    return Backstage(market)
+
+
+@pytest.fixture(scope="module")
+def client(server: Settings, backstage: Backstage) -> FlaskClient:
+    return create_app(server, database=backstage).test_client()
+
+
+@pytest.fixture
+def begin(
+    db: Db,
+    clock: Clock,
+    rules: Rules,
+    backstage: Backstage,
+    client: FlaskClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[list[Edge], str], Walk]:
+    """What happened before she spoke to us by this channel, to go down that road."""
+
+    def walk(path: list[Edge], channel: str) -> Walk:
+        causes = [known for step in path if (known := graph.cause(step)) is not None]
+        phones = [how.phone for how in causes if how.phone]
+        street = Street(db, clock, rules, phones[0] if phones else PHONE)
+        backstage.play(db, clock)
+        begun = Walk(street, walks_phones.phone(channel, street, client))
+        monkeypatch.setattr(run, "BOOK", traced(begun))
+        for how in causes:
+            if how.start:
+                how.start(street)
+        languages = list(common().languages)
+        language = languages[EDGES.index(path[-1]) % len(languages)] if path else "en"
+        db.run("UPDATE members SET language = %(language)s", {"language": language})
+        return begun
+
+    return walk
+
+
+@pytest.mark.parametrize(("edge", "channel", "mode"), WALKS)
+def test_each_way_is_walked_and_nothing_on_it_breaks(
+    edge: Edge,
+    channel: str,
+    mode: str,
+    begin: Callable[[list[Edge], str], Walk],
+    backstage: Backstage,
+    client: FlaskClient,
+    record_property: Callable[[str, object], None],
+) -> None:
+    path, barred = road(edge, channel)
+    walk = begin(path, channel)
+    if barred is not None:
+        for leg in legs(path):
+            walk.go(leg)
+        refuse(walk, barred)
+        record_property("walk", (channel, "closed"))
         return
-    spoken = walk.street.db.value("SELECT language FROM conversations")
-    before = business(walk)
-    for language in (*(code for code in common().languages if code != spoken), spoken):
-        walk.handset.reply(language)
-        assert walk.node == node
-        assert walk.street.db.value("SELECT language FROM conversations") == language
-    assert options(walk.handset.seen) == options(seen)
-    assert business(walk) == before
+    *before, last = legs(path)
+    for leg in before:
+        walk.go(leg)
+    match mode:
+        case "plainly":
+            walk.go(last)
+            step_aside(walk)
+        case "repeated":
+            walk.go(last)
+            repeat(walk)
+        case "mistyped":
+            if before:
+                mistype(walk)
+            walk.go(last)
+        case "elsewhere":
+            if before:
+                for other in others(edge, channel):
+                    with walk.undone():
+                        go_on_by(walk, other, last, client)
+            walk.go(last)
+        case "at_once":
+            go_at_once(walk, last, backstage)
+            if before:
+                with walk.undone():
+                    pass
+    walk.stands_well()
+    record_property("walk", (channel, mode))
 
 
-def options(seen: Seen) -> list[str]:
-    return [line for line in seen.lines if line.partition(" ")[0].isdecimal()]
+def refuse(walk: Walk, barred: Edge) -> None:
+    """A way that is closed here leads nowhere: she is told to dial, and keeps her place."""
+    if barred in LINKED:
+        assert LINKED[barred] in walk.trail
+        return
+    assert walk.node == barred.source
+    how = graph.cause(barred)
+    assert how is not None, f"nobody has said what causes {barred}"
+    assert how.typed is not None
+    if how.before:
+        how.before(walk.street)
+    before = walk.business()
+    answer = how.typed(walk.street) if callable(how.typed) else how.typed
+    told = walk.phone.reply(answer)
+    assert walk.street.rules.dial_code in told.text
+    assert walk.node == barred.source
+    assert walk.business() == before
+    assert is_sent_to_the_phone(walk)
 
 
-def drop_and_redial(walk: Walk, node: Node, state: State) -> None:
-    """What the state says of being taken up again is what happens."""
-    before = business(walk)
-    again = walk.handset.dial()
-    assert business(walk) == before
-    rule = getattr(state, "resume")  # noqa: B009 - every state with a screen has one
-    if node == OFFERED:
-        assert walk.node == OFFERED
-    elif rule == "continue":
-        assert walk.node == node
-    elif rule == "restart":
-        assert walk.node in begins()
-    else:
-        assert walk.node == OFFERED
-        walk.handset.reply("1")
-        assert walk.node == node
-    assert not again.ends
+def go_on_by(walk: Walk, channel: str, leg: list[Edge], client: FlaskClient) -> None:
+    """She drops it, comes back by this channel, and goes the way from there, if she may."""
+    left = walk.phone
+    there = walks_phones.phone(channel, walk.street, client)
+    if not return_by(walk, there):
+        return
+    shut = [edge for edge in leg if edge in CLOSED[channel]]
+    if shut:
+        refuse(walk, shut[0])
+    elif leg[-1].way != REDIAL:
+        walk.go(leg)
+        walk.stands_well()
+    answer_late(walk, left)
 
 
-def after_the_end(walk: Walk) -> None:
-    """More text in a session that is over moves nothing; a new dial begins at the beginning."""
-    before = business(walk)
-    walk.handset.text += "*1"
-    over = walk.handset.repeat()
-    assert (over.ends, over.label) == (True, "over")
-    assert business(walk) == before
-    walk.handset.dial()
-    assert walk.node in begins()
+def go_at_once(walk: Walk, leg: list[Edge], backstage: Backstage) -> None:
+    """The same request twice in one instant leads where it leads once, and does what it does."""
+    with walk.undone():
+        walk.go(leg)
+        alone = outcome(walk)
+
+    def both(again: Callable[[], object]) -> None:
+        backstage.meanwhile = again
+
+    walk.go(leg, meanwhile=both)
+    assert backstage.meanwhile is None, "the other request never came"
+    assert outcome(walk) == alone
 
 
-def begins() -> set[Node]:
-    """Where a dial leads that takes nothing up."""
-    return {Node("home", "menu"), Node("register", "language")}
-
-
-def business(walk: Walk) -> dict[str, int]:
-    found = invariants.footprint(walk.street.db)
-    return {name: count for name, count in found.items() if name != "turns"}
-
-
-@contextmanager
-def undone(walk: Walk) -> Iterator[None]:
-    handset, hour = copy(walk.handset), walk.street.clock.now
-    walk.street.db.run("SAVEPOINT aside")
-    yield
-    walk.street.db.run("ROLLBACK TO SAVEPOINT aside")
-    walk.street.db.run("RELEASE SAVEPOINT aside")
-    walk.handset, walk.street.clock.now = handset, hour
+def outcome(walk: Walk) -> tuple[Node, dict[str, Any]]:
+    """Where she stands and what is in the market, without what is new each time: keys."""
+    shape = {
+        name: sorted(str(row[1:]) for row in rows) if isinstance(rows, list) else rows
+        for name, rows in walk.business().items()
+    }
+    return walk.node, shape
 
 
 def test_no_way_is_forgotten() -> None:

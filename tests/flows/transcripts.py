@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from core import charges, members, money
+from core import charges, links, members, money
 from core.database import Db
 from core.rules import Rules
 from tests.flows.handset import CODE, Clock, EngineLine, Handset
@@ -118,10 +118,11 @@ class Dialogue:
         return self.street.code(newest, generations_ago=int(before))
 
     def _masked(self, drawn: str) -> str:
-        """Without the code itself, which is another one whenever an order's id is."""
+        """Without a code or a token itself, which is another one whenever its id is."""
         for bargain in self.street.under_way():
             drawn = re.sub(rf"\b{self.street.code(bargain)}\b", "####", drawn)
-        return drawn
+        token = links.token_of(self.db, self.street.msisdn, self.rules, self.clock())
+        return drawn.replace(token, "########") if token else drawn
 
     def _newly_posted(self) -> list[str]:
         rows = self.db.rows(Posting, _POSTINGS)
@@ -181,6 +182,11 @@ def _do(street: Street, act: Callable[[Street, Bargain], None]) -> None:
     act(street, newest)
 
 
+def _add_words(street: Street, bargain: Bargain, times: int) -> None:
+    for number in range(times):
+        street.say_more(bargain, f"They smell, and that is {number}.")
+
+
 SELLER_DOES = {
     "accepts": Street.accept,
     "sends": Street.dispatch,
@@ -192,6 +198,7 @@ BUYER_DOES = {
     "cancels": Street.call_off,
     "confirms": Street.confirm,
     "asks for a new code": Street.renew_code,
+    "complains": Street.complain,
 }
 
 # What a line beginning with "! " makes happen. "she": whoever dials.
@@ -221,7 +228,7 @@ HAPPENINGS: dict[str, Callable[..., None]] = {
     r"the seller (accepts|sends|delivers|refuses|types the code)(?: it)?": (
         lambda street, does: _do(street, SELLER_DOES[does])
     ),
-    r"the buyer (cancels|confirms|asks for a new code)": (
+    r"the buyer (cancels|confirms|asks for a new code|complains)": (
         lambda street, does: _do(street, BUYER_DOES[does])
     ),
     r"somebody tried (\d) wrong codes": lambda street, times: _do(
@@ -231,5 +238,11 @@ HAPPENINGS: dict[str, Callable[..., None]] = {
     r"the time to pay runs out": lambda street: street.run_out(),
     r"she cancels on another phone": lambda street: street.cancel(),
     r"somebody tried (\d) wrong PINs": lambda street, times: street.fail_pin(int(times)),
+    r"a chat on Telegram speaks for her phone": lambda street: street.link_chat(),
     r"she was registered elsewhere": lambda street: street.register(),
+    r"the buyer added words (\d+) times": lambda street, times: _do(
+        street, lambda street, bargain: _add_words(street, bargain, int(times))
+    ),
+    r"two people share her phone": lambda street: street.share_phone(),
+    r"somebody has called her back": lambda street: street.called_back(),
 }

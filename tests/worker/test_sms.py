@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,14 +13,17 @@ from flask import Flask
 
 from channels import sms_africastalking
 from channels.sms_africastalking import Account, AfricasTalking
-from core import messages, outbox
+from channels.switchboard import Switchboard
+from channels.ussd import Hopper
+from core import broadcasts, messages, orders, outbox
 from core.database import Database
 from core.errors import Unavailable
 from core.messages import SendAnswer
+from flows import conversations
 from simulator.server import Server, listen
 from simulator.sms import Message
 from simulator.world import Place, World
-from tests.core.market import RULES
+from tests.core.market import RULES, open_market, person, purchase
 from tests.core.people import member
 from tests.payments.street import served
 from worker import tasks
@@ -28,6 +31,7 @@ from worker.relay import Relay
 
 AMINA = "+254711000001"
 SECRET = "a-secret-path"
+SECOND = timedelta(seconds=1)
 
 
 class Killed(BaseException):
@@ -75,6 +79,10 @@ class Office:
             while self._relay.hand_out():
                 pass
 
+    def write(self, text: str, to: str = "22384") -> None:
+        """Amina sends an SMS."""
+        self.world.sms.say(AMINA, to, text)
+
     def due(self) -> UUID:
         with self.database.begin() as db:
             (item,) = outbox.take_due(db, self.database.clock(), 10)
@@ -116,7 +124,9 @@ def office(new_database: Callable[[], Any], now: datetime) -> Iterator[Office]:
             stack.enter_context(new_database()), clock=world.clock.now, random=random.Random(1)
         )
         stack.callback(database.close)
-        app.register_blueprint(sms_africastalking.blueprint(database, secret=SECRET))
+        hopper = Hopper(database, RULES, seconds_max=3)
+        switchboard = Switchboard(database, hopper, RULES)
+        app.register_blueprint(sms_africastalking.blueprint(database, switchboard, secret=SECRET))
         gateway = Server(world, listen("127.0.0.1", 0))
         gateway.start()
         stack.callback(gateway.stop)
@@ -287,3 +297,158 @@ def test_an_answer_outlives_a_short_absence_of_the_database(office: Office) -> N
     tasks.run(replace(office.work, database=Away(), wait=waits.append), item)  # type: ignore[arg-type]
     assert len(waits) == 1
     assert office.stands() == [("sent", False)]
+
+
+# Answers to SMS.
+
+
+def test_an_sms_is_answered_with_a_screen_and_the_screen_with_the_next(office: Office) -> None:
+    office.write("MENU")
+    office.wait(3)
+    (menu,) = office.phone()
+    assert menu.text.startswith("Sokoni. Welcome, Amina")
+    office.write("2")
+    office.wait(3)
+    assert len(office.phone()) == 2
+    assert office.stands()[-1] == ("sent", False)
+    office.wait(5)
+    assert set(office.stands()) == {("delivered", False)}
+    kept = office.value("SELECT array_agg(DISTINCT class || ' ' || cost_milli_cents) FROM messages")
+    assert kept == ["reply 80000"]
+
+
+def test_a_screen_about_an_order_is_paid_for_by_it(office: Office) -> None:
+    with office.database.begin() as db:
+        now = office.database.clock()
+        db.run("UPDATE members SET deleted_at = %(now)s", {"now": now})  # the market has its own
+        db.run("UPDATE places SET name = 'Elsewhere'")
+        bought = purchase(db, open_market(db, now), now)
+        (order, *_) = orders.lock(db, bought.checkout_id)
+    office.write(f"STATUS {order.number}")
+    office.wait(3)
+    with office.database.begin() as db:
+        db.run("DELETE FROM messages WHERE class <> 'reply'")
+        spent = messages.cost_of_order(db, order.id)
+    assert (spent.messages, spent.milli_cents) == (1, {"KES": 80_000 * spent.segments})
+
+
+def test_an_sms_that_comes_twice_is_answered_once(office: Office) -> None:
+    office.world.rulebook.change({"sms_again_seconds": 1})
+    office.write("HELP")
+    office.wait(10)
+    (told,) = office.phone()
+    assert told.text.startswith("Sokoni: write BUY maize 2")
+    assert office.value("SELECT count(*) FROM heard_sms") == 1
+
+
+def test_a_worker_killed_while_it_sends_a_screen_is_followed_by_one_repeat(office: Office) -> None:
+    office.write("MENU")
+    office.world.advance(1)
+    item = office.due()
+    with office.killed_in(sender=Deadly(office.sender, after=True)):
+        tasks.run(office.work, item)
+    office.wait(300)
+    assert len(office.phone()) == 2
+    assert office.stands() == [("delivered", True)]
+
+
+# Broadcasts.
+
+
+def people(office: Office, count: int) -> list[UUID]:
+    with office.database.begin() as db:
+        return [person(db, office.database.clock(), 100 + number) for number in range(count)]
+
+
+def broadcast(office: Office, receivers: list[UUID]) -> None:
+    with office.database.begin() as db:
+        broadcasts.put(db, "day", {"en": "Cheap today."}, receivers, office.database.clock())
+
+
+def test_a_broadcast_reaches_everybody_once_in_calls_of_a_hundred(office: Office) -> None:
+    calls: list[int] = []
+
+    class Counting:
+        def send_all(self, msisdns: list[str], text: str) -> Any:
+            calls.append(len(msisdns))
+            return office.sender.send_all(msisdns, text)
+
+    office.work = replace(office.work, sender=Counting())  # type: ignore[arg-type]
+    broadcast(office, people(office, 130))
+    office.wait(10)
+    assert sorted(calls) == [30, 100]
+    assert office.stands() == [("delivered", False)] * 130
+    assert len(office.world.sms.inbox("+254711000229")) == 1
+
+
+def test_of_a_broadcast_each_message_has_its_own_fate(office: Office) -> None:
+    codes = {"+254711000100": 403, "+254711000101": 406, "+254711000102": 501}
+    office.world.rulebook.change({"sms_codes": codes})
+    broadcast(office, people(office, 5))
+    office.wait(10)
+    found = office.value(
+        "SELECT json_agg(json_build_array(state, failure) ORDER BY msisdn) FROM messages"
+    )
+    assert found == [
+        ["failed", "InvalidPhoneNumber"],
+        ["failed", "UserInBlacklist"],
+        ["queued", "GatewayError"],
+        ["delivered", None],
+        ["delivered", None],
+    ]
+    office.world.rulebook.change({"sms_codes": {}})
+    office.wait(60)
+    assert len(office.world.sms.inbox("+254711000102")) == 1
+    assert len(office.world.sms.inbox("+254711000103")) == 1
+    assert office.value("SELECT count(*) FROM incidents") == 0
+    assert office.value("SELECT array_agg(msisdn) FROM opt_outs") == ["+254711000101"]
+
+
+def test_a_broadcast_of_which_nobody_knows_is_repeated_once_and_marked(office: Office) -> None:
+    lost = {"fault": "reset", "when": "after", "on": "sms", "times": 1}
+    office.world.rulebook.change({"faults": [lost]})
+    broadcast(office, people(office, 3))
+    office.wait(120)
+    assert office.stands() == [("delivered", True)] * 3
+    assert len(office.world.sms.inbox("+254711000100")) == 2
+
+
+def test_a_broadcast_waits_behind_a_receipt(office: Office) -> None:
+    broadcast(office, people(office, 130))
+    office.tell()
+    with office.database.begin() as db:
+        first, *_ = outbox.take_due(db, office.database.clock(), 1)
+    assert first.kind == "sms"
+
+
+# Other ways than SMS.
+
+
+def test_whom_the_network_bars_is_told_on_telegram_if_there_is_a_chat(office: Office) -> None:
+    office.world.rulebook.change({"sms_codes": {AMINA: 406}})
+    with office.database.begin() as db:
+        conversations.prove(db, "telegram", "7001", AMINA, office.database.clock())
+        conversations.lock(db, "ussd", AMINA, AMINA, office.database.clock() + SECOND)
+    office.tell()
+    tasks.run(office.work, office.due())
+    assert office.value("SELECT channel FROM messages") is None
+    with office.database.begin() as db:
+        (item,) = outbox.take_due(db, office.database.clock(), 10)
+    tasks.run(office.work, item.id)
+    assert office.value("SELECT channel || ' ' || address FROM messages") == "telegram 7001"
+    with office.database.begin() as db:
+        (item,) = outbox.take_due(db, office.database.clock(), 10)
+    assert item.kind == "telegram_message"
+
+
+def test_whom_nothing_reaches_an_operator_hears_of(office: Office) -> None:
+    office.world.rulebook.change({"sms_codes": {AMINA: 406}})
+    office.tell()
+    office.wait(5)
+    assert office.stands() == [("failed", False)]
+    assert office.value("SELECT array_agg(kind) FROM incidents") == ["unreachable"]
+
+
+def test_the_nudge_of_the_schedule_runs(office: Office) -> None:
+    tasks.SCHEDULED["nudge"](office.work)
+    assert office.value("SELECT count(*) FROM messages") == 0

@@ -20,6 +20,7 @@ from core.errors import Unavailable
 from tests.core.market import RULES, TOTAL_CENTS, Market, Purchase, open_market, purchase
 from tests.payments.street import PAYMENT_KINDS, Mute
 from worker import tasks
+from worker.work import RECORD_PAUSES_SECONDS
 
 PAYLOADS = Path(__file__).parent.parent / "payloads" / "daraja"
 
@@ -266,7 +267,7 @@ def test_a_long_absence_of_the_database_loses_the_answer_and_pushes_no_second_ti
     shop.work = replace(shop.work, database=is_away, wait=waits.append)
     with pytest.raises(Unavailable):
         tasks.run(shop.work, item.id)
-    assert tuple(waits) == tasks.RECORD_PAUSES_SECONDS
+    assert tuple(waits) == RECORD_PAUSES_SECONDS
     shop.work = replace(shop.work, database=shop.database)
     shop.clock.passes(61)
     shop.run_due()

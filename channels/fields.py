@@ -1,0 +1,26 @@
+"""The fields of a gateway's request: each exactly once, of a bounded length, never guessed at."""
+
+from typing import Any
+
+from werkzeug.datastructures import MultiDict
+
+from core.errors import Invalid
+
+CHARACTERS_MAX = 128  # of an identifier; the longest a gateway documents has 38
+HISTORY_CHARACTERS_MAX = 4_000  # of all that was typed in a session; a reply has at most 160
+
+
+def one(fields: MultiDict[str, Any], name: str, characters_max: int = CHARACTERS_MAX) -> str:
+    """The text of the field. Raises Invalid, naming it: missing, doubled, too long or no text."""
+    given = fields.getlist(name)
+    if len(given) != 1 or not isinstance(given[0], str) or len(given[0]) > characters_max:
+        raise Invalid(name)
+    return given[0]
+
+
+def identifier(fields: MultiDict[str, Any], name: str) -> str:
+    """The same of what names something: neither empty nor unprintable."""
+    value = one(fields, name)
+    if not value or not value.isprintable():
+        raise Invalid(name)
+    return value

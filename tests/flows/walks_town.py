@@ -1,0 +1,74 @@
+"""Our whole web server inside a test's own transaction, which is rolled back afterwards.
+
+What it commits are savepoints, so a walk can be undone; and between what a hop reads and what it
+writes a test can let something else happen, as when two requests come at the same instant.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import LiteralString
+
+from core.database import Database, Db
+from core.statements import Params
+
+
+class Backstage(Database):
+    """The database as the web server knows it: every transaction of it is part of the test's.
+
+    meanwhile: what happens, once, before the next hop writes, or takes its locks.
+    """
+
+    def __init__(self, kept: Database) -> None:
+        self.clock, self.random, self.engine = kept.clock, kept.random, kept.engine
+        self.db: Db | None = None
+        self.meanwhile: Callable[[], object] | None = None
+
+    def play(self, db: Db, clock: Callable[[], object]) -> None:
+        """From now on this is the test's transaction, at this hour."""
+        self.db, self.clock, self.meanwhile = db, clock, None  # type: ignore[assignment]
+
+    @contextmanager
+    def begin(self, *, seconds: float = 30, durable: bool = True) -> Iterator[Db]:
+        self.let_happen()
+        db = self._open()
+        with savepoint(db, "begun"):
+            yield db
+
+    @contextmanager
+    def autocommit(self, *, seconds: float) -> Iterator[Db]:
+        yield _EachByItself(self, self._open())
+
+    def let_happen(self) -> None:
+        happen, self.meanwhile = self.meanwhile, None
+        if happen is not None:
+            happen()
+
+    def _open(self) -> Db:
+        assert self.db is not None, "nobody plays"
+        return self.db
+
+
+class _EachByItself(Db):
+    """Each statement that writes is kept or undone by itself."""
+
+    def __init__(self, backstage: Backstage, db: Db) -> None:
+        self.__dict__ = db.__dict__  # the same transaction, and the same count of keys
+        self._backstage = backstage
+
+    def run(self, sql: LiteralString, params: Params = None) -> int:
+        self._backstage.let_happen()
+        with savepoint(self, "by_itself"):
+            return super().run(sql, params)
+
+
+@contextmanager
+def savepoint(db: Db, name: LiteralString) -> Iterator[None]:
+    """Kept if the block ends, undone if it raises."""
+    Db.run(db, f"SAVEPOINT {name}")
+    try:
+        yield
+    except BaseException:
+        Db.run(db, f"ROLLBACK TO SAVEPOINT {name}")
+        Db.run(db, f"RELEASE SAVEPOINT {name}")
+        raise
+    Db.run(db, f"RELEASE SAVEPOINT {name}")

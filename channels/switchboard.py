@@ -81,9 +81,18 @@ class Switchboard:
         """Act on it, once however often it comes. False: not kept, it must come again."""
         try:
             asked = keywords.parse(sms.text)
-            return self._typed(sms) if asked is None else self._asked(sms, asked)
+            if asked is None or self._is_told(sms, asked):
+                return self._typed(sms)
+            return self._asked(sms, asked)
         except Unavailable:
             return False
+
+    def _is_told(self, sms: Sms, asked: Keyword | Ambiguous) -> bool:
+        """Words that answer a question, though the first of them is also one of our keywords."""
+        if not (isinstance(asked, Keyword) and asked.words and asked.number is None):
+            return False
+        with self._database.autocommit(seconds=SECONDS_MAX) as db:
+            return run.awaits_words(db, "sms", sms.msisdn)
 
     def _typed(self, sms: Sms) -> bool:
         """No keyword: an answer to the screen that its sender was sent last; else help."""

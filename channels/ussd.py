@@ -1,6 +1,7 @@
 """USSD: one hop within its deadline, or an apology that never follows a commit."""
 
 from collections import OrderedDict
+from dataclasses import replace
 from time import monotonic
 
 import structlog
@@ -56,9 +57,10 @@ class Hopper:
             log.warning("hop_late", reason=type(error).__name__, seconds=monotonic() - started)
             reply = self._sorry(inbound, "apology")
         except Exception:
-            # Whatever we broke, she gets a polite end instead of the network's error.
+            # Whatever we broke, she gets a polite end instead of the network's error. A label of
+            # its own: the same request would break again, so nobody shall repeat it.
             log.exception("hop_broken", service_code=inbound.service_code)
-            reply = self._sorry(inbound, "apology")
+            reply = replace(self._sorry(inbound, "apology"), label="broken")
         else:
             self._remember(inbound.address, reply.language)
         return reply

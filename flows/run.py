@@ -159,6 +159,15 @@ def answered_before(db: Db, inbound: Inbound, rules: Rules, now: datetime) -> Re
     return _Hop(db, inbound, rules, now, nothing, own, others).repeat()
 
 
+def awaits_words(db: Db, channel: str, address: str) -> bool:
+    """Whether whatever is typed there now answers a question: words, and no command."""
+    found = conversations.read(db, channel, address)
+    frame = conversations.frame_of(found.frame) if found else None
+    flow = BOOK.get(frame.flow) if frame else None
+    state = flow.states.get(frame.state) if flow and frame else None
+    return isinstance(state, engine.Ask) and not state.secret
+
+
 def revealed(db: Db, conversation_id: UUID, kept: str, rules: Rules, now: datetime) -> str:
     """A kept screen with its secret in it again, where the conversation still stands there."""
     found = conversations.by_id(db, conversation_id)
@@ -290,9 +299,18 @@ class _Hop:
             return self._past() or self._refuse("over")
         if self.inbound.service_code != self.conversation.service_code:
             return self._refuse("conflict")
+        if self._is_stale():  # a number typed days later was not meant for that screen
+            return self._save(self._dial()) if said.begins else self._refuse("over")
         if self.frame is None and said.begins:
             return self._taken_back() or self._save(self._dial())
         return self._take(said.text)
+
+    def _is_stale(self) -> bool:
+        """Whether what is shown here, where no session ever ends, is too old to be answered."""
+        if self.frame is None:
+            return False
+        _, hours_max = engine.resume_rule(BOOK, self.frame)
+        return self.now - self.conversation.updated_at > timedelta(hours=hours_max)
 
     def _tapped(self, said: Tap) -> Reply:
         if self.frame is not None and said.turn == self.conversation.turn:
@@ -318,8 +336,8 @@ class _Hop:
         offering = (self.frame.flow, self.frame.state) == (engine.HOME, engine.OFFER)
         if offering and self.parked_from and self.others is not None:
             # It may have gone on there since it was offered here.
-            standing = {other.id: other.frame for other in self.others}.get(self.parked_from)
-            self.context.parked = conversations.frame_of(standing)
+            standing = {other.id: self._left_at(other) for other in self.others}
+            self.context.parked = standing.get(self.parked_from)
         try:
             if offering and self.context.parked is None:
                 step = engine.start_over(BOOK, self.context)
@@ -359,7 +377,7 @@ class _Hop:
         frame = self._unfinished(own, self.frame) or self._unfinished(own, parked)
         self.context.parked = self.parked_from = None
         for other in self._elsewhere():
-            newer = self._unfinished(other, conversations.frame_of(other.frame))
+            newer = self._left_at(other)
             if newer is not None and (frame is None or other.updated_at > own.updated_at):
                 frame, self.parked_from = newer, other.id
                 break
@@ -376,6 +394,13 @@ class _Hop:
             self._leave(self.parked_from)
             self.parked_from = None
         return step
+
+    def _left_at(self, other: Conversation) -> Frame | None:
+        """What is to be taken up of another conversation: where it stands, or what it put aside."""
+        frame = self._unfinished(other, conversations.frame_of(other.frame))
+        if frame is None and other.parked_from is None:  # else it stands in a third
+            frame = self._unfinished(other, conversations.frame_of(other.parked))
+        return frame
 
     def _unfinished(self, kept: Conversation, frame: Frame | None) -> Frame | None:
         """A conversation's frame, if it is to be taken up again by whoever speaks now."""

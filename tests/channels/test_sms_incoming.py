@@ -9,10 +9,11 @@ from uuid import UUID
 import pytest
 from flask.testing import FlaskClient
 
-from core import gsm, ledger, members, opt_outs, outbox, wordings
+from core import gsm, ledger, members, opt_outs, outbox, stock, wordings
 from core.database import Database
 from core.errors import Unavailable
 from core.rules import Rules
+from flows import run
 from tests.flows.handset import Clock, Handset
 from tests.flows.street import SHOP, Bargain, Street
 
@@ -105,7 +106,9 @@ def sent(amina: None, street: Callable[..., Any]) -> Bargain:
     """What Amina bought of the shop, paid and on its way."""
 
     def buy(at: Street) -> Bargain:
-        at.put_in_basket(2, "Tomatoes", "Wanjiku Fresh")
+        tomatoes = at.offer("Tomatoes", "Wanjiku Fresh")
+        stock.receive(at.db, tomatoes, 2000, "market day", at.clock())  # however many tests buy
+        at.add(tomatoes, 2000)
         at.place()
         at.pay()
         (bargain,) = at.bought("paid")
@@ -241,6 +244,34 @@ def test_in_the_middle_of_a_conversation_words_are_answers(hear: Hear, amina: No
     hear("BUY")
     (found,) = hear("tomatos")
     assert "1 Tomatoes" in found
+
+
+def test_words_that_answer_a_question_are_no_keyword(hear: Hear, sent: Bargain) -> None:
+    hear(f"PROBLEM {sent.number}")
+    (asked,) = hear("5")  # another reason: in her own words
+    assert "\n1 " not in asked
+    (told,) = hear("Price was not what he said")
+    assert "KSh for each" not in told
+    assert "Price was not what he said"[:10] in told or "1 " in told
+
+
+def test_a_number_typed_days_later_is_no_answer_to_the_old_screen(
+    hear: Hear, amina: None, clock: Clock
+) -> None:
+    hear("BUY tomatoes")
+    clock.wait(days=2)
+    (told,) = hear("1")
+    assert told.startswith("Sokoni: write ")
+
+
+def test_a_fault_of_ours_is_no_reason_to_send_it_again(
+    post: Callable[..., int], monkeypatch: pytest.MonkeyPatch, amina: None
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(run, "glance", broken)
+    assert post(text="hello") == 200
 
 
 def test_a_message_as_long_as_a_page_is_politely_refused(hear: Hear, amina: None) -> None:

@@ -265,13 +265,15 @@ def test_a_number_typed_days_later_is_no_answer_to_the_old_screen(
 
 
 def test_a_fault_of_ours_is_no_reason_to_send_it_again(
-    post: Callable[..., int], monkeypatch: pytest.MonkeyPatch, amina: None
+    post: Callable[..., int], monkeypatch: pytest.MonkeyPatch, amina: None, heard: Any
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError
 
     monkeypatch.setattr(run, "glance", broken)
     assert post(text="hello") == 200
+    assert heard.broken == ["hop_broken"]
+    heard.broken.clear()
 
 
 def test_a_message_as_long_as_a_page_is_politely_refused(hear: Hear, amina: None) -> None:

@@ -46,17 +46,17 @@ def upgrade() -> None:
         )
     """)
     op.execute("""
-        CREATE TABLE heard_sms (
+        CREATE TABLE heard (
             digest bytea NOT NULL,
             created_at timestamptz NOT NULL,
-            CONSTRAINT pk_heard_sms PRIMARY KEY (digest)
+            CONSTRAINT pk_heard PRIMARY KEY (digest)
         )
     """)
-    op.execute("CREATE INDEX ix_heard_sms_created_at ON heard_sms (created_at)")
+    op.execute("CREATE INDEX ix_heard_created_at ON heard (created_at)")
 
 
 def downgrade() -> None:
-    op.execute("DROP TABLE heard_sms")
+    op.execute("DROP TABLE heard")
     op.execute("DROP TABLE opt_outs")
     op.execute("DELETE FROM outbox WHERE kind IN ('sms_screen', 'sms_batch')")
     op.execute("DELETE FROM messages WHERE member_id IS NULL OR class = 'reply'")

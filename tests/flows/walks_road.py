@@ -15,8 +15,6 @@ from tests.flows.handset import Seen
 from tests.flows.street import Street
 from tests.flows.walks_phones import Phone
 
-Happening = Callable[[Callable[[], object]], None]
-
 
 class Walk:
     """At one phone at a time; the phone may be laid aside for another of hers."""
@@ -35,13 +33,21 @@ class Walk:
     def seen(self) -> Seen:
         return self.phone.seen
 
-    def go(self, leg: list[Edge], *, meanwhile: Happening | None = None) -> None:
-        """From a screen to the next: an answer, and the ways that follow it unasked.
+    def go(self, leg: list[Edge]) -> None:
+        """From a screen to the next: an answer, and the ways that follow it unasked."""
+        answer = self.make_ready(leg)
+        if answer is None:
+            self.phone.dial()
+        else:
+            self.phone.reply(answer)
+        assert not self.meanwhile, f"never came by {list(self.meanwhile)}"
+        self._check_road(leg)
 
-        meanwhile: is given what would send the same request once more.
-        """
+    def make_ready(self, leg: list[Edge]) -> str | None:
+        """The street is such that this answer leads there. None: a new beginning does."""
         causes = [known for edge in leg if (known := graph.cause(edge)) is not None]
         assert len(causes) == len(leg), f"nobody has said what causes one of {leg}"
+        self.meanwhile.clear()
         for edge, how in zip(leg, causes, strict=True):
             if how.before:
                 how.before(self.street)
@@ -52,15 +58,10 @@ class Walk:
         }
         typed = [how.typed for how in causes if how.typed is not None]
         self.trail = []
-        if meanwhile is not None:
-            meanwhile(self.phone.repeat)
         if graph.answers_itself(leg[0]) or typed[-1] == REDIAL:
-            self.phone.dial()
-        else:
-            answer = typed[-1]
-            self.phone.reply(answer(self.street) if callable(answer) else answer)
-        assert not self.meanwhile, f"never came by {list(self.meanwhile)}"
-        self._check_road(leg)
+            return None
+        answer = typed[-1]
+        return answer(self.street) if callable(answer) else answer
 
     def came_by(self, edge: Edge) -> None:
         """A state went this way; again where a glance at the hop found that it needs the lock."""
@@ -152,9 +153,10 @@ def _around(flow: Flow, state: State) -> State:
         return seen
 
     match state:
-        case Call() | Ask(secret=True):
-            assert state.do is not None
+        case Call():
             return replace(state, do=street_first(state.do))
+        case Ask(do=verb) if verb is not None:
+            return replace(state, do=street_first(verb))
         case Pick():
             return replace(state, options=street_first(state.options))
     return state

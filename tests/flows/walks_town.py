@@ -6,6 +6,7 @@ writes a test can let something else happen, as when two requests come at the sa
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import LiteralString
 
 from core.database import Database, Db
@@ -13,19 +14,23 @@ from core.statements import Params
 
 
 class Backstage(Database):
-    """The database as the web server knows it: every transaction of it is part of the test's.
-
-    meanwhile: what happens, once, before the next hop writes, or takes its locks.
-    """
+    """The database as the web server knows it: every transaction of it is part of the test's."""
 
     def __init__(self, kept: Database) -> None:
         self.clock, self.random, self.engine = kept.clock, kept.random, kept.engine
         self.db: Db | None = None
-        self.meanwhile: Callable[[], object] | None = None
+        self._meanwhile: Callable[[], object] | None = None
 
-    def play(self, db: Db, clock: Callable[[], object]) -> None:
+    def play(self, db: Db, clock: Callable[[], datetime]) -> None:
         """From now on this is the test's transaction, at this hour."""
-        self.db, self.clock, self.meanwhile = db, clock, None  # type: ignore[assignment]
+        self.db, self.clock, self._meanwhile = db, clock, None
+
+    @contextmanager
+    def at_once(self, happen: Callable[[], object]) -> Iterator[None]:
+        """Meanwhile the next hop lets this happen, when it has read and before it writes."""
+        self._meanwhile = happen
+        yield
+        assert self._meanwhile is None, "no hop came by"
 
     @contextmanager
     def begin(self, *, seconds: float = 30, durable: bool = True) -> Iterator[Db]:
@@ -39,7 +44,7 @@ class Backstage(Database):
         yield _EachByItself(self, self._open())
 
     def let_happen(self) -> None:
-        happen, self.meanwhile = self.meanwhile, None
+        happen, self._meanwhile = self._meanwhile, None
         if happen is not None:
             happen()
 

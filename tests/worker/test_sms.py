@@ -338,7 +338,7 @@ def test_an_sms_that_comes_twice_is_answered_once(office: Office) -> None:
     office.wait(10)
     (told,) = office.phone()
     assert told.text.startswith("Sokoni: write BUY maize 2")
-    assert office.value("SELECT count(*) FROM heard_sms") == 1
+    assert office.value("SELECT count(*) FROM heard") == 1
 
 
 def test_a_worker_killed_while_it_sends_a_screen_is_followed_by_one_repeat(office: Office) -> None:

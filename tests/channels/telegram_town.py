@@ -68,9 +68,6 @@ class Town:
         """Only what writes to people is done here; the market's own clockwork stands still."""
         if item.kind.startswith(("telegram", "sms")):
             tasks.run(self.work, item.id)
-        else:
-            with self.database.begin() as db:
-                outbox.done(db, item.id, self.database.clock())
 
     def person(self, name: str = "", language: str = "en", telegram: str = "") -> "Person":
         """Somebody new; with a name, a member. telegram: the language of their client."""

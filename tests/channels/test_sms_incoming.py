@@ -53,6 +53,8 @@ def replies(market: Database, rules: Rules) -> Callable[[], list[str]]:
         with market.begin() as db:
             found = []
             for item in outbox.take_due(db, market.clock(), 1000):
+                if item.kind not in {"sms", "sms_screen"}:
+                    continue  # somebody else's work
                 if item.kind == "sms_screen":
                     text = db.value(
                         "SELECT screen FROM hops WHERE digest = %(digest)s",

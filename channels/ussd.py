@@ -10,13 +10,13 @@ from channels.limits import HopLimit
 from core.database import Database
 from core.errors import CommitUnknown, OutOfTime, Unavailable
 from core.rules import Rules
-from flows import run
+from flows import conversations, run
 from flows.run import Inbound, Reply, Wisher
 
 log = structlog.get_logger(__name__)
 
 LANGUAGES_KEPT_MAX = 10_000
-PROOF_SECONDS = 1.0  # to look up, on a new connection, whether a commit happened
+PROOF_SECONDS = 1.0  # for what is done after a failure: was it kept, shall it be forgotten
 
 
 class Hopper:
@@ -60,6 +60,7 @@ class Hopper:
             # Whatever we broke, she gets a polite end instead of the network's error. A label of
             # its own: the same request would break again, so nobody shall repeat it.
             log.exception("hop_broken", service_code=inbound.service_code)
+            self._forget(inbound)
             reply = replace(self._sorry(inbound, "apology"), label="broken")
         else:
             self._remember(inbound.address, reply.language)
@@ -82,6 +83,14 @@ class Hopper:
                 return run.answered_before(db, inbound, self._rules, self._database.clock())
         except Unavailable:
             return None
+
+    def _forget(self, inbound: Inbound) -> None:
+        """Whatever stands there breaks us: the next dial shall begin at the beginning."""
+        try:
+            with self._database.begin(seconds=PROOF_SECONDS) as db:
+                conversations.forget(db, inbound.channel, inbound.address)
+        except Unavailable as error:
+            log.warning("hop_not_forgotten", reason=type(error).__name__)
 
     def _sorry(self, inbound: Inbound, words: str) -> Reply:
         language = self._languages.get(inbound.address)

@@ -324,6 +324,18 @@ _SAVE_AND_WISH: Final = f"""
 """
 
 
+def forget(db: Db, channel: str, address: str) -> None:
+    """Where it stands is forgotten; what it has answered is not."""
+    db.run(
+        """
+        UPDATE conversations SET frame = NULL, parked = NULL, parked_from = NULL, open = false,
+            turn = turn + 1
+        WHERE channel = %(channel)s AND address = %(address)s
+        """,
+        {"channel": channel, "address": address},
+    )
+
+
 def leave(db: Db, conversation_id: UUID) -> None:
     """What stood here goes on in another conversation; an answer that still comes finds it."""
     db.run(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from time import monotonic
+from typing import Any
 
 import psycopg
 import pytest
@@ -105,6 +106,23 @@ def test_a_lock_deep_in_a_purchase_is_no_reason_to_wait_longer(
     assert (answer.text, seconds < SECONDS_MAX + 0.5) == (SORRY["en"], True)
     assert turn() == before
     assert hasty.repeat().label == "buy.cart"
+
+
+def test_a_state_that_breaks_us_is_forgotten_so_that_the_next_dial_works(
+    member: Handset, monkeypatch: pytest.MonkeyPatch, heard: Heard
+) -> None:
+    member.dial()
+    member.reply("1")
+    with monkeypatch.context() as bad:
+        bad.setattr("flows.engine.take", broken)
+        assert member.reply("1").text == SORRY["en"]
+    assert heard.broken == ["hop_broken"]
+    heard.broken.clear()
+    assert member.dial().label == "home.menu"
+
+
+def broken(*_: Any, **__: Any) -> Any:
+    raise ZeroDivisionError
 
 
 def test_without_a_database_every_hop_ends_politely(

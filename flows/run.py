@@ -218,14 +218,16 @@ class _Hop:
         said = inbound.said
         text = said.text if isinstance(said, History) else f"\0{said.key}"
         self.digest = digest(rules, inbound.session, text)
-        self.frame = conversations.frame_of(own.frame)
-        self.parked_from = own.parked_from
+        # What somebody else left here, who had this number before, is nobody's any more.
+        theirs = own.speaker_id in (None, own.member_id)
+        self.frame = conversations.frame_of(own.frame) if theirs else None
+        self.parked_from = own.parked_from if theirs else None
         self.context = context = _context(db, own, rules, now, inbound.language)
         context.msisdn = inbound.msisdn or own.msisdn or ""
         context.room_septets = inbound.room_septets
         context.private = inbound.private
         context.replaying = others is None
-        context.parked = conversations.frame_of(own.parked)
+        context.parked = conversations.frame_of(own.parked) if theirs else None
 
     def answer(self) -> Reply:
         if not self.context.msisdn:

@@ -571,3 +571,21 @@ def test_two_people_of_one_phone_are_shown_nothing_private(
     )
     (shown,) = hear("BALANCE")
     assert "KSh" not in shown
+
+
+def test_who_gets_a_number_answers_nothing_that_was_left_there(
+    hear: Hear, amina: None, phone: str, street: Callable[..., Any], clock: Clock
+) -> None:
+    hear("BUY tomatoes")
+
+    def given_away(at: Street) -> None:
+        at.db.run("UPDATE members SET deleted_at = %(now)s WHERE msisdn = %(msisdn)s", {
+            "now": clock(), "msisdn": phone,
+        })  # fmt: skip
+        at.register("Juma")
+
+    street(given_away)
+    (told,) = hear("1")
+    assert told.startswith("Sokoni: write ")
+    (shown,) = hear("MENU")
+    assert shown.startswith("Sokoni. Welcome, Juma")

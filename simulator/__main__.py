@@ -11,7 +11,13 @@ from pathlib import Path
 
 from simulator.books import Shortcode
 from simulator.server import Server, listen
-from simulator.world import SANDBOX_PASSKEY, SANDBOX_SHORTCODE, Place, World
+from simulator.world import (
+    SANDBOX_B2C_SHORTCODE,
+    SANDBOX_PASSKEY,
+    SANDBOX_SHORTCODE,
+    Place,
+    World,
+)
 
 STOPPING = {signal.SIGTERM, signal.SIGINT}
 
@@ -76,16 +82,21 @@ def place(environ: Mapping[str, str]) -> Place:
         africastalking_api_key=get("AFRICASTALKING_API_KEY", "sandbox-api-key"),
         consumer_key=get("DARAJA_CONSUMER_KEY", "sandbox-consumer-key"),
         consumer_secret=get("DARAJA_CONSUMER_SECRET", "sandbox-consumer-secret"),
-        shortcodes=(
-            Shortcode(
-                get("DARAJA_SHORTCODE", SANDBOX_SHORTCODE),
-                "SOKONI",
-                get("DARAJA_PASSKEY", SANDBOX_PASSKEY),
-                till="5174379",
-            ),
+        shortcodes=shortcodes(
+            get("DARAJA_SHORTCODE", SANDBOX_SHORTCODE),
+            get("DARAJA_PASSKEY", SANDBOX_PASSKEY),
+            get("DARAJA_B2C_SHORTCODE", SANDBOX_B2C_SHORTCODE),
         ),
+        initiator=get("DARAJA_INITIATOR", "sokoni-api"),
+        initiator_password=get("DARAJA_INITIATOR_PASSWORD", "Sandbox#Initiator1"),
         watch_url=f"{system}/watch/{secret}",
     )
+
+
+def shortcodes(paybill: str, passkey: str, payer: str) -> tuple[Shortcode, ...]:
+    """The business's: one to be paid to and one to pay from, or one for both where they are one."""
+    first = Shortcode(paybill, "SOKONI", passkey, till="5174379", pays_out=payer == paybill)
+    return (first,) if first.pays_out else (first, Shortcode(payer, "SOKONI", None, pays_out=True))
 
 
 def _refuse(why: str) -> int:

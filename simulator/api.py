@@ -1,18 +1,19 @@
 """The JSON calls under /simulator/api/: phones, money, rules and time, for programs and pages."""
 
 import re
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, get_args
 
-from flask import Blueprint
+from flask import Blueprint, Response, request
 
 from simulator import callbacks, calls, msisdn
-from simulator.books import Network
+from simulator.books import ACCOUNT_KINDS, Network, account
 from simulator.calls import Wrong, body, given
 from simulator.handset import View
 from simulator.mpesa import Push
 from simulator.rules import shown
 from simulator.sms import Message
+from simulator.statement import export
 from simulator.world import World
 
 BALANCE_MAX = 1_000_000_000  # shillings
@@ -105,6 +106,52 @@ def blueprint(world: World) -> Blueprint:
                 world.books.set_balance(who, cents, now)
         return _subscriber(world, who)
 
+    @route("/shortcodes/<number>", "GET")
+    def shortcode(number: str) -> Any:
+        return _shortcode(world, number)
+
+    @route("/shortcodes/<number>", "PUT")
+    def fund(number: str) -> Any:
+        """Money from a bank, or back to it: so much is there afterwards."""
+        it = given(working=None, utility=None)
+        with world.journal.change():
+            for name in ("working", "utility"):
+                if it[name] is not None:
+                    owner = account(_known(world, number), name.title())
+                    more = _cents(it[name]) - world.books.balance_cents(owner)
+                    world.books.inject(owner, more, f"{name} set", world.clock.now())
+        return _shortcode(world, number)
+
+    @route("/shortcodes/<number>/charges", "POST")
+    def settle_charges(number: str) -> Any:
+        """M-Pesa takes what it is owed."""
+        with world.journal.change():
+            cents = world.books.settle_charges(_known(world, number), world.clock.now())
+        return {"settled": _shillings(cents)}
+
+    @route("/reversals", "POST")
+    def reverse() -> Any:
+        """M-Pesa itself gives a payment back; no business is told."""
+        receipt = given("receipt").text("receipt")
+        return {"receipt": world.operations.reverse_by_mpesa(receipt).receipt}
+
+    @route("/certificate", "GET")
+    def certificate() -> Any:
+        return Response(world.initiator.certificate(), content_type="application/x-pem-file")
+
+    @route("/initiator", "GET")
+    def initiator() -> Any:
+        return {"name": world.initiator.name, "locked": world.initiator.is_locked}
+
+    @route("/initiator", "PUT")
+    def change_initiator() -> Any:
+        it = given(password=None, locked=None)
+        world.initiator.change(
+            password=it.maybe_text("password"),
+            is_locked=None if it["locked"] is None else it.flag("locked"),
+        )
+        return initiator()
+
     @route("/rules", "GET")
     def rules() -> Any:
         return shown(world.rulebook.rules)
@@ -115,6 +162,9 @@ def blueprint(world: World) -> Blueprint:
 
     @route("/statement", "GET")
     def statement() -> Any:
+        """Every movement in the world as it was; as CSV, what the portal says of one account."""
+        if request.args.get("format") == "csv":
+            return _portal(world)
         with world.journal.change():
             movements = world.books.statement()
         return [
@@ -173,6 +223,47 @@ def _ksh(cents: int) -> str:
 
 def _iso(at: datetime) -> str:
     return at.isoformat()
+
+
+def _known(world: World, number: str) -> str:
+    """Raises Wrong."""
+    if number not in world.books.shortcodes:
+        raise Wrong(404, "no such shortcode")
+    return number
+
+
+def _shortcode(world: World, number: str) -> dict[str, Any]:
+    """What it holds; charges: what it owes M-Pesa, below zero."""
+    with world.journal.change():
+        held = {
+            kind.lower(): _shillings(
+                world.books.balance_cents(account(_known(world, number), kind))
+            )
+            for kind in ACCOUNT_KINDS
+        }
+    return {"number": number, **held}
+
+
+def _portal(world: World) -> Response:
+    """?shortcode=&account=Utility&date=2026-08-17: each may be left out."""
+    number = request.args.get("shortcode") or next(iter(world.books.shortcodes))
+    kind, day = request.args.get("account", "Utility"), request.args.get("date")
+    if kind not in ACCOUNT_KINDS:
+        raise Wrong(400, "account: one of " + ", ".join(ACCOUNT_KINDS))
+    try:
+        asked = date.fromisoformat(day) if day else None
+    except ValueError:
+        raise Wrong(400, "date: as 2026-08-17") from None
+    with world.journal.change():
+        text = export(
+            world.books,
+            _known(world, number),
+            kind,
+            world.rulebook.rules.statement_differences,
+            world.clock.now(),
+            asked,
+        )
+    return Response(text, content_type="text/csv; charset=utf-8")
 
 
 def _view(view: View) -> dict[str, Any]:

@@ -1,18 +1,21 @@
 """The books of the pretend M-Pesa: who holds how much, and every shilling that ever moved.
 
 Amounts are integer cents. A customer's account is his msisdn; a shortcode has three, written
-"174379/Working", "174379/Utility" and "174379/Charges". Money enters and leaves this world through
-the account "outside" only, so all other accounts together always hold what came in by it.
+"174379/Working", "174379/Utility" and "174379/Charges". What a business owes M-Pesa for its
+transactions stands below zero in its Charges, and as M-Pesa's own in "mpesa", until it is settled.
+Money enters and leaves this world through the account "outside" only, so all other accounts
+together always hold what came in by it.
 """
 
 import random
 import string
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from simulator import msisdn as numbers
+from simulator.clock import EAST_AFRICA
 from simulator.journal import Journal, Record
 
 Network = Literal["safaricom", "airtel", "telkom", "equitel"]
@@ -25,9 +28,14 @@ NETWORK_CODES: dict[Network, str] = {
 }
 FOREIGN_NETWORK_CODE = "99999"
 ACCOUNT_KINDS = ("Working", "Utility", "Charges")
+CHARGES = "/Charges"
 OPENING_CENTS = 10_000_00
 OPENING_PIN = "1234"
 OUTSIDE = "outside"
+MPESA = "mpesa"  # what businesses owe or have paid it for its services
+PAID_IN = ("push", "c2b")  # the kinds of movements by which customers pay
+CHARGE = "charge"
+REVERSAL = "reversal"
 RECEIPT_LETTERS = string.ascii_uppercase + string.digits
 FIRST_NAMES = ("WANJIKU", "OTIENO", "AKINYI", "KIPROTICH", "MUTUA", "NJERI", "BARASA", "HALIMA")
 
@@ -48,17 +56,25 @@ class Subscriber:
 
 @dataclass(frozen=True, slots=True)
 class Shortcode:
-    """A paybill, with the till that belongs to it if any."""
+    """A paybill, with the till that belongs to it if any; without a passkey nobody can pay to it.
+
+    pays_out: whether it can send money to customers.
+    """
 
     number: str
     business: str
-    passkey: str = field(repr=False)
+    passkey: str | None = field(repr=False)
     till: str | None = None
+    pays_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """Money that went from one account to another. receipt is None for money from outside."""
+    """Money that went from one account to another. receipt is None for money from outside.
+
+    A charge has the receipt of what it is charged for. reference: of a reversal, the receipt that
+    was reversed.
+    """
 
     receipt: str | None
     source: str
@@ -86,6 +102,14 @@ class Books:
         self._balances: Counter[str] = Counter()
         self._movements: list[Movement] = []
         self._receipts: set[str] = set()
+        self._by_receipt: dict[str, Movement] = {}
+        self._reversed: set[str] = set()
+        self._received: Counter[tuple[str, date]] = Counter()  # by customer and day in Nairobi
+
+    def is_paybill(self, number: str) -> bool:
+        """Whether customers can pay to that shortcode."""
+        shortcode = self.shortcodes.get(number)
+        return shortcode is not None and shortcode.passkey is not None
 
     def subscriber(self, msisdn: str, now: datetime) -> Subscriber:
         """The subscriber with that number; a Kenyan mobile exists from its first use.
@@ -163,6 +187,37 @@ class Books:
         self._record(movement)
         return movement
 
+    def charge(self, paid: Movement, shortcode: str, amount_cents: int) -> None:
+        """Have a business owe M-Pesa for what it has just paid; nothing is taken from it yet."""
+        self._record(
+            Movement(
+                paid.receipt, account(shortcode, "Charges"), MPESA, amount_cents, CHARGE,
+                paid.reference, paid.at,
+            )
+        )  # fmt: skip
+
+    def settle_charges(self, shortcode: str, now: datetime) -> int:
+        """M-Pesa takes what it is owed out of Utility, as far as that reaches; the cents taken."""
+        owed = -self._balances[account(shortcode, "Charges")]
+        cents = min(owed, self._balances[account(shortcode, "Utility")])
+        if cents > 0:
+            self.move(
+                account(shortcode, "Utility"), account(shortcode, "Charges"), cents,
+                "charges settled", shortcode, now,
+            )  # fmt: skip
+        return cents
+
+    def find(self, receipt: str) -> Movement | None:
+        """What was moved under that receipt, charges apart."""
+        return self._by_receipt.get(receipt)
+
+    def is_reversed(self, receipt: str) -> bool:
+        return receipt in self._reversed
+
+    def received_cents(self, msisdn: str, now: datetime) -> int:
+        """What the customer was sent on this day in Nairobi."""
+        return self._received[msisdn, now.astimezone(EAST_AFRICA).date()]
+
     def new_receipt(self) -> str:
         """Ten capitals and digits, starting with a letter, never seen before."""
         while True:
@@ -182,7 +237,8 @@ class Books:
         """Totals in cents, and whether the balances are what the movements say.
 
         `injected` is counted from the movements alone, the others from the balances alone, so the
-        two can disagree.
+        two can disagree. `shortcodes` is what businesses hold, their debts apart; `mpesa` is what
+        they have paid M-Pesa for its services, so that it and the two before make the total.
         """
         injected = 0
         folded: Counter[str] = Counter()
@@ -195,16 +251,21 @@ class Books:
                 injected -= movement.amount_cents
         del folded[OUTSIDE]
         held = {account: cents for account, cents in self._balances.items() if account != OUTSIDE}
-        shortcodes = sum(cents for account, cents in held.items() if "/" in account)
+        charges = sum(cents for name, cents in held.items() if name.endswith(CHARGES))
+        shortcodes = sum(cents for name, cents in held.items() if "/" in name) - charges
+        mpesa = held.get(MPESA, 0) + charges
         total = sum(held.values())
         return {
-            "customers": total - shortcodes,
+            "customers": total - shortcodes - mpesa,
             "shortcodes": shortcodes,
+            "mpesa": mpesa,
             "total": total,
             "injected": injected,
             "balanced": total == injected
             and all(folded[account] == cents for account, cents in held.items())
-            and all(cents >= 0 for cents in held.values()),
+            and all(
+                cents <= 0 if name.endswith(CHARGES) else cents >= 0 for name, cents in held.items()
+            ),
         }
 
     def replay(self, record: Record) -> None:
@@ -240,8 +301,15 @@ class Books:
         self._balances[movement.source] -= movement.amount_cents
         self._balances[movement.target] += movement.amount_cents
         self._movements.append(movement)
-        if movement.receipt is not None:
-            self._receipts.add(movement.receipt)
+        if movement.receipt is None or movement.kind == CHARGE:
+            return
+        self._receipts.add(movement.receipt)
+        self._by_receipt[movement.receipt] = movement
+        if movement.kind == REVERSAL:
+            self._reversed.add(movement.reference)
+        if movement.target.startswith("+"):
+            day = movement.at.astimezone(EAST_AFRICA).date()
+            self._received[movement.target, day] += movement.amount_cents
 
 
 def account(shortcode: str, kind: str) -> str:

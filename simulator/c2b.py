@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from simulator import callbacks, outbound
-from simulator.books import Books, Movement, account
+from simulator.books import PAID_IN, Books, Movement, account
 from simulator.clock import Clock
 from simulator.journal import Journal, Record
 from simulator.mpesa import Push, paid_text
@@ -170,7 +170,7 @@ class C2b:
             return [
                 each
                 for each in self._books.statement()
-                if each.target == target and each.receipt and since <= each.at <= until
+                if each.target == target and each.kind in PAID_IN and since <= each.at <= until
             ]
 
     def replay(self, record: Record) -> None:
@@ -184,7 +184,7 @@ class C2b:
 
     def _paybill(self, number: str) -> tuple[str, bool]:
         """The paybill a number belongs to, and whether the number is its till."""
-        if number in self._books.shortcodes:
+        if self._books.is_paybill(number):
             return number, False
         for shortcode in self._books.shortcodes.values():
             if shortcode.till == number:

@@ -126,8 +126,8 @@ def c2b(
 
 
 def money(cents: int) -> str:
-    """ "5.00"."""
-    return f"{cents // 100}.{cents % 100:02}"
+    """ "5.00"; a debt is "-5.00"."""
+    return f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02}"
 
 
 def _balance_item(balance_cents: int, form: str) -> list[dict[str, Any]]:

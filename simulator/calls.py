@@ -11,6 +11,7 @@ from simulator.books import NoSuchAccount
 from simulator.c2b import NoSuchShortcode, NotPaid
 from simulator.handset import NoSuchSession, SessionClosed, TooLong
 from simulator.mpesa import NoSuchPrompt, PromptGone
+from simulator.operations import NotReversible
 from simulator.rules import WrongRules
 from simulator.telegram import NoSuchMessage, Unreachable
 
@@ -30,6 +31,7 @@ _REFUSALS: dict[type[Exception], tuple[int, str]] = {
     SessionClosed: (409, "the session has ended, or still waits for an answer"),
     PromptGone: (409, "the prompt has been answered or has run out"),
     NotPaid: (409, ""),
+    NotReversible: (409, "no payment of a customer's, or it has been given back or spent"),
     Unreachable: (409, "this person has blocked the bot, or is no longer there"),
 }
 
@@ -135,9 +137,10 @@ def given(*needed: str, **optional: Any) -> Given:
 
 
 def _answered(act: Callable[[], Any]) -> Response:
-    """The act's value as JSON, or what stopped it as {"error": …}."""
+    """The act's value as JSON (or as the response it is), or what stopped it as {"error": …}."""
     try:
-        return jsonify(act())
+        value = act()
+        return value if isinstance(value, Response) else jsonify(value)
     except Wrong as wrong:
         status, message = wrong.status, str(wrong)
     except tuple(_REFUSALS) as wrong:

@@ -29,6 +29,11 @@ _PATHS: tuple[tuple[str, On], ...] = (
     ("/mpesa/c2b/v1/simulate", "simulate"),
     ("/mpesa/c2b/v2/simulate", "simulate"),
     ("/pulltransactions/v1/", "pull"),
+    ("/mpesa/b2c/v3/paymentrequest", "b2c"),
+    ("/mpesa/transactionstatus/v1/query", "status"),
+    ("/mpesa/reversal/v1/request", "reversal"),
+    ("/mpesa/accountbalance/v1/query", "balance"),
+    ("/mpesa/b2b/v1/paymentrequest", "topup"),
     ("/version1/messaging", "sms"),
     ("/telegram/bot", "telegram"),
     ("/telegram/file/", "file"),
@@ -98,6 +103,15 @@ def _instead(fault: Fault, environ: WSGIEnvironment) -> Response:
         "empty_400": Response(status=400),
         "server_error": Response(status=500),
         "too_many": Response(status=429),
+        "bad_request": _envelope("400.002.02", "Bad Request", 400),
+        "internal_error": _envelope("500.003.1001", "Internal Server Error"),
+        "maintenance": _envelope(
+            "500.002.1001", "The service is currently under maintenance. Please try again later."
+        ),
+        "rejected": Response(
+            json.dumps({"ResponseCode": "1", "ResponseDescription": "Rejected"}),
+            content_type="application/json",
+        ),
         "flood": _flood(math.ceil(fault.seconds)),
         "unauthorized": Response(
             "The supplied authentication is invalid", 401, content_type="text/plain; charset=UTF-8"
@@ -121,9 +135,9 @@ def _flood(seconds: int) -> Response:
     return Response(json.dumps(body), 429, headers, content_type="application/json")
 
 
-def _envelope(code: str, message: str) -> Response:
+def _envelope(code: str, message: str, status: int = 500) -> Response:
     body = {"requestId": "0000-0000-0000-0", "errorCode": code, "errorMessage": message}
-    return Response(json.dumps(body), 500, content_type="application/json")
+    return Response(json.dumps(body), status, content_type="application/json")
 
 
 def _cut(environ: WSGIEnvironment) -> None:

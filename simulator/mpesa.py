@@ -4,7 +4,6 @@ A push is accepted, its prompt appears, somebody (or the rule `auto`) answers or
 then it has its one true result. What the callbacks claim is another matter: the rules decide.
 """
 
-import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,12 +17,7 @@ from simulator.clock import EAST_AFRICA, Clock
 from simulator.journal import Journal, Record
 from simulator.rulebook import Rulebook
 from simulator.rules import DEFAULTS, Rules
-
-log = logging.getLogger(__name__)
-
-# How long M-Pesa waits for a business to take a callback.
-CALLBACK_TIMEOUT_SECONDS = 10.0
-RETRY_SECONDS = 60.0
+from simulator.telling import Manner, Teller
 
 Kind = Literal["CustomerPayBillOnline", "CustomerBuyGoodsOnline"]
 
@@ -98,7 +92,7 @@ class Mpesa:
         self._journal = journal
         self._rulebook = rulebook
         self._chance = chance
-        self._post = post
+        self._teller = Teller(clock, post)
         self._is_in_session = is_in_session
         self._tell = tell
         self._on_paid = on_paid
@@ -275,9 +269,8 @@ class Mpesa:
         rules = push.rules
         if rules.callback == "never":
             return []
-        acts: list[tuple[float, Callable[[], None]]] = []
-        for code in rules.contradiction or (push.result or "",):
-            body, content_type = callbacks.stk(
+        bodies = [
+            callbacks.stk(
                 merchant_id=push.merchant_id,
                 checkout_id=push.checkout_id,
                 code=code,
@@ -288,29 +281,15 @@ class Mpesa:
                 at=push.ended_at or self._clock.now(),
                 rules=rules,
             )
-            act = self._telling(push.request.callback_url, body, content_type, rules)
-            sendings = 1 if rules.callback_together else rules.callback_repeats
-            for _ in range(sendings):
-                acts.append((len(acts) * rules.callback_gap_seconds, act))
-        return acts
-
-    def _telling(
-        self, url: str, body: bytes, content_type: str, rules: Rules
-    ) -> Callable[[], None]:
-        def once() -> outbound.Answer:
-            return self._post(url, body, {"Content-Type": content_type}, CALLBACK_TIMEOUT_SECONDS)
-
-        def act(tries_left: int = rules.callback_retries) -> None:
-            times = rules.callback_repeats if rules.callback_together else 1
-            taken = True
-            for answer in outbound.together(*[once] * times):
-                if isinstance(answer, outbound.Unanswered) or answer.status != 200:
-                    taken = False
-                    log.info("a callback was not taken: %s", _how(answer))
-            if not taken and tries_left > 0:
-                self._clock.after(RETRY_SECONDS, lambda: act(tries_left - 1))
-
-        return act
+            for code in rules.contradiction or (push.result or "",)
+        ]
+        manner = Manner(
+            rules.callback_repeats,
+            rules.callback_together,
+            rules.callback_gap_seconds,
+            rules.callback_retries,
+        )
+        return self._teller.acts(push.request.callback_url, bodies, manner)
 
     def _paid_text(self, push: Push, paid: Movement) -> str:
         business = self._books.shortcodes[push.request.shortcode].business
@@ -340,22 +319,18 @@ def paid_text(paid: Movement, business: str, left_cents: int) -> str:
     """The SMS by which M-Pesa confirms a payment to the payer."""
     at = paid.at.astimezone(EAST_AFRICA)
     return (
-        f"{paid.receipt} Confirmed. {_ksh(paid.amount_cents)} sent to {business} for account "
+        f"{paid.receipt} Confirmed. {ksh(paid.amount_cents)} sent to {business} for account "
         f"{paid.reference} on {at.day}/{at.month}/{at:%y} at {at:%I:%M %p}. "
-        f"New M-PESA balance is {_ksh(left_cents)}."
+        f"New M-PESA balance is {ksh(left_cents)}."
     )
 
 
-def _ksh(cents: int) -> str:
+def ksh(cents: int) -> str:
     return f"Ksh{cents // 100:,}.{cents % 100:02}"
 
 
 def _likeness(push: Push) -> tuple[str, str, int]:
     return push.request.shortcode, push.request.msisdn, push.request.amount_cents
-
-
-def _how(answer: outbound.Answer | outbound.Unanswered) -> str:
-    return str(answer) if isinstance(answer, outbound.Unanswered) else f"HTTP {answer.status}"
 
 
 def _record(push: Push) -> Record:

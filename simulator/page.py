@@ -58,10 +58,18 @@ class Switch:
 SWITCHES: Final = (
     Switch("drop", {"next_hop": [{"hop_lost": 1}]}),
     Switch("twice", {"hop_repeats": 2, "hop_together": True}),
-    Switch("silent", {"callback": "never", "c2b_confirmation": 0}),
-    Switch("doubled", {"callback_repeats": 2, "callback_together": True}),
+    Switch("silent", {"callback": "never", "c2b_confirmation": 0, "b2c": {"result": "never"}}),
+    Switch(
+        "doubled",
+        {
+            "callback_repeats": 2,
+            "callback_together": True,
+            "result_repeats": 2,
+            "result_together": True,
+        },
+    ),
     Switch("poor", {}),
-    Switch("late", {"callback_seconds": 20, "c2b_seconds": 21}),
+    Switch("late", {"callback_seconds": 20, "c2b_seconds": 21, "result_seconds": 20}),
     Switch("echo", {"update_repeats": 2, "update_together": True}),
     Switch("unsent", {"sms_report": "Failed"}),
 )

@@ -4,9 +4,24 @@ import random
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from simulator.rules import DEFAULTS, Fault, On, Rules, changed, for_one
+
+Operated = Literal["b2c", "status", "reversal", "balance", "topup"]
+Queue = Literal[
+    "next", "next_b2c", "next_status", "next_reversal", "next_balance", "next_topup", "next_hop",
+    "next_update",
+]  # fmt: skip
+_QUEUES: dict[Operated, Queue] = {
+    "b2c": "next_b2c",
+    "status": "next_status",
+    "reversal": "next_reversal",
+    "balance": "next_balance",
+    "topup": "next_topup",
+}
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Rulebook:
@@ -28,6 +43,10 @@ class Rulebook:
     def for_push(self) -> Rules:
         """The rules for the push being accepted; uses up one item of `next`."""
         return self._use("next")
+
+    def for_operation(self, kind: Operated) -> Rules:
+        """The rules for the payout (or whatever it is) being accepted; uses up one item."""
+        return self._use(_QUEUES[kind], getattr(self.rules, kind))
 
     def for_hop(self) -> Rules:
         """The rules for the hop being sent; uses up one item of `next_hop`."""
@@ -68,14 +87,15 @@ class Rulebook:
             code = self._chance.choices(codes, weights)[0]
             return code, self._chance.uniform(*rules.auto_seconds)
 
-    def _use(self, queue: Literal["next", "next_hop", "next_update"]) -> Rules:
+    def _use(self, queue: Queue, always: Mapping[str, Any] = _NOTHING) -> Rules:
+        """The rules, `always` laid over them, and over both the first item of the queue."""
         with self._lock:
             items: tuple[Mapping[str, Any], ...] = getattr(self.rules, queue)
-            if not items:
-                return self.rules
-            rest: dict[str, Any] = {queue: items[1:]}
-            self.rules = replace(self.rules, **rest)
-            return for_one(self.rules, items[0])
+            if items:
+                rest: dict[str, Any] = {queue: items[1:]}
+                self.rules = replace(self.rules, **rest)
+            over = {**always, **(items[0] if items else {})}
+            return for_one(self.rules, over) if over else self.rules
 
     def _happens(self, probability: float) -> bool:
         # Certain things throw no dice, so that a rule left alone changes nobody's luck.

@@ -3,27 +3,32 @@
 `PUT /simulator/api/rules` takes any of the names below and changes just those; `{"reset": true}`
 (alone, or with others) first brings back the defaults, which is a kind world where people answer
 their own prompts. The names lie flat; what is marked *push* may also stand in an item of `next`,
-what is marked *hop* in an item of `next_hop`, what is marked *update* in one of `next_update`:
+what is marked *hop* in an item of `next_hop`, what is marked *update* in one of `next_update`, and
+what is marked *operation* in `b2c`, `status`, `reversal`, `balance` or `topup`, for all of that
+kind, or in an item of `next_b2c` and so on, for one:
 
     {"auto": "observed", "callback_repeats": 2}             from now on, every push
     {"next": [{"auto": "0", "contradiction": ["1037", "0"]}]}   the next push only; then as before
     {"next_hop": [{}, {"hop_lost": 1}]}                     the hop after next loses its answer
     {"next_update": [{"update_lost": 1}]}                   Telegram misses one acknowledgement
-    {"faults": [{"fault": "reset", "when": "after", "on": "push", "times": 1}]}    a lost ack
+    {"result_repeats": 2, "b2c": {"result": "never"}}       Results come twice, of payouts never
+    {"next_b2c": [{}, {"queue": "echo"}]}                   the payout after next waits too long
+    {"faults": [{"fault": "reset", "when": "after", "on": "b2c", "times": 1}]}    a lost ack
 
-Each item of `next` is used up by one accepted push (`next_hop`: by one hop, `next_update`: by one
-update of Telegram's), first in, first out.
+Each item of `next` is used up by one accepted push (`next_b2c`: by one accepted payout, `next_hop`:
+by one hop, `next_update`: by one update of Telegram's), first in, first out.
 Probabilities are 0 to 1, amounts whole shillings, times seconds of the world's clock.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 Json = Any
 Rule = Callable[[Json], Json]
 On = Literal[
-    "any", "oauth", "push", "query", "register", "simulate", "pull", "sms", "telegram", "file",
+    "any", "oauth", "push", "query", "register", "simulate", "pull", "b2c", "status", "reversal",
+    "balance", "topup", "sms", "telegram", "file",
 ]  # fmt: skip
 
 # Shares of results as a live merchant saw them in a year of pushes.
@@ -37,6 +42,10 @@ FAULTS = (
     "empty_400",  # HTTP 400 without a body
     "server_error",  # HTTP 500 without a body
     "too_many",  # HTTP 429 without a body
+    "bad_request",  # 400.002.02 Bad Request
+    "internal_error",  # 500.003.1001 Internal Server Error: it may have acted, or not
+    "maintenance",  # 500.002.1001, which is also the code of a repeated payout
+    "rejected",  # HTTP 200 with another ResponseCode than "0"
     "slow",  # the answer comes `seconds` later
     "reset",  # the connection is reset; after acting, this is an accepted request without answer
     "token_replaced",  # another process minted a token just before: M-Pesa refuses ours
@@ -45,9 +54,14 @@ FAULTS = (
     "charset",  # SMS: acts, but the content type carries a charset
     "flood",  # Telegram: HTTP 429, retry after `seconds`, rounded up
 )
-ON: tuple[On, ...] = (
-    "any", "oauth", "push", "query", "register", "simulate", "pull", "sms", "telegram", "file",
+ON: tuple[On, ...] = get_args(On)
+# What a transaction may be said to be: the first four for good, the others not yet.
+STATUSES = (
+    "Completed", "Cancelled", "Declined", "Expired", "Initiated", "Authorized",
+    "Pending Authorized",
 )  # fmt: skip
+# What M-Pesa charges a business for a payout: up to so many shillings, so many.
+CHARGES = ((100, 0), (1_500, 5), (5_000, 9), (250_000, 11))
 
 
 class WrongRules(ValueError):
@@ -68,6 +82,24 @@ class Fault:
     chance: float = 1.0
     times: int | None = None
     seconds: float = 0.0
+
+
+DIFFERENCES = ("missing", "doubled", "amount", "foreign")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A lie of the statement, or of the pulled transactions; the books keep to the truth.
+
+    kind: a line left out, put in twice, of another amount, or of a payment that never was.
+    receipt: of which line (None: the newest there is), or of the foreign one (None: invented).
+    amount: shillings said instead, or of the foreign line; None: one more than is true, or 100.
+    """
+
+    kind: str
+    receipt: str | None = None
+    amount: int | None = None
+    where: Literal["statement", "pull"] = "statement"
 
 
 def _one_of(*names: str) -> Rule:
@@ -124,12 +156,19 @@ def _span(value: Json) -> Json:
     return (least, most)
 
 
+def _code(value: Json) -> Json:
+    if not isinstance(value, int | str) or isinstance(value, bool) or not str(value):
+        raise ValueError("a result code")
+    return str(value)
+
+
 def _codes(value: Json) -> Json:
-    if not isinstance(value, list | tuple) or not all(
-        isinstance(code, int | str) and not isinstance(code, bool) and str(code) for code in value
-    ):
+    if not isinstance(value, list | tuple):
         raise ValueError("a list of result codes")
-    return tuple(str(code) for code in value)
+    try:
+        return tuple(_code(code) for code in value)
+    except ValueError:
+        raise ValueError("a list of result codes") from None
 
 
 def _outcome(value: Json) -> Json:
@@ -183,6 +222,44 @@ def _fault(value: Json) -> Fault:
         raise ValueError(f"each fault: {error}") from None
 
 
+def _object(scope: str) -> Rule:
+    return lambda value: _read(value, scope, "an object")
+
+
+def _charges(value: Json) -> Json:
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(each, list | tuple) and len(each) == 2 for each in value
+    ):
+        raise ValueError("a list of pairs: up to so many shillings, so many")
+    charges = tuple((_whole(1)(upto), _whole(0)(cost)) for upto, cost in value)
+    if list(charges) != sorted(charges):
+        raise ValueError("pairs in the order of their amounts")
+    return charges
+
+
+def _differences(value: Json) -> Json:
+    if not isinstance(value, list | tuple):
+        raise ValueError("a list of differences")
+    return tuple(_difference(each) for each in value)
+
+
+def _difference(value: Json) -> Difference:
+    if isinstance(value, Difference):
+        return value
+    readers: dict[str, Rule] = {
+        "kind": _one_of(*DIFFERENCES),
+        "receipt": _or_none(_text),
+        "amount": _or_none(_whole(1)),
+        "where": _one_of("statement", "pull"),
+    }
+    if not isinstance(value, Mapping) or "kind" not in value or not value.keys() <= readers.keys():
+        raise ValueError("each an object of " + ", ".join(readers) + '; "kind" is needed')
+    try:
+        return Difference(**{name: readers[name](each) for name, each in value.items()})
+    except ValueError as error:
+        raise ValueError(f"each difference: {error}") from None
+
+
 def _items(scope: str) -> Rule:
     def read(value: Json) -> Json:
         if not isinstance(value, list | tuple):
@@ -198,6 +275,10 @@ def _rule(default: Json, read: Rule, scope: str = "world") -> Json:
 
 def _push(default: Json, read: Rule) -> Json:
     return _rule(default, read, "push")
+
+
+def _operation(default: Json, read: Rule) -> Json:
+    return _rule(default, read, "operation")
 
 
 def _hop(default: Json, read: Rule) -> Json:
@@ -243,6 +324,53 @@ class Rules:
     c2b_repeats: int = _push(1, _whole(1, 100))
     next: tuple[Mapping[str, Json], ...] = _rule((), _items("push"))
 
+    # --- what an operator asks (payout, status, reversal, balance, top-up): each may stand in
+    # --- `b2c`, `status`, `reversal`, `balance`, `topup`, and in their `next_…` ---------------
+    # False: accepted and forgotten. Nothing is done, nothing is told, and nobody knows of it.
+    acts: bool = _operation(True, _flag)
+    act_seconds: float = _operation(2.0, _number(0))  # from the ack until it is done
+    # What becomes of it; "0" still needs the money and all else. null: what the books say.
+    result_code: str | None = _operation(None, _or_none(_code))
+    # It waits too long: QueueTimeOutURL gets the request as it came ("echo") or a "result", so
+    # many seconds after the ack. All the same it is done, act_seconds later.
+    queue: str = _operation("none", _one_of("none", "echo", "result"))
+    queue_seconds: float = _operation(60.0, _number(0))
+    # "before_ack": done and told before the ack.
+    result: str = _operation("after", _one_of("after", "before_ack", "never"))
+    result_seconds: float = _operation(1.0, _number(0))  # from when it is done to the Result
+    result_repeats: int = _operation(1, _whole(1, 100))  # how often each Result is sent
+    result_together: bool = _operation(False, _flag)  # the repeats at the same instant
+    result_gap_seconds: float = _operation(1.0, _number(0))  # between repeats and contradictions
+    result_retries: int = _operation(0, _whole(0, 10))  # more tries where the answer was not 200
+    result_interim: bool = _operation(False, _flag)  # first one of ResultType 1: more is to come
+    # Codes to tell, one after another, whatever is true. A "0" that is not true is a forgery.
+    result_contradiction: tuple[str, ...] = _operation((), _codes)
+    result_amount: int | None = _operation(None, _or_none(_whole(0)))  # a wrong amount, told
+    result_party: str | None = _operation(None, _or_none(_text))  # a wrong customer, told
+    result_receipt: str | None = _operation(None, _or_none(_text))  # a wrong receipt, told
+    result_originator: str | None = _operation(None, _or_none(_text))  # of a status: a wrong id
+    # The TransactionID of a failure: like any other, or ending in zeros.
+    failure_id: str = _operation("ordinary", _one_of("ordinary", "zeros"))
+    result_code_form: str = _operation("number", _one_of("number", "string"))
+    result_body: str = _operation("json", _one_of("json", "html", "empty", "not_json"))
+    reference_form: str = _operation("object", _one_of("object", "array", "absent"))
+    # Of a status: what it says, whatever is true; how the credited side is named: as a second
+    # DebitPartyName or as CreditPartyName. Of a balance: shillings more in Utility than there are.
+    status_says: str | None = _operation(None, _or_none(_one_of(*STATUSES)))
+    status_party: str = _operation("debit_again", _one_of("debit_again", "credit"))
+    balance_off: int = _operation(0, _whole(-1_000_000))
+    # Any of these for all of that kind, and for the next ones alone.
+    b2c: Mapping[str, Json] = _rule({}, _object("operation"))
+    status: Mapping[str, Json] = _rule({}, _object("operation"))
+    reversal: Mapping[str, Json] = _rule({}, _object("operation"))
+    balance: Mapping[str, Json] = _rule({}, _object("operation"))
+    topup: Mapping[str, Json] = _rule({}, _object("operation"))
+    next_b2c: tuple[Mapping[str, Json], ...] = _rule((), _items("operation"))
+    next_status: tuple[Mapping[str, Json], ...] = _rule((), _items("operation"))
+    next_reversal: tuple[Mapping[str, Json], ...] = _rule((), _items("operation"))
+    next_balance: tuple[Mapping[str, Json], ...] = _rule((), _items("operation"))
+    next_topup: tuple[Mapping[str, Json], ...] = _rule((), _items("operation"))
+
     # --- M-Pesa as a whole ------------------------------------------------------------------
     pending_form: str = _rule("error", _one_of("error", "4999"))  # an STK query without an answer
     same_amount_seconds: float = _rule(120.0, _number(0))  # same payer and amount: result 17
@@ -250,6 +378,16 @@ class Rules:
     token_seconds: float = _rule(3600.0, _number(1))
     register_once: bool = _rule(False, _flag)  # as in production: the second time is refused
     validation: bool = _rule(True, _flag)  # whether C2B asks the ValidationURL
+    b2c_charges: tuple[tuple[int, int], ...] = _rule(CHARGES, _charges)
+    b2c_least: int = _rule(10, _whole(0))  # less is result 2
+    b2c_most: int = _rule(250_000, _whole(1))  # more is result 3
+    daily_limit: int = _rule(500_000, _whole(0, 10**12))  # a customer receives in a day: result 4
+    balance_limit: int = _rule(500_000, _whole(0, 10**12))  # a customer may hold: result 8
+    # Wrong credentials in a row until the operator is locked (8006; 0: never), and what each is.
+    initiator_tries: int = _rule(3, _whole(0, 100))
+    initiator_code: str = _rule("2001", _one_of("2001", "18"))
+    # Lies of the portal's statement (CSV) and of pulled transactions, in this order.
+    statement_differences: tuple[Difference, ...] = _rule((), _differences)
     faults: tuple[Fault, ...] = _rule((), _faults)  # tried in order; the first to strike counts
 
     # --- a USSD hop: each may stand in `next_hop` -------------------------------------------
@@ -335,7 +473,7 @@ def changed(rules: Rules, given: Json) -> Rules:
 
 
 def for_one(rules: Rules, item: Mapping[str, Json]) -> Rules:
-    """The rules with an item of `next`, `next_hop` or `next_update` laid over them."""
+    """The rules with an item of `next`, `next_b2c` or their like laid over them."""
     return replace(rules, **item)
 
 
@@ -344,10 +482,15 @@ def shown(rules: Rules) -> dict[str, Json]:
     return cast(dict[str, Json], _plain(rules))
 
 
-def _read(given: Json, scope: str | None = None) -> dict[str, Json]:
-    """Names with values as kept. scope: only rules of this kind are allowed; None allows all."""
+def _read(
+    given: Json, scope: str | None = None, needed: str = "a list of objects"
+) -> dict[str, Json]:
+    """Names with values as kept. scope: only rules of this kind are allowed; None allows all.
+
+    needed: what is said where it is no object.
+    """
     if not isinstance(given, Mapping):
-        raise ValueError("a list of objects")
+        raise ValueError(needed)
     allowed = {
         name for name, each in _FIELDS.items() if scope is None or each.metadata["scope"] == scope
     }
@@ -364,7 +507,7 @@ def _read(given: Json, scope: str | None = None) -> dict[str, Json]:
 
 
 def _plain(value: Json) -> Json:
-    if isinstance(value, Rules | Fault):
+    if isinstance(value, Rules | Fault | Difference):
         return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, Mapping):
         return {name: _plain(each) for name, each in value.items()}

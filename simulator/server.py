@@ -11,7 +11,16 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from simulator import api, bot_api, daraja, messaging, page, telegram_api
+from simulator import (
+    api,
+    bot_api,
+    daraja,
+    daraja_operations,
+    gateway,
+    messaging,
+    page,
+    telegram_api,
+)
 from simulator.faults import Faults
 from simulator.world import World
 
@@ -24,6 +33,7 @@ def create_app(world: World) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.register_blueprint(daraja.blueprint(world))
+    app.register_blueprint(daraja_operations.blueprint(world))
     app.register_blueprint(messaging.blueprint(world))
     app.register_blueprint(bot_api.blueprint(world))
     app.register_blueprint(api.blueprint(world))
@@ -33,9 +43,9 @@ def create_app(world: World) -> Flask:
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
         status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
-        if daraja.is_ours(request.path):
+        if gateway.is_ours(request.path):
             wrong_method = status == HTTPStatus.METHOD_NOT_ALLOWED
-            return daraja.refusal(daraja.NOT_ALLOWED if wrong_method else daraja.NOT_FOUND)
+            return gateway.refusal(gateway.NOT_ALLOWED if wrong_method else gateway.NOT_FOUND)
         answer = jsonify(error=error.name.lower())
         answer.status_code = status
         return answer

@@ -10,8 +10,10 @@ from simulator.books import Books, Shortcode
 from simulator.c2b import C2b
 from simulator.clock import Clock
 from simulator.handset import Handsets
+from simulator.initiator import Initiator
 from simulator.journal import Journal
 from simulator.mpesa import Mpesa
+from simulator.operations import Operations
 from simulator.rulebook import Rulebook
 from simulator.sms import Sms
 from simulator.telegram import Telegram
@@ -22,6 +24,7 @@ from simulator.ussd_hubtel import Hubtel
 
 # Safaricom's published sandbox paybill and passkey.
 SANDBOX_SHORTCODE = "174379"
+SANDBOX_B2C_SHORTCODE = "600997"
 SANDBOX_PASSKEY = "bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919"
 
 
@@ -49,7 +52,10 @@ class Place:
     consumer_secret: str = field(default="sandbox-consumer-secret", repr=False)
     shortcodes: tuple[Shortcode, ...] = (
         Shortcode(SANDBOX_SHORTCODE, "SOKONI", SANDBOX_PASSKEY, till="5174379"),
+        Shortcode(SANDBOX_B2C_SHORTCODE, "SOKONI", None, pays_out=True),
     )
+    initiator: str = "sokoni-api"
+    initiator_password: str = field(default="Sandbox#Initiator1", repr=False)
     # Where it tells, while it is tried out, of its orders and books.
     watch_url: str = field(default="http://127.0.0.1:8000/watch/sandbox-path-secret", repr=False)
 
@@ -115,6 +121,18 @@ class World:
             tell=self.sms.tell,
             on_paid=self.c2b.on_push_paid,
         )
+        self.initiator = Initiator(
+            place.initiator, place.initiator_password, self.journal, self.rulebook, home
+        )
+        self.operations = Operations(
+            self.books,
+            self.clock,
+            self.journal,
+            self.rulebook,
+            chance,
+            post,
+            tell=self.sms.tell,
+        )
         self.telegram = Telegram(
             self.books,
             self.clock,
@@ -149,8 +167,11 @@ class World:
             "push": self.mpesa.replay,
             "urls": self.c2b.replay,
             "puller": self.c2b.replay,
+            "initiator": self.initiator.replay,
+            "operation": self.operations.replay,
             "chat": self.telegram.replay,
         }
         for record in self.journal.past():
             takers[record["is"]](record)
         self.mpesa.resume()
+        self.operations.resume()

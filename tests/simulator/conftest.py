@@ -6,7 +6,7 @@ import pytest
 
 from simulator.server import create_app
 from simulator.world import World
-from tests.simulator.pretend import START, Api, Bot, Outside, Shop
+from tests.simulator.pretend import START, Api, Bot, Operator, Outside, Shop
 
 
 @pytest.fixture
@@ -31,6 +31,11 @@ def web(world):
 @pytest.fixture
 def shop(web):
     return Shop(web)
+
+
+@pytest.fixture
+def operator(shop):
+    return Operator(shop)
 
 
 @pytest.fixture

@@ -7,11 +7,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
 
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.x509 import load_pem_x509_certificate
+
 from simulator.outbound import Answer, Unanswered
-from simulator.world import SANDBOX_PASSKEY, SANDBOX_SHORTCODE
+from simulator.world import SANDBOX_B2C_SHORTCODE, SANDBOX_PASSKEY, SANDBOX_SHORTCODE
 
 START = datetime(2026, 8, 17, 11, 4, 19, 250_000, tzinfo=UTC)  # 14:04:19.250 in Nairobi
 PAYER = "+254712345678"
+RESULT = "https://shop.example/payments/results/0123456789abcdef0123456789abcdef"
+TIMEOUT = "https://shop.example/payments/timeouts/0123456789abcdef0123456789abcdef"
+PASSWORD = "Sandbox#Initiator1"
 CALLBACK = "https://shop.example/payments/stk/0123456789abcdef0123456789abcdef"
 
 
@@ -42,6 +48,16 @@ class Call:
         return self.json["Body"]["stkCallback"]
 
     @property
+    def result(self):
+        return self.json["Result"]
+
+    @property
+    def parameters(self) -> list[tuple]:
+        """Of a Result, in order: a key may be there twice."""
+        said = self.result["ResultParameters"]["ResultParameter"]
+        return [(each["Key"], each.get("Value")) for each in said]
+
+    @property
     def items(self):
         return {each["Name"]: each.get("Value") for each in self.stk["CallbackMetadata"]["Item"]}
 
@@ -69,6 +85,12 @@ class Outside:
 
     def stk(self) -> list[Call]:
         return [call for call in self.calls if call.url == CALLBACK]
+
+    def results(self) -> list[Call]:
+        return [call for call in self.calls if call.url == RESULT]
+
+    def timeouts(self) -> list[Call]:
+        return [call for call in self.calls if call.url == TIMEOUT]
 
     def say(self, *screens: str) -> None:
         """Answer hops with these bodies in turn, and everything else with 200."""
@@ -149,6 +171,90 @@ class Shop:
         return self.call(f"/mpesa/c2b/v{version}/registerurl", body | changes)
 
 
+class Operator:
+    """The business's operator at M-Pesa's door. Each verb returns the HTTP answer.
+
+    Changes: fields with other values; ... leaves one out.
+    """
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        pem = shop.web.get("/simulator/api/certificate").data
+        self._key = load_pem_x509_certificate(pem).public_key()
+        self.credential = self.encrypt(PASSWORD)
+
+    def encrypt(self, password: str) -> str:
+        return base64.b64encode(self._key.encrypt(password.encode(), padding.PKCS1v15())).decode()
+
+    def pay_out(self, amount=450, to: str = PAYER, originator_id: str = "payout-1", **changes):
+        body = {
+            "OriginatorConversationID": originator_id,
+            "InitiatorName": "sokoni-api",
+            "CommandID": "BusinessPayment",
+            "Amount": amount,
+            "PartyA": SANDBOX_B2C_SHORTCODE,
+            "PartyB": to[1:],
+            "Occassion": "Order 1042",
+        }
+        return self._ask("b2c/v3/paymentrequest", body, changes)
+
+    def ask_status(self, receipt=..., originator_id=..., **changes):
+        body = {
+            "Initiator": "sokoni-api",
+            "CommandID": "TransactionStatusQuery",
+            "TransactionID": receipt,
+            "OriginalConversationID": originator_id,
+            "PartyA": SANDBOX_B2C_SHORTCODE,
+            "IdentifierType": "4",
+            "Occasion": "",
+        }
+        return self._ask("transactionstatus/v1/query", body, changes)
+
+    def reverse(self, receipt: str, amount: int, **changes):
+        body = {
+            "Initiator": "sokoni-api",
+            "CommandID": "TransactionReversal",
+            "TransactionID": receipt,
+            "Amount": amount,
+            "ReceiverParty": SANDBOX_SHORTCODE,
+            "RecieverIdentifierType": "11",
+        }
+        return self._ask("reversal/v1/request", body, changes)
+
+    def ask_balance(self, **changes):
+        body = {
+            "Initiator": "sokoni-api",
+            "CommandID": "AccountBalance",
+            "PartyA": SANDBOX_B2C_SHORTCODE,
+            "IdentifierType": "4",
+        }
+        return self._ask("accountbalance/v1/query", body, changes)
+
+    def top_up(self, amount: int = 5000, **changes):
+        body = {
+            "Initiator": "sokoni-api",
+            "CommandID": "BusinessPayToBulk",
+            "SenderIdentifierType": "4",
+            "RecieverIdentifierType": "4",
+            "Amount": amount,
+            "PartyA": SANDBOX_SHORTCODE,
+            "PartyB": SANDBOX_B2C_SHORTCODE,
+            "AccountReference": "FLOAT",
+        }
+        return self._ask("b2b/v1/paymentrequest", body, changes)
+
+    def _ask(self, path: str, body: dict, changes: dict):
+        common = {
+            "SecurityCredential": self.credential,
+            "Remarks": "Sokoni",
+            "ResultURL": RESULT,
+            "QueueTimeOutURL": TIMEOUT,
+        }
+        asked = {**common, **body, **changes}
+        asked = {name: value for name, value in asked.items() if value is not ...}
+        return self._shop.call(f"/mpesa/{path}", asked)
+
+
 class Api:
     """The JSON calls, over the WSGI application."""
 
@@ -174,6 +280,13 @@ class Api:
     def answer(self, **answer):
         """Answer the payer's prompt."""
         return self.ok("POST", f"prompts/{self.prompt()['id']}", answer)
+
+    def fund(self, utility: int = 100_000, number: str = SANDBOX_B2C_SHORTCODE) -> None:
+        """Have so many shillings in the shortcode's Utility."""
+        self.ok("PUT", f"shortcodes/{number}", {"utility": utility})
+
+    def held(self, number: str = SANDBOX_B2C_SHORTCODE) -> dict:
+        return self.ok("GET", f"shortcodes/{number}")
 
     def balance(self, number: str = PAYER) -> int:
         return self.ok("GET", f"subscribers/{number}")["balance"]

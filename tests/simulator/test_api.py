@@ -36,8 +36,8 @@ def test_an_audit_counts_what_was_put_in_and_taken_out(api):
     api.ok("PUT", "subscribers/+254700000001", {"balance": 1_000})
     api.ok("POST", "payments", {"from": PAYER, "account": "ORD1", "amount": 300})
     assert api.ok("GET", "audit") == {
-        "customers": 25_700, "shortcodes": 300, "total": 26_000, "injected": 26_000,
-        "balanced": True,
+        "customers": 25_700, "shortcodes": 300, "mpesa": 0, "total": 26_000,
+        "injected": 26_000, "balanced": True,
     }  # fmt: skip
 
 
@@ -74,7 +74,14 @@ def test_rules_start_at_the_defaults_and_come_back_to_them(api):
 
 def test_what_rules_show_can_be_put_back(api):
     api.rules(
-        auto="observed", next=[{"auto": "0"}], faults=[{"fault": "spike"}], next_hop=[{}], seed=1
+        auto="observed",
+        next=[{"auto": "0"}],
+        b2c={"result_code": 2040},
+        next_b2c=[{}, {"queue": "echo"}],
+        statement_differences=[{"kind": "missing", "where": "pull"}],
+        faults=[{"fault": "spike"}],
+        next_hop=[{}],
+        seed=1,
     )
     shown = api.ok("GET", "rules")
     assert api.rules(**shown) == shown
@@ -106,6 +113,18 @@ def test_what_rules_show_can_be_put_back(api):
         ({"sms_reports": "Success"}, ["sms_reports: a list of statuses"]),
         ({"next_update": [{"hop_lost": 1}]}, ["next_update: hop_lost: no such rule"]),
         ({"update_gather": 0}, ["update_gather: a whole number from 1"]),
+        ({"b2c": []}, ["b2c: an object"]),
+        ({"b2c": {"auto": "0"}}, ["b2c: auto: no such rule"]),
+        (
+            {"next_status": [{"status_says": "Lost"}]},
+            ["next_status: status_says: one of Completed"],
+        ),
+        ({"result_code": True}, ["result_code: a result code"]),
+        ({"b2c_charges": [[100]]}, ["b2c_charges: a list of pairs"]),
+        ({"b2c_charges": [[100, 5], [50, 0]]}, ["b2c_charges: pairs in the order"]),
+        ({"statement_differences": {}}, ["statement_differences: a list of differences"]),
+        ({"statement_differences": [{"kind": "torn"}]}, ["each difference: one of missing"]),
+        ({"statement_differences": [{"receipt": "S"}]}, ['"kind" is needed']),
         ({"reset": "yes"}, ["reset: true or false"]),
         ({"seed": -1}, ["seed: "]),
         ([], ["rules are a JSON object"]),

@@ -2,6 +2,7 @@
 
 import base64
 import random
+from contextlib import suppress
 
 import pytest
 from hypothesis import settings
@@ -12,11 +13,13 @@ from simulator.books import NoSuchAccount
 from simulator.c2b import NotPaid
 from simulator.journal import Journal, JournalDamaged
 from simulator.mpesa import PushRequest, SubscriberLocked
+from simulator.operations import DuplicateId, NotReversible, Request
 from simulator.world import World
-from tests.simulator.pretend import CALLBACK, PAYER, START, Outside
+from tests.simulator.pretend import CALLBACK, PAYER, RESULT, START, TIMEOUT, Outside
 
 NUMBERS = st.sampled_from(["+254712345678", "+254112345678", "+254700000001"])
 AMOUNTS = st.integers(1, 20_000)
+SHORTCODES = st.sampled_from(["174379", "600997"])
 
 
 def wish(msisdn: str, amount: int, **changes) -> PushRequest:
@@ -40,6 +43,7 @@ class Money(RuleBasedStateMachine):
         super().__init__()
         self.world = World(virtual_from=START, chance=random.Random(1), post=Outside())
         self.prompts: list[str] = []
+        self.paid_out: set[int] = set()
 
     @rule(msisdn=NUMBERS, amount=AMOUNTS)
     def push(self, msisdn, amount):
@@ -64,6 +68,47 @@ class Money(RuleBasedStateMachine):
         except NotPaid:
             assert self.world.books.balance_cents(msisdn) in (before, 10_000_00)
 
+    @rule(amount=st.integers(0, 50_000), shortcode=SHORTCODES)
+    def fund(self, amount, shortcode):
+        with self.world.journal.change():
+            self.world.books.inject(f"{shortcode}/Utility", amount * 100, "bank", START)
+
+    @rule(msisdn=NUMBERS, amount=AMOUNTS, name=st.integers(1, 9))
+    def pay_out(self, msisdn, amount, name):
+        asked = Request(
+            "b2c", "600997", RESULT, TIMEOUT, amount * 100, msisdn, originator_id=f"p{name}"
+        )
+        try:
+            self.world.operations.accept(asked, None)
+            assert name not in self.paid_out
+        except DuplicateId:
+            assert name in self.paid_out
+        self.paid_out.add(name)
+
+    @rule(data=st.data(), is_whole=st.booleans(), by_mpesa=st.booleans())
+    def reverse(self, data, is_whole, by_mpesa):
+        paid = [each for each in self.world.books.statement() if each.receipt]
+        if not paid:
+            return
+        it = data.draw(st.sampled_from(paid))
+        if by_mpesa:
+            with suppress(NotReversible):
+                self.world.operations.reverse_by_mpesa(it.receipt)
+            return
+        cents = it.amount_cents + (0 if is_whole else 100)
+        asked = Request("reversal", "174379", RESULT, TIMEOUT, cents, receipt=it.receipt)
+        self.world.operations.accept(asked, None)
+
+    @rule(amount=AMOUNTS)
+    def top_up(self, amount):
+        asked = Request("topup", "174379", RESULT, TIMEOUT, amount * 100, "600997")
+        self.world.operations.accept(asked, None)
+
+    @rule(shortcode=SHORTCODES)
+    def settle_charges(self, shortcode):
+        with self.world.journal.change():
+            self.world.books.settle_charges(shortcode, START)
+
     @rule(msisdn=NUMBERS, balance=st.integers(0, 50_000))
     def set_balance(self, msisdn, balance):
         with self.world.journal.change():
@@ -72,6 +117,8 @@ class Money(RuleBasedStateMachine):
     @rule(given=st.sampled_from([
         {"reset": True}, {"auto": "observed"}, {"auto": {"0": 1}}, {"same_amount_seconds": 0},
         {"contradiction": ["1037", "0"]}, {"callback": "before_ack"}, {"pin_tries": 2},
+        {"result": "before_ack"}, {"queue": "echo"}, {"acts": False}, {"result_code": "26"},
+        {"result_contradiction": ["0", "1", "0"]},
     ]))  # fmt: skip
     def change_rules(self, given):
         self.world.rulebook.change(given)
@@ -87,9 +134,28 @@ class Money(RuleBasedStateMachine):
         assert audit["total"] == audit["injected"], audit
 
     @invariant()
-    def receipts_are_unique(self):
-        receipts = [each.receipt for each in self.world.books.statement() if each.receipt]
+    def customers_and_shortcodes_hold_what_came_in_but_for_charges_paid(self):
+        audit = self.world.books.audit()
+        settled = sum(
+            each.amount_cents
+            for each in self.world.books.statement()
+            if each.kind == "charges settled"
+        )
+        assert audit["customers"] + audit["shortcodes"] + settled == audit["injected"], audit
+
+    @invariant()
+    def receipts_are_unique_but_for_the_charge_of_each(self):
+        receipts = [
+            each.receipt
+            for each in self.world.books.statement()
+            if each.receipt and each.kind != "charge"
+        ]
         assert len(receipts) == len(set(receipts))
+
+    @invariant()
+    def nothing_is_given_back_twice(self):
+        back = [e.reference for e in self.world.books.statement() if e.kind == "reversal"]
+        assert len(back) == len(set(back))
 
     def teardown(self):
         self.world.stop()

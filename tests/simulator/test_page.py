@@ -177,7 +177,8 @@ def test_the_stream_tells_once_what_is_and_then_what_changes(world, web, monkeyp
         assert '"messages":[]' in first
         world.sms.tell(PAYER, "Umepokea")
         assert "Umepokea" in heard(stream, "phone")
-        web.put("/simulator/api/rules", json={"callback_repeats": 2, "callback_together": True})
+        doubled = next(it for it in pages.SWITCHES if it.name == "doubled")
+        web.put("/simulator/api/rules", json=doubled.rules)
         assert '"doubled":true' in heard(stream, "switches", "true")
 
 

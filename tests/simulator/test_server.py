@@ -12,6 +12,7 @@ import requests
 from pytest_httpserver import HTTPServer
 
 from simulator.__main__ import main, place
+from simulator.world import Place
 from tests.simulator.pretend import PAYER
 
 DEFAULTS = place({})
@@ -23,7 +24,13 @@ def test_without_settings_it_fits_a_system_without_settings():
     )
     assert DEFAULTS.service_code == "*384*7042#"
     assert DEFAULTS.shortcodes[0].number == "174379"
+    assert Place() == DEFAULTS
     assert place({"PORT": "", "DARAJA_SHORTCODE": ""}) == DEFAULTS
+
+
+def test_one_shortcode_can_be_paid_to_and_pay_out():
+    (only,) = place({"DARAJA_B2C_SHORTCODE": "174379"}).shortcodes
+    assert (only.number, only.pays_out, only.passkey is not None) == ("174379", True, True)
 
 
 def test_the_systems_own_settings_are_followed():
@@ -36,6 +43,9 @@ def test_the_systems_own_settings_are_followed():
             "USSD_SERVICE_CODE": "*123#",
             "DARAJA_SHORTCODE": "600100",
             "DARAJA_PASSKEY": "pass",
+            "DARAJA_B2C_SHORTCODE": "600200",
+            "DARAJA_INITIATOR": "operator",
+            "DARAJA_INITIATOR_PASSWORD": "p$3",
             "HUBTEL_SECRET": "h3",
             "HUBTEL_SERVICE_CODE": "920",
             "ADVANTA_SECRET": "a3",
@@ -54,6 +64,8 @@ def test_the_systems_own_settings_are_followed():
     assert found.sms_url == "http://127.0.0.1:9000/channels/sms/africastalking/s3"
     assert (found.service_code, found.africastalking_api_key) == ("*123#", "key")
     assert (found.shortcodes[0].number, found.shortcodes[0].passkey) == ("600100", "pass")
+    assert (found.shortcodes[1].number, found.shortcodes[1].pays_out) == ("600200", True)
+    assert (found.initiator, found.initiator_password) == ("operator", "p$3")
     other = place({"USSD_CALLBACK_URL": "http://web:8000/ussd"})
     assert other.ussd_url == "http://web:8000/ussd"
 
@@ -62,6 +74,7 @@ def test_secrets_are_not_shown_with_the_place():
     assert "sandbox-api-key" not in repr(DEFAULTS)
     assert "sandbox-consumer" not in repr(DEFAULTS)
     assert "telegram-token" not in repr(DEFAULTS)
+    assert DEFAULTS.initiator_password not in repr(DEFAULTS)
     assert DEFAULTS.shortcodes[0].passkey not in repr(DEFAULTS)
 
 

@@ -29,7 +29,7 @@ check: .venv/.dev  ## lint, types, layers, the flows' proofs
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m flows.check >/dev/null
 
-bench: .venv/.dev  ## hops a second of the production server, beside the floor
+bench: .venv/.dev  ## hops and messages a second of the production servers, beside the floor
 	@$(BIN)/python -m bench
 
 accept: .venv/.dev  ## record the dialogues anew; read the difference as a member would

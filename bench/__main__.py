@@ -1,6 +1,5 @@
-"""`make bench`: hops a second of the production server, beside the floor; memory; where time goes.
-
-Every round has a fresh copy of the market and fresh processes; system and floor take turns.
+"""`make bench`: what the production server answers in a second, beside the floor; what one worker
+sends; memory; where time goes.
 """
 
 import argparse
@@ -9,22 +8,20 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from typing import Final
 
-from bench import layers, load, market, servers, yardstick
-from bench.journeys import Hop, Journey, Name
+from bench import layers, load, market, rounds, senders
 from bench.load import Seen
-from bench.market import Market
-from bench.servers import Application
+from bench.rounds import COURSES, Name, Pair, Rounds, Wrong
+from bench.senders import Rate, Sent
 from settings import load_environment
 
-WARM_UP_SECONDS = 2
 FLUSH_MS = 2
-PROFILED = 200  # journeys
-
-JOURNEYS: Mapping[Name, str] = {
-    "browse": "a menu journey of five screens",
-    "order": "a journey that ends in a placed order",
+PARTS: Final[Mapping[str, Sequence[Name]]] = {
+    "browse": ["browse"],
+    "order": ["order"],
+    "channels": ["browse", "telegram", "sms"],
+    "senders": [],
 }
 
 
@@ -34,58 +31,44 @@ class Target:
     hops_a_second: int
 
 
-TARGETS: Mapping[Name, Target] = {"browse": Target(0.6, 1800), "order": Target(0.5, 700)}
+TARGETS: Final[Mapping[Name, Target]] = {"browse": Target(0.6, 1800), "order": Target(0.5, 700)}
 P99_MS_MAX = 60
 WORKER_MEGABYTES_MAX = 150
-
-
-@dataclass(frozen=True)
-class Round:
-    """cpu: microseconds a hop, of the web's processes and of PostgreSQL's."""
-
-    seen: Seen
-    worker_megabytes: float
-    web_cpu_us: float
-    database_cpu_us: float
-
-
-class Wrong(Exception):
-    """The server answered what it should not, or its books do not agree with what it answered."""
+OF_USSD_MIN = 0.7  # of the hops a second of the same journey by USSD
+SMS_A_SECOND_MIN = 300
+RECEIPT_P99_SECONDS_MAX = 2.0
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
+    parts = options.only or list(PARTS)
+    names = [name for name in COURSES if any(name in PARTS[part] for part in parts)]
     try:
         load.ready()
     except load.NoTool as error:
         print(error, file=sys.stderr)
         return 2
     print(_machine(), flush=True)
-    settings = load_environment()
-    with market.opened(settings) as opened:
+    how = (options.seconds, options.connections)
+    with market.opened(load_environment()) as opened:
         try:
-            measure = _yardstick(opened, options.seconds, options.connections)
-            rows = {
-                name: _measured(opened, name, options.rounds, options.seconds, options.connections)
-                for name in JOURNEYS
-            }
-            slow = {
-                name: _measured(
-                    opened, name, 1, options.seconds, options.connections, flush_ms=FLUSH_MS
-                )
-                for name in JOURNEYS
-            }
-            profiles = {name: _profiled(opened, name) for name in JOURNEYS}
+            measure = rounds.yardstick_of(opened, *how)
+            rows = rounds.measured(opened, names, options.rounds, *how, _tell)
+            by_ussd = [name for name in TARGETS if name in parts]
+            slow = rounds.measured(opened, by_ussd, 1, *how, _tell, flush_ms=FLUSH_MS)
+            profiles = {name: rounds.profiled(opened, name) for name in names}
+            sent = senders.measured(opened) if "senders" in parts else None
         except Wrong as error:
             print(error, file=sys.stderr)
             return 1
-    print(
-        f"\nyardstick (a form, a SELECT, an INSERT, a COMMIT): {measure.hops_a_second:,.0f} "
-        f"requests/s, p99 {measure.p99_ms:.1f} ms"
-    )
+    _print_yardstick(measure)
     _print_table(f"{options.connections} connections, medians of {options.rounds}", rows)
     _print_table(f"the disk {FLUSH_MS} ms slower, one round", slow)
-    _print_targets(rows)
+    if sent is not None:
+        _print_sent(sent)
+    print("\ntargets\n")
+    for about, is_reached in [*_targets(rows), *_targets_of_sending(sent)]:
+        print(f"  {'reached' if is_reached else 'MISSED ':8} {about}")
     for name, found in profiles.items():
         _print_profile(name, found)
     return 0
@@ -93,122 +76,17 @@ def main(arguments: Sequence[str]) -> int:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=8, help="of each round (8)")
+    parser.add_argument(
+        "--only", action="append", choices=PARTS, help="this part; may be given more than once"
+    )
+    parser.add_argument("--seconds", type=int, default=5, help="of each round (5)")
     parser.add_argument("--rounds", type=int, default=3, help="of system and floor each (3)")
     parser.add_argument("--connections", type=int, default=16, help="at once (16)")
     return parser.parse_args(arguments)
 
 
-Rounds = Mapping[Application, Sequence[Round]]
-
-
-def _measured(
-    opened: Market, name: Name, rounds: int, seconds: int, connections: int, *, flush_ms: int = 0
-) -> Rounds:
-    journeys = opened.journeys(name)
-    found: dict[Application, list[Round]] = {"system": [], "floor": []}
-    for number in range(rounds):
-        order: list[Application] = ["system", "floor"]
-        for application in order if number % 2 == 0 else reversed(order):
-            one = _round(opened, application, name, journeys, seconds, connections, flush_ms)
-            print(
-                f"  {name} {application}: {one.seen.hops_a_second:,.0f} hops/s",
-                file=sys.stderr,
-                flush=True,
-            )
-            found[application].append(one)
-    return found
-
-
-def _round(
-    opened: Market,
-    application: Application,
-    name: Name,
-    journeys: Sequence[Journey],
-    seconds: int,
-    connections: int,
-    flush_ms: int,
-) -> Round:
-    quarter = opened.members // 4
-    with opened.copy("round", flush_ms=flush_ms) as url:
-        before = market.written(url)
-        with servers.running(
-            application, opened.settings_for(url), opened.folder / "web.log"
-        ) as server:
-
-            def drive(first: int, last: int, lasting: int) -> Seen:
-                return load.drive(
-                    server.base_url,
-                    journeys,
-                    opened.callers(first, last),
-                    opened.folder,
-                    seconds=lasting,
-                    connections=connections,
-                )
-
-            warm = drive(0, quarter, WARM_UP_SECONDS)
-            web, database = server.cpu_seconds(), opened.cpu_seconds()
-            seen = drive(quarter, opened.members, seconds)
-            web, database = server.cpu_seconds() - web, opened.cpu_seconds() - database
-            megabytes = server.worker_megabytes()
-        after = market.written(url)
-    added = {table: count - before[table] for table, count in after.items()}
-    check(f"{name} on the {application}", name, [warm, seen], added, connections)
-    hops = max(1, seen.hops)
-    return Round(seen, megabytes, web / hops * 1e6, database / hops * 1e6)
-
-
-def _yardstick(opened: Market, seconds: int, connections: int) -> Seen:
-    """What this machine can do at all."""
-    journeys = [[Hop("", yardstick.BEGINS)]]
-    with opened.copy("round") as url:
-        settings = opened.settings_for(url)
-        with servers.running("yardstick", settings, opened.folder / "web.log") as server:
-            return load.drive(
-                server.base_url,
-                journeys,
-                opened.callers(0, opened.members),
-                opened.folder,
-                seconds=seconds,
-                connections=connections,
-            )
-
-
-def check(
-    who: str, name: Name, seen: Sequence[Seen], added: Mapping[str, int], connections: int
-) -> None:
-    """Every body was right, and the books hold what was answered, no more and no less."""
-    for one in seen:
-        if one.wrong or one.lost:
-            raise Wrong(f"{who}: {one.wrong} wrong bodies, {one.lost} lost; hop {one.example}")
-    # When time is up, each line may have one hop on its way that nobody waits for.
-    cut = connections * len(seen)
-    hops, journeys = sum(one.hops for one in seen), sum(one.journeys for one in seen)
-    if not hops <= added["hops"] <= hops + cut:
-        raise Wrong(f"{who}: {hops} hops were answered, {added['hops']} are kept")
-    orders = added["orders"]
-    expected = journeys if name == "order" else 0
-    if not expected <= orders <= expected + (cut if name == "order" else 0):
-        raise Wrong(f"{who}: {expected} orders were confirmed, {orders} are kept")
-    # The push, its time's two ends, and the receipt by SMS.
-    each = {"reservations": 1, "escrows": 1, "charges": 1, "messages": 1, "outbox": 4}
-    for table, number in each.items():
-        if added[table] != number * orders:
-            raise Wrong(f"{who}: {orders} orders have {added[table]} {table}")
-
-
-def _profiled(opened: Market, name: Name) -> layers.Profile:
-    import app  # here only: nobody else of ours imports it
-
-    with opened.copy("profile") as url:
-        settings = opened.settings_for(url)
-        web = app.create_app(settings)
-        try:
-            return layers.profile(
-                web, opened.path, settings.ussd_service_code, opened.journeys(name), PROFILED
-            )
-        finally:
-            web.extensions["sokoni.database"].close()
+def _tell(line: str) -> None:
+    print(f"  {line}", file=sys.stderr, flush=True)
 
 
 def _machine() -> str:
@@ -218,57 +96,105 @@ def _machine() -> str:
     )
 
 
-def _print_table(title: str, rows: Mapping[Name, Rounds]) -> None:
+def _print_yardstick(measure: Seen) -> None:
+    print(
+        f"\nyardstick (a form, a SELECT, an INSERT, a COMMIT): {measure.hops_a_second:,.0f} "
+        f"requests/s, p99 {measure.p99_ms:.1f} ms"
+    )
+
+
+def _print_table(title: str, rows: Mapping[Name, Pair]) -> None:
+    if not rows:
+        return
     print(f"\n{title}\n")
     print(
-        f"{'':40}{'hops/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'MB':>6}"
-        f"{'CPU us':>9}{'database':>10}{'of floor':>10}{'by CPU':>8}"
+        f"{'':40}{'hops/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'MB':>6}{'CPU us':>9}{'database':>10}"
+        f"{'of floor':>10}{'by CPU':>8}{'of USSD':>9}{'by CPU':>8}"
     )
-    for name, found in rows.items():
-        ratio = _hops(found["system"]) / _hops(found["floor"])
-        by_cpu = _cpu_us(found["floor"]) / _cpu_us(found["system"])
-        for application, rounds in found.items():
-            about = JOURNEYS[name] if application == "system" else "  its floor"
-            print(
-                f"{about:40}{_hops(rounds):>10,.0f}"
-                f"{median(one.seen.p50_ms for one in rounds):>9.1f}"
-                f"{median(one.seen.p99_ms for one in rounds):>9.1f}"
-                f"{max(one.worker_megabytes for one in rounds):>6.0f}"
-                f"{median(one.web_cpu_us for one in rounds):>9.0f}"
-                f"{median(one.database_cpu_us for one in rounds):>10.0f}"
-                f"{ratio if application == 'system' else 1:>10.2f}"
-                f"{by_cpu if application == 'system' else 1:>8.2f}"
-            )
+    for name, pair in rows.items():
+        of_floor = _beside(pair.system, pair.floor)
+        of_ussd = ""
+        if COURSES[name].channel != "ussd":
+            of_ussd = _beside(pair.system, rows["browse"].system, width=9)
+        print(f"{_line(COURSES[name].about, pair.system)}{of_floor}{of_ussd}")
+        print(_line("  its floor", pair.floor))
 
 
-def _hops(rounds: Sequence[Round]) -> float:
-    return median(one.seen.hops_a_second for one in rounds)
+def _line(about: str, found: Rounds) -> str:
+    return (
+        f"{about:40}{found.hops_a_second:>10,.0f}{found.p50_ms:>9.1f}{found.p99_ms:>9.1f}"
+        f"{found.worker_megabytes:>6.0f}{found.web_cpu_us:>9.0f}{found.database_cpu_us:>10.0f}"
+    )
 
 
-def _cpu_us(rounds: Sequence[Round]) -> float:
-    """A hop's, everywhere; steadier than hops a second on a machine that others use too."""
-    return median(one.web_cpu_us + one.database_cpu_us for one in rounds)
+def _beside(found: Rounds, other: Rounds, *, width: int = 10) -> str:
+    """Of the other's hops a second; the same if both had as much of the processors."""
+    by_cpu = other.cpu_us / found.cpu_us
+    return f"{found.hops_a_second / other.hops_a_second:>{width}.2f}{by_cpu:>8.2f}"
 
 
-def _print_targets(rows: Mapping[Name, Rounds]) -> None:
-    print("\ntargets\n")
+def _print_sent(sent: Sent) -> None:
+    print("\none worker (relay, 2 processes), SMS to the pretend gateway\n")
+    print(f"{'':40}{'messages':>10}{'a second':>10}   CPU us a message")
+    _print_rate("receipts, one call each", sent.receipts)
+    _print_rate("a broadcast, a hundred a call", sent.broadcast)
+    waits = sent.waits
+    print(
+        f"\n{waits.receipts:,} receipts put meanwhile, one each {senders.EVERY_SECONDS:g} s: "
+        f"handed over after {waits.p50_seconds:.2f} s, p99 {waits.p99_seconds:.2f} s, "
+        f"longest {waits.longest_seconds:.2f} s"
+    )
+
+
+def _print_rate(about: str, rate: Rate) -> None:
+    used = ", ".join(f"{name} {cpu_us:,.0f}" for name, cpu_us in rate.cpu_us.items())
+    print(f"{about:40}{rate.messages:>10,}{rate.a_second:>10,.0f}   {used}")
+
+
+def _targets(rows: Mapping[Name, Pair]) -> list[tuple[str, bool]]:
+    found = []
     for name, target in TARGETS.items():
-        system, floor = rows[name]["system"], rows[name]["floor"]
-        ratio, hops = _hops(system) / _hops(floor), _hops(system)
-        p99 = median(one.seen.p99_ms for one in system)
-        megabytes = max(one.worker_megabytes for one in system)
-        for about, reached in (
+        if name not in rows:
+            continue
+        system, hops = rows[name].system, rows[name].system.hops_a_second
+        ratio = hops / rows[name].floor.hops_a_second
+        found += [
             (f"{name}: at least {target.ratio} of its floor", ratio >= target.ratio),
             (f"{name}: at least {target.hops_a_second:,} hops/s", hops >= target.hops_a_second),
-            (f"{name}: p99 below {P99_MS_MAX} ms", p99 < P99_MS_MAX),
-            (f"{name}: a worker below {WORKER_MEGABYTES_MAX} MB", megabytes < WORKER_MEGABYTES_MAX),
-        ):
-            print(f"  {'reached' if reached else 'MISSED ':8} {about}")
+            (f"{name}: p99 below {P99_MS_MAX} ms", system.p99_ms < P99_MS_MAX),
+            (
+                f"{name}: a worker below {WORKER_MEGABYTES_MAX} MB",
+                system.worker_megabytes < WORKER_MEGABYTES_MAX,
+            ),
+        ]
+    for name, pair in rows.items():
+        if COURSES[name].channel != "ussd":
+            of_ussd = pair.system.hops_a_second / rows["browse"].system.hops_a_second
+            found.append(
+                (f"{name}: at least {OF_USSD_MIN} of the hop by USSD", of_ussd >= OF_USSD_MIN)
+            )
+    return found
+
+
+def _targets_of_sending(sent: Sent | None) -> list[tuple[str, bool]]:
+    if sent is None:
+        return []
+    rates = {"receipts": sent.receipts, "a broadcast": sent.broadcast}
+    return [
+        *(
+            (f"{about}: at least {SMS_A_SECOND_MIN} SMS/s", rate.a_second >= SMS_A_SECOND_MIN)
+            for about, rate in rates.items()
+        ),
+        (
+            f"receipts beside a broadcast: p99 below {RECEIPT_P99_SECONDS_MAX:.0f} s",
+            sent.waits.p99_seconds < RECEIPT_P99_SECONDS_MAX,
+        ),
+    ]
 
 
 def _print_profile(name: Name, found: layers.Profile) -> None:
     print(
-        f"\n{JOURNEYS[name]}, one thread: {found.wall_us:,.0f} us a hop, of them "
+        f"\n{COURSES[name].about}, one thread: {found.wall_us:,.0f} us a hop, of them "
         f"{found.process_us:,.0f} in our process; {found.statements:.1f} statements a hop\n"
     )
     for layer, share in found.shares:

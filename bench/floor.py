@@ -5,13 +5,16 @@ and does nothing else a market needs: no page, no hint, no way back, no other ba
 """
 
 import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
-from flask import Flask, Response, request
+from flask import Flask, Response, jsonify, request
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 from werkzeug.datastructures import MultiDict
@@ -28,6 +31,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application. Without settings it takes the process's own."""
     settings = settings or load_environment()
     app = Flask("floor", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["sokoni.database"] = pool = ConnectionPool(
         settings.database_url or "",
         min_size=settings.web_threads,
@@ -39,61 +43,131 @@ def create_app(settings: Settings | None = None) -> Flask:
     def ready() -> str:
         return "ready"
 
-    @app.post("/channels/ussd/africastalking/<secret>")
-    def hop(secret: str) -> tuple[str, int] | Response:
-        if secret != settings.africastalking_secret.get_secret_value():
-            return "", 404
+    def answered(said: _Said) -> tuple[str, bool]:
         with pool.connection() as connection:  # an exception rolls back
             connection.execute("BEGIN; SET LOCAL synchronous_commit = off", prepare=False)
-            body = _hop(connection.cursor(), request.form, settings)
+            screen, ends = _hop(connection.cursor(), said, settings)
             connection.execute("COMMIT", prepare=False)
+        return screen, ends
+
+    @app.post("/channels/ussd/africastalking/<secret>")
+    def ussd(secret: str) -> tuple[str, int] | Response:
+        if secret != settings.africastalking_secret.get_secret_value():
+            return "", 404
+        screen, ends = answered(_by_ussd(request.form))
+        body = f"{'END' if ends else 'CON'} {screen}"
         return Response(body, content_type="text/plain; charset=utf-8")
+
+    @app.post("/channels/sms/africastalking/<secret>/incoming")
+    def sms(secret: str) -> tuple[str, int]:
+        if secret != settings.africastalking_secret.get_secret_value():
+            return "", 404
+        answered(_by_sms(request.form))
+        return "", 200
+
+    @app.post("/channels/telegram/<secret>")
+    def telegram(secret: str) -> tuple[str, int] | Response:
+        if secret != settings.telegram_secret.get_secret_value():
+            return "", 404
+        if request.headers.get("X-Telegram-Bot-Api-Secret-Token") != secret:
+            return "", 403
+        update = json.loads(request.get_data())
+        answered(_by_telegram(update))
+        if "message" in update:
+            return "", 200
+        query_id = update["callback_query"]["id"]
+        return jsonify(method="answerCallbackQuery", callback_query_id=query_id)
 
     return app
 
 
-def _hop(cur: psycopg.Cursor[Any], form: MultiDict[str, str], settings: Settings) -> str:
-    msisdn, session, text = form["phoneNumber"], form["sessionId"], form["text"]
+@dataclass(frozen=True)
+class _Said:
+    """key: of this request in its session. answer: None where the conversation begins.
+
+    wish: the kind of outbox row by which the screen is sent; "": it is the answer.
+    """
+
+    channel: str
+    address: str
+    session: str
+    key: str
+    answer: str | None
+    service_code: str = ""
+    length: int = 0
+    wish: str = ""
+    work: Mapping[str, object] = field(default_factory=dict)
+
+
+def _by_ussd(form: MultiDict[str, str]) -> _Said:
+    text, session = form["text"], form["sessionId"]
+    answer = text.rpartition("*")[2] if text else None
+    return _Said("ussd", form["phoneNumber"], session, text, answer, form["serviceCode"], len(text))
+
+
+def _by_sms(form: MultiDict[str, str]) -> _Said:
+    msisdn, text = form["from"], form["text"]
+    answer = {"MENU": None, "BUY": "1"}.get(text, text)
+    return _Said("sms", msisdn, f"sms:{msisdn}", form["id"], answer, wish="sms_screen")
+
+
+def _by_telegram(update: dict[str, Any]) -> _Said:
+    key, query = str(update["update_id"]), update.get("callback_query")
+    chat = str((query or update)["message"]["chat"]["id"])
+    answer = query["data"].partition(":")[2] if query else None
+    edit = {"edit": query["message"]["message_id"]} if query else {}
+    return _Said(
+        "telegram",
+        chat,
+        f"telegram:{chat}",
+        key,
+        answer,
+        wish="telegram_screen",
+        work={"chat": chat, **edit},
+    )
+
+
+def _hop(cur: psycopg.Cursor[Any], said: _Said, settings: Settings) -> tuple[str, bool]:
+    """The screen, and whether it is the last."""
     now = datetime.now(UTC)
-    digest = hmac.digest(KEY, f"{session} {text}".encode(), "sha256")[:16]
-    conversation_id, known, frame, member_id, name, language, place_id = _one(
+    digest = hmac.digest(KEY, f"{said.session} {said.key}".encode(), "sha256")[:16]
+    conversation_id, msisdn, turn, frame, member_id, name, language, place_id = _one(
         cur,
         """
-        SELECT c.id, c.session, c.frame, m.id, m.name, m.language, m.place_id
+        SELECT c.id, c.msisdn, c.turn, c.frame, m.id, m.name, m.language, m.place_id
         FROM conversations c
         LEFT JOIN members m ON m.msisdn = c.msisdn AND m.deleted_at IS NULL
-        WHERE c.channel = 'ussd' AND c.address = %s
+        WHERE c.channel = %s AND c.address = %s
         FOR UPDATE OF c
         """,
-        [msisdn],
+        [said.channel, said.address],
     )
-    if session == known:
-        answer = text.rpartition("*")[2]
+    if said.answer is not None:
         body, frame = _answered(
-            cur, frame, answer, member_id, msisdn, language, place_id, settings, now
+            cur, frame, said.answer, member_id, msisdn, language, place_id, settings, now
         )
     else:
-        cur.execute("SELECT digest, screen FROM hops WHERE session = %s", [session], prepare=True)
-        if cur.fetchone():
-            return "END This session is over."
-        body = f"CON Sokoni. Welcome, {name.split()[0]}.\n1 Buy\n2 My orders\n3 Account\n4 Help"
-        frame = {"state": "menu"}
-    cur.execute(
-        """
-        WITH moved AS (
-            UPDATE conversations
-            SET session = %(session)s, service_code = %(code)s, accepted_length = %(length)s,
-                accepted_digest = %(digest)s, turn = turn + 1, language = %(language)s,
-                frame = %(frame)s, parked = NULL, open = %(open)s, updated_at = %(now)s
-            WHERE id = %(id)s
+        cur.execute(
+            "SELECT digest, screen FROM hops WHERE session = %s AND digest = %s",
+            [said.session, digest],
+            prepare=True,
         )
-        INSERT INTO hops (session, digest, conversation_id, label, screen, ends, created_at)
-        VALUES (%(session)s, %(digest)s, %(id)s, %(label)s, %(screen)s, NOT %(open)s, %(now)s)
-        """,
+        assert cur.fetchone() is None, "a caller who comes a second time"
+        body = f"Sokoni. Welcome, {name.split()[0]}.\n1 Buy\n2 My orders\n3 Account\n4 Help"
+        frame = {"state": "menu"}
+    wish = {
+        "conversation_id": str(conversation_id),
+        "digest": digest.hex(),
+        "turn": turn + 1,
+        "lines": body.count("\n"),
+        **said.work,
+    }
+    cur.execute(
+        _SAVE_AND_WISH if said.wish else _SAVE,
         {
-            "session": session,
-            "code": form["serviceCode"],
-            "length": len(text),
+            "session": said.session,
+            "code": said.service_code,
+            "length": said.length,
             "digest": digest,
             "language": language,
             "frame": Jsonb(frame) if frame else None,
@@ -102,10 +176,34 @@ def _hop(cur: psycopg.Cursor[Any], form: MultiDict[str, str], settings: Settings
             "id": conversation_id,
             "label": frame["state"] if frame else "end",
             "screen": body,
+            "work": uuid4(),
+            "kind": said.wish,
+            "arguments": Jsonb(wish),
         },
         prepare=True,
     )
-    return body
+    return body, frame is None
+
+
+_MOVED = """
+    moved AS (
+        UPDATE conversations
+        SET session = %(session)s, service_code = %(code)s, accepted_length = %(length)s,
+            accepted_digest = %(digest)s, turn = turn + 1, language = %(language)s,
+            frame = %(frame)s, parked = NULL, open = %(open)s, updated_at = %(now)s
+        WHERE id = %(id)s
+    )
+"""
+_KEPT = """
+    INSERT INTO hops (session, digest, conversation_id, label, screen, ends, created_at)
+    VALUES (%(session)s, %(digest)s, %(id)s, %(label)s, %(screen)s, NOT %(open)s, %(now)s)
+"""
+_SAVE = f"WITH {_MOVED} {_KEPT}"
+_SAVE_AND_WISH = f"""
+    WITH {_MOVED}, kept AS ({_KEPT})
+    INSERT INTO outbox (id, kind, arguments, due_at, attempts, created_at)
+    VALUES (%(work)s, %(kind)s, %(arguments)s, %(now)s, 0, %(now)s)
+"""
 
 
 def _answered(
@@ -136,9 +234,7 @@ def _answered(
         case "offer":
             offer_id = frame["shown"][int(answer) - 1]
             product, price, unit, left, *_ = _offer(cur, UUID(offer_id), language, now)
-            body = (
-                f"CON {product} KSh {price // 100}/{unit}. {left // 1000} left.\nHow many?\n0 Back"
-            )
+            body = f"{product} KSh {price // 100}/{unit}. {left // 1000} left.\nHow many?\n0 Back"
             return body, {"state": "quantity", "offer": offer_id}
         case "quantity":
             offer_id = UUID(frame["offer"])
@@ -146,7 +242,7 @@ def _answered(
             _product, _price, _unit, left, minimum = _offer(cur, offer_id, language, now)
             assert minimum <= quantity <= left, "the journey asks for what cannot be had"
             total = _add(cur, member_id, offer_id, quantity, language, now)
-            body = f"CON It is in your basket.\nItems in your basket: 1. Total KSh {total // 100}."
+            body = f"It is in your basket.\nItems in your basket: 1. Total KSh {total // 100}."
             return f"{body}\n1 Pay\n2 Add more\n3 Take out\n0 Back", {"state": "cart"}
         case "cart":
             days = [now.date() + timedelta(days=ahead) for ahead in range(1, DAYS_AHEAD + 1)]
@@ -157,7 +253,7 @@ def _answered(
             day = frame["shown"][int(answer) - 1]
             total = sum(line[3] for line in _cart(cur, member_id, language, now))
             place, *_ = _one(cur, "SELECT name, kind, county FROM places WHERE id = %s", [place_id])
-            body = f"CON To {place}, {day}. Pay KSh {total // 100} by M-Pesa from this phone?"
+            body = f"To {place}, {day}. Pay KSh {total // 100} by M-Pesa from this phone?"
             return f"{body}\n1 Pay\n2 Change\n0 Back", {
                 "state": "confirm",
                 "total": total,
@@ -165,7 +261,7 @@ def _answered(
             }
         case "confirm":
             numbers = _place(cur, member_id, msisdn, place_id, frame, settings, now)
-            return f"END Order {numbers}. M-Pesa will now ask for your PIN.", None
+            return f"Order {numbers}. M-Pesa will now ask for your PIN.", None
         case state:
             raise AssertionError(f"no journey leads through {state}")
 
@@ -177,7 +273,7 @@ def _list(
     lines = [
         f"{number} {' '.join(str(part) for part in row[1:])}" for number, row in enumerate(rows, 1)
     ]
-    body = "\n".join([f"CON {question}", *lines[:LINES_SHOWN], "99 More", "0 Back"])
+    body = "\n".join([question, *lines[:LINES_SHOWN], "99 More", "0 Back"])
     return body, {"state": state, "shown": shown, "lines": lines}
 
 

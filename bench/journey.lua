@@ -1,8 +1,8 @@
--- Callers for wrk: one a thread, hop after hop as Africa's Talking posts them, every body checked.
--- Run with as many threads as connections: within a thread wrk does not say whose answer came.
--- Argument: a Lua file that returns the plan (bench/load.py writes it).
+-- Callers for wrk: one a thread, post after post as a channel's gateway sends them, every answer
+-- checked. Run with as many threads as connections: within a thread wrk does not say whose answer
+-- came. Argument: a Lua file that returns the plan (bench/load.py writes it).
 
-local plan, caller, journey, hop
+local plan, caller, journey, hop, filling
 local threads = {}
 
 -- Globals: the main state sets number before init(), and reads the others in done().
@@ -19,6 +19,7 @@ local function next_journey()
     wrk.thread:stop()
   end
   journey, hop = plan.journeys[caller % #plan.journeys + 1], 1
+  filling = { caller = caller, phone = string.format("%.0f", plan.phones + caller) }
 end
 
 function init(arguments)
@@ -26,19 +27,24 @@ function init(arguments)
   caller = plan.first + number - plan.threads
   next_journey()
   head = "POST " .. plan.path .. " HTTP/1.1\r\nHost: " .. wrk.host .. "\r\n" ..
-    "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: "
+    plan.headers .. "Content-Length: "
 end
 
 function request()
-  local body = "sessionId=ATUid_" .. caller .. "&serviceCode=" .. plan.code ..
-    "&phoneNumber=%2B" .. string.format("%.0f", plan.phones + caller) ..
-    "&networkCode=63902&text=" .. journey[hop].text
+  local body = journey[hop].body:gsub("%${(%a+)}", filling)
   return head .. #body .. "\r\n\r\n" .. body
 end
 
-function response(status, _, body)
+local function is_right(status, body)
   local begins = journey[hop].begins
-  if status ~= 200 or body:sub(1, #begins) ~= begins then
+  if begins == "" then
+    return status == 200 and body == ""
+  end
+  return status == 200 and body:sub(1, #begins) == begins
+end
+
+function response(status, _, body)
+  if not is_right(status, body) then
     wrong = wrong + 1
     if example == "" then
       example = hop .. ": " .. status .. " " .. body:sub(1, 60)

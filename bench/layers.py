@@ -12,12 +12,10 @@ from pathlib import Path
 from time import perf_counter, process_time
 from types import FrameType
 from typing import Any
-from urllib.parse import urlencode
 
 import psycopg
 
-from bench.journeys import Journey
-from bench.market import PHONES
+from bench.wires import PHONES, Wire
 from core.statements import Session
 
 ROOT = Path(__file__).parent.parent
@@ -26,11 +24,13 @@ WARM_UP = 20  # journeys before the samples
 
 # The first that fits the innermost frame says whose the time is; frames of none are their caller's.
 LAYERS = (
-    ("PostgreSQL: waiting for it", "psycopg/connection.py:wait"),
+    ("PostgreSQL: sending, waiting", str(ROOT / "core/statements.py:execute")),
+    ("PostgreSQL: sending, waiting", str(ROOT / "core/statements.py:tell")),
     ("psycopg", "psycopg"),
     ("SQLAlchemy (the pool)", "sqlalchemy"),
     ("Flask and Werkzeug", "flask"),
     ("Flask and Werkzeug", "werkzeug"),
+    ("python-telegram-bot", "telegram/"),
     ("phonenumbers", "phonenumbers"),
     ("structlog", "structlog"),
     ("JSON", "/json/"),
@@ -55,14 +55,12 @@ class Profile:
     shares: Sequence[tuple[str, float]]
 
 
-Call = tuple[dict[str, Any], str]  # what a WSGI server hands on, and how the screen must begin
+Call = tuple[dict[str, Any], str]  # what a WSGI server hands on, and how the answer must begin
 
 
-def profile(
-    app: Any, path: str, service_code: str, journeys: Sequence[Journey], count: int
-) -> Profile:
+def profile(app: Any, wire: Wire, count: int) -> Profile:
     """Make `count` journeys, each by another member, straight into the WSGI application."""
-    callers = iter(calls(path, service_code, journeys, WARM_UP + count))
+    callers = iter(calls(wire, WARM_UP + count))
     for requests in islice(callers, WARM_UP):
         walk(app, requests)
     statements = Statements()
@@ -76,47 +74,50 @@ def profile(
     return Profile(hops, wall / hops * 1e6, cpu / hops * 1e6, statements.number / hops, shares)
 
 
-def calls(
-    path: str, service_code: str, journeys: Sequence[Journey], count: int
-) -> Iterator[list[Call]]:
+def calls(wire: Wire, count: int) -> Iterator[list[Call]]:
     """One journey each of the first `count` members, as the gateway's requests."""
     for caller in range(count):
         yield [
-            (_environ(path, caller, service_code, hop.text), hop.begins)
-            for hop in journeys[caller % len(journeys)]
+            (_environ(wire, _filled(post.body, caller)), post.begins)
+            for post in wire.posts[caller % len(wire.posts)]
         ]
 
 
-def _environ(path: str, caller: int, service_code: str, text: str) -> dict[str, Any]:
-    body = urlencode(
-        {
-            "sessionId": f"ATUid_{caller}",
-            "serviceCode": service_code,
-            "phoneNumber": f"+{PHONES + caller}",
-            "networkCode": "63902",
-            "text": text,
-        }
-    ).encode()
+def _filled(body: str, caller: int) -> bytes:
+    filled = body.replace("${caller}", str(caller)).replace("${phone}", str(PHONES + caller))
+    return filled.encode()
+
+
+def _environ(wire: Wire, body: bytes) -> dict[str, Any]:
+    headers = {name.upper().replace("-", "_"): value for name, value in wire.headers.items()}
     return {
         "REQUEST_METHOD": "POST",
         "SCRIPT_NAME": "",
-        "PATH_INFO": path,
+        "PATH_INFO": wire.path,
         "QUERY_STRING": "",
         "SERVER_NAME": "127.0.0.1",
         "SERVER_PORT": "8000",
         "SERVER_PROTOCOL": "HTTP/1.1",
-        "CONTENT_TYPE": "application/x-www-form-urlencoded",
+        "CONTENT_TYPE": headers.pop("CONTENT_TYPE"),
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.url_scheme": "http",
         "wsgi.input": BytesIO(body),
+        **{f"HTTP_{name}": value for name, value in headers.items()},
     }
 
 
 def walk(app: Any, requests: Sequence[Call]) -> int:
-    """Make one journey; how many hops it had. Each screen must begin as it should."""
+    """Make one journey; how many hops it had. Each answer must be as it should."""
+    statuses: list[str] = []
+
+    def start(status: str, *_: Any) -> None:
+        statuses.append(status)
+
     for environ, begins in requests:
-        body = b"".join(app(environ, lambda *_: None)).decode()
+        body = b"".join(app(environ, start)).decode()
+        assert statuses.pop() == "200 OK", f"an answer is no answer: {body[:60]!r}"
         assert body.startswith(begins), f"{body[:60]!r} does not begin with {begins!r}"
+        assert begins or not body, f"nobody waits for {body[:60]!r}"
     return len(requests)
 
 

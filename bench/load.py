@@ -4,12 +4,10 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
-from bench.journeys import Journey
+from bench.wires import PHONES, Post, Wire
 
 SCRIPT = Path(__file__).with_name("journey.lua")
 RESULT = re.compile(r"^result (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) ?(.*)$", re.MULTILINE)
@@ -20,19 +18,8 @@ class NoTool(Exception):
 
 
 @dataclass(frozen=True)
-class Callers:
-    """Who calls: the members from first to before last; each makes one journey at most."""
-
-    path: str
-    service_code: str
-    phones: int  # the number of member 0, without its plus
-    first: int
-    last: int
-
-
-@dataclass(frozen=True)
 class Seen:
-    """What wrk saw. wrong: bodies that began otherwise; example: one, after its hop's number."""
+    """What wrk saw. wrong: answers that were others; example: one, after its hop's number."""
 
     hops: int
     journeys: int
@@ -57,16 +44,19 @@ def ready() -> None:
 
 def drive(
     base_url: str,
-    journeys: Sequence[Journey],
-    callers: Callers,
+    wire: Wire,
+    callers: range,
     folder: Path,
     *,
     seconds: int,
     connections: int = 16,
 ) -> Seen:
-    """Call for so long on so many lines at once, as fast as the answers come."""
+    """Call for so long on so many lines at once, as fast as the answers come.
+
+    callers: the members who call; each makes one journey at most.
+    """
     plan = folder / "plan.lua"
-    plan.write_text(_plan(journeys, callers, connections))
+    plan.write_text(_plan(wire, callers, connections))
     command = ["wrk", f"-t{connections}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
     said = subprocess.run(
         [*command, "-s", SCRIPT, base_url, "--", plan],
@@ -83,18 +73,17 @@ def drive(
     )
 
 
-def _plan(journeys: Sequence[Journey], callers: Callers, threads: int) -> str:
+def _plan(wire: Wire, callers: range, threads: int) -> str:
     """The plan as Lua; a JSON string of printable ASCII is a Lua string too."""
+    headers = "".join(f"{name}: {value}\r\n" for name, value in wire.headers.items())
     lines = [
-        f"return {{ threads = {threads}, first = {callers.first}, last = {callers.last},",
-        f"phones = {callers.phones}, path = {json.dumps(callers.path)},",
-        f"code = {json.dumps(quote(callers.service_code, safe='*'))}, journeys = {{",
+        f"return {{ threads = {threads}, first = {callers.start}, last = {callers.stop},",
+        f"phones = {PHONES}, path = {json.dumps(wire.path)}, headers = {json.dumps(headers)},",
+        "journeys = {",
+        *(f"{{ {', '.join(map(_post, posts))} }}," for posts in wire.posts),
     ]
-    for journey in journeys:
-        hops = [
-            f"{{ text = {json.dumps(quote(hop.text, safe='*'))}, "
-            f"begins = {json.dumps(hop.begins)} }}"
-            for hop in journey
-        ]
-        lines.append(f"{{ {', '.join(hops)} }},")
     return "\n".join([*lines, "} }"])
+
+
+def _post(post: Post) -> str:
+    return f"{{ body = {json.dumps(post.body)}, begins = {json.dumps(post.begins)} }}"

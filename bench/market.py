@@ -15,9 +15,9 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
-from bench import journeys, servers
+from bench import journeys, servers, wires
 from bench.journeys import Journey
-from bench.load import Callers
+from bench.wires import PHONES, Channel, Wire
 from core import checkouts, demo
 from core.database import Database, Db
 from core.rules import Rules
@@ -26,7 +26,6 @@ from settings import Settings, environment_of
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = "market"
-PHONES = 254712000000  # of member 0
 MEMBERS = 60_000
 PAST_ORDERS_MAX = 1_000
 
@@ -48,10 +47,25 @@ _CONVERSATIONS = """
            0, '\\x00', 1, false, %(then)s, %(then)s
     FROM members WHERE NOT is_seller
 """
+# One that has proved its phone, or written before, for each member; nothing is open.
+_ON_CHANNEL = """
+    INSERT INTO conversations (id, channel, address, msisdn, language, session, service_code,
+                               accepted_length, accepted_digest, turn, open, created_at, updated_at)
+    SELECT gen_random_uuid(), %(channel)s, address, msisdn, 'en', %(channel)s || ':' || address, '',
+           0, '\\x00', 0, false, now() - interval '2 days', now() - interval '2 days'
+    FROM members, LATERAL (SELECT CASE %(channel)s WHEN 'telegram' THEN ltrim(msisdn, '+')
+                                                   ELSE msisdn END AS address) AS a
+    WHERE NOT is_seller
+"""
 _HOPS = """
     INSERT INTO hops (session, digest, conversation_id, label, screen, ends, created_at)
     SELECT session, '\\x00', id, 'home.menu', repeat('Sokoni ', 15), true, %(then)s
     FROM conversations
+"""
+
+_SCREENS = """
+    SELECT c.msisdn, h.screen FROM hops h JOIN conversations c ON c.id = h.conversation_id
+    WHERE c.channel = %(channel)s AND h.digest <> '\\x00' ORDER BY h.created_at
 """
 
 
@@ -63,16 +77,6 @@ class Market:
     folder: Path  # for whatever a round writes down
     settings: Settings
     members: int
-
-    @property
-    def path(self) -> str:
-        """Where hops are posted."""
-        secret = self.settings.africastalking_secret.get_secret_value()
-        return f"/channels/ussd/africastalking/{secret}"
-
-    def callers(self, first: int, last: int) -> Callers:
-        """The members from first to before last."""
-        return Callers(self.path, self.settings.ussd_service_code, PHONES, first, last)
 
     def cpu_seconds(self) -> float:
         """What PostgreSQL's living processes have used of the processors."""
@@ -104,8 +108,11 @@ class Market:
             with psycopg.connect(self.server.url, autocommit=True) as connection:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(new))
 
-    def journeys(self, name: journeys.Name) -> list[Journey]:
-        """Through every offer there is, as one of the members meets them."""
+    def wire(self, channel: Channel, name: journeys.Name) -> Wire:
+        """The journeys through every offer there is, as one of the members meets them."""
+        return wires.wire(channel, self._journeys(name), self.settings)
+
+    def _journeys(self, name: journeys.Name) -> list[Journey]:
         database = Database(_named(self.server.url, TEMPLATE), size=1)
         try:
             with database.begin() as db:
@@ -134,6 +141,24 @@ def opened(settings: Settings, *, members: int = MEMBERS) -> Iterator[Market]:
             postgres.stop(server)
     finally:
         shutil.rmtree(folder)
+
+
+def enrol(url: str, channel: Channel) -> None:
+    """Every member has spoken to us there; by USSD they have anyway."""
+    if channel == "ussd":
+        return
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(_ON_CHANNEL, {"channel": channel})
+        connection.execute("VACUUM (ANALYZE) conversations")
+
+
+def screens(url: str, channel: Channel) -> Mapping[int, Sequence[str]]:
+    """What was kept as shown since the market was loaded, by caller, in its order."""
+    found: dict[int, list[str]] = {}
+    with psycopg.connect(url) as connection:
+        for msisdn, screen in connection.execute(_SCREENS, {"channel": channel}):
+            found.setdefault(int(msisdn) - PHONES, []).append(screen)
+    return found
 
 
 def written(url: str) -> Mapping[str, int]:

@@ -46,7 +46,7 @@ def running(
     application: Application, settings: Settings, log: Path, *, kind: Kind = "granian"
 ) -> Iterator[Server]:
     """The application, answering; stopped afterwards."""
-    settings = settings.model_copy(update={"port": _free_port()})
+    settings = settings.model_copy(update={"port": free_port()})
     with log.open("wb") as output:
         process = processes.spawn(
             _command(application, kind, settings),
@@ -65,8 +65,8 @@ def running(
 
 
 def cpu_seconds(pid: int) -> float:
-    """What the living children of a process have used of the processors."""
-    used = [_stat(child)[11:13] for child in _children(pid)]  # in user and in system mode
+    """What a process and its living children have used of the processors."""
+    used = [_stat(each)[11:13] for each in (pid, *_children(pid))]  # in user and in system mode
     ticks = sum(int(part) for parts in used for part in parts)
     return ticks / os.sysconf("SC_CLK_TCK")
 
@@ -86,13 +86,14 @@ def _command(application: Application, kind: Kind, settings: Settings) -> list[s
 
 def _wait(process: subprocess.Popen[bytes], base_url: str, log: Path) -> None:
     until = monotonic() + START_SECONDS_MAX
-    while not _answers(f"{base_url}/health/ready"):
+    while not answers(f"{base_url}/health/ready"):
         if process.poll() is not None or monotonic() > until:
             raise RuntimeError(f"the server does not answer: {log.read_text()[-2000:]}")
         sleep(0.05)
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether somebody answers there, and well."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 our own address
             return bool(answer.status == 200)
@@ -100,7 +101,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         return int(trial.getsockname()[1])

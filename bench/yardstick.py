@@ -11,7 +11,7 @@ from psycopg_pool import ConnectionPool
 
 from settings import Settings, load_environment
 
-BEGINS = "CON 1"
+BEGINS = "1"
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -44,6 +44,6 @@ def create_app(settings: Settings | None = None) -> Flask:
             connection.execute(
                 "INSERT INTO yardstick VALUES (%s, %s)", [uuid4(), request.form["text"]]
             )
-        return Response(BEGINS, content_type="text/plain; charset=utf-8")
+        return Response(f"CON {BEGINS}", content_type="text/plain; charset=utf-8")
 
     return app

@@ -63,6 +63,7 @@ def change(context: Context, answers: Any) -> Literal["joined", "too_late"]:
     if used is None:
         return "too_late"
     context.msisdn = used.msisdn
+    context.parked = None  # it was of whoever spoke here before
     context.member = join(context.db, used.address, used.msisdn, context.now)
     if context.member is not None:
         context.language = context.member.language

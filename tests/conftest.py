@@ -32,6 +32,7 @@ from psycopg import sql
 import logs
 from core.database import Database, Db
 from local import postgres
+from tests.flows import walks_report
 
 ROOT = Path(__file__).parent.parent
 # A case is no slower for being tried on a busy machine.
@@ -137,6 +138,14 @@ def pytest_configure_node(node: Any) -> None:
     """Runs in the controller, which owns the server, before each worker starts."""
     run = node.config.stash[_RUN]
     node.workerinput.update(server_run=run.name, server_url=run.url)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    lines = walks_report.lines(terminalreporter.stats.get("passed", []))
+    if lines:
+        terminalreporter.section("walks")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

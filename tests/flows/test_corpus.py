@@ -21,7 +21,8 @@ from tests.flows.books import ASK, CALL, CLOSED, PICK, STALL, THANKS, flow
 from tests.flows.graph import Edge, Node
 from tests.flows.handset import ROOM_SEPTETS, Clock
 from tests.flows.street import PHONE, Street
-from tests.flows.test_walks import Walk, legs, traced
+from tests.flows.walks_phones import without_network
+from tests.flows.walks_road import Walk, legs, traced
 
 NODES = [
     Node(flow.name, state.name)
@@ -51,10 +52,11 @@ def stand_at(
 
     def walk_to(node: Node) -> tuple[Step, Context]:
         path = graph.path_to(ways_out(node)[0])
+        assert path is not None, f"no road leads to {node}"
         causes = [known for step in path if (known := graph.cause(step)) is not None]
         phones = [how.phone for how in causes if how.phone]
         street = Street(db, clock, rules, phones[0] if phones else PHONE)
-        walk = Walk(street, corpus.LANGUAGE)
+        walk = Walk(street, without_network(street))
         with monkeypatch.context() as patched:
             patched.setattr(run, "BOOK", traced(walk))
             for how in causes:

@@ -32,6 +32,7 @@ from tests.flows.graph import FOREIGN, OFFERED, REDIAL, Edge, Node
 from tests.flows.handset import Clock
 from tests.flows.street import PHONE, Street
 from tests.flows.walks_aside import (
+    BEGINS,
     answer_late,
     mistype,
     repeat,
@@ -303,23 +304,30 @@ def go_at_both(
         assert walk.node == OFFERED
     with walk.undone():
         late = there.copied()
-        answer = walk.make_ready(leg)
-        assert answer is not None, f"no answer leads to {leg}"
+        answer = answer_leading(walk, leg)
         with backstage.at_once(lambda: walk.phone.reply(answer)):
             late.reply("1")
         assert not walk.meanwhile, f"never came by {list(walk.meanwhile)}"
         assert outcome(walk)[1] == alone[1]
+        with walk.at(late):  # where it stands by now, or at the beginning
+            assert walk.node in {alone[0], *BEGINS}
     if any(how.meanwhile or how.given for edge in leg if (how := graph.cause(edge))):
         return  # what happens on the street while she answers cannot be told from her answer
     with walk.undone():
         faster = there.copied()
-        answer = walk.make_ready(leg)
-        assert answer is not None, f"no answer leads to {leg}"
+        answer = answer_leading(walk, leg)
         before = walk.business()
         with backstage.at_once(lambda: faster.reply("1")):
             walk.phone.reply(answer)
         assert walk.business() == before
         assert walk.node == source  # drawn again: it is hers again, and took nothing
+
+
+def answer_leading(walk: Walk, leg: list[Edge]) -> str:
+    """What she answers to go there, the street being ready for it."""
+    answer = walk.make_ready(leg)
+    assert answer is not None, f"no answer leads to {leg}"
+    return answer
 
 
 def outcome(walk: Walk) -> Outcome:

@@ -40,6 +40,7 @@ conversations_table = sa.Table(
     sa.Column("parked", JSONB),
     sa.Column("parked_from", sa.Uuid),  # the conversation that stands there
     sa.Column("speaker_id", sa.Uuid),  # the member who spoke last
+    sa.Column("proved_at", TIMESTAMP(timezone=True)),  # since when a chat speaks for its phone
     sa.Column("shown_message", sa.BigInteger),  # which of the chat's messages shows the screen
     sa.Column("nudged_at", TIMESTAMP(timezone=True)),
     sa.Column("open", sa.Boolean, nullable=False),
@@ -356,8 +357,8 @@ def prove(db: Db, channel: str, address: str, msisdn: str | None, now: datetime)
     db.run(
         """
         UPDATE conversations
-        SET msisdn = %(msisdn)s, speaker_id = NULL, frame = NULL, parked = NULL,
-            parked_from = NULL, turn = turn + 1, updated_at = %(now)s
+        SET msisdn = %(msisdn)s, proved_at = %(now)s, speaker_id = NULL, frame = NULL,
+            parked = NULL, parked_from = NULL, turn = turn + 1, updated_at = %(now)s
         WHERE id = %(id)s AND msisdn IS DISTINCT FROM %(msisdn)s
         """,
         {"id": own.id, "msisdn": msisdn, "now": now},
@@ -485,6 +486,7 @@ def lately(db: Db, msisdn: str, since: datetime, limit: int) -> list[Said]:
             SELECT h.created_at AS at, c.channel, h.label, h.screen
             FROM hops h JOIN conversations c ON c.id = h.conversation_id
             WHERE c.msisdn = %(msisdn)s AND h.created_at >= %(since)s
+                AND (c.proved_at IS NULL OR h.created_at >= c.proved_at)
             ORDER BY h.created_at DESC LIMIT %(limit)s
         ) AS newest ORDER BY at
         """,

@@ -13,6 +13,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("conversations", sa.Column("parked_from", sa.Uuid))
     op.add_column("conversations", sa.Column("speaker_id", sa.Uuid))
+    op.add_column("conversations", sa.Column("proved_at", TIMESTAMP(timezone=True)))
     op.add_column("conversations", sa.Column("shown_message", sa.BigInteger))
     op.add_column("conversations", sa.Column("nudged_at", TIMESTAMP(timezone=True)))
     op.add_column(
@@ -22,5 +23,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_column("hops", "kind")
-    for column in ("nudged_at", "shown_message", "speaker_id", "parked_from"):
+    for column in ("nudged_at", "shown_message", "proved_at", "speaker_id", "parked_from"):
         op.drop_column("conversations", column)

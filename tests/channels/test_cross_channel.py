@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 from threading import Barrier
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from core import checkouts, members
+from flows import conversations
 from settings import Settings
 from tests.channels.conftest import Heard
 from tests.channels.telegram_town import HEADERS, PATH, Person, Town
@@ -536,6 +537,9 @@ def test_a_chat_that_changes_to_another_phone_leaves_everything_behind(
     assert amina.person.speaks_for() == njeri.number
     amina.person.start()
     assert amina.person.seen == "Sokoni. Welcome, Njeri."
+    with town.database.begin() as db:  # whoever calls Njeri back reads nothing of Amina's
+        shown = conversations.lately(db, njeri.number, datetime.min.replace(tzinfo=UTC), 50)
+    assert HOW_MANY not in " ".join(said.screen for said in shown)
     assert OFFERED not in amina.handset.dial().text  # it stood in the chat that is Njeri's now
 
 

@@ -29,7 +29,7 @@ from core.database import Db
 from core.errors import Unavailable
 from flows import conversations, funnel, nudges
 from payments import callbacks
-from worker import payouts, sms, telegram
+from worker import sms, telegram
 from worker.app import task_name
 from worker.work import Work, in_the_end
 
@@ -154,7 +154,6 @@ TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "inspection_reminder": _timer("order_id", deliveries.remind_to_inspect),
     "inspection_over": _timer("order_id", deliveries.inspection_over),
     "settle_inbox": settle_inbox,
-    **payouts.TASKS,
     **sms.TASKS,
     **telegram.TASKS,
 }
@@ -195,6 +194,8 @@ def check_ledger(work: Work) -> None:
                 unbalanced_transfers=unbalanced,
                 stale_balances=stale,
             )
+            return
+        ledger.mark(db, now)
 
 
 def roll_up_funnel(work: Work) -> None:

@@ -49,7 +49,6 @@ def create_app(
     )
     app.register_blueprint(
         ussd_africastalking.blueprint(
-            database,
             hopper,
             secret=settings.africastalking_secret.get_secret_value(),
             room_septets=settings.ussd_room_septets,
@@ -60,7 +59,6 @@ def create_app(
     if settings.hubtel_secret is not None:
         app.register_blueprint(
             ussd_hubtel.blueprint(
-                database,
                 hopper,
                 secret=settings.hubtel_secret.get_secret_value(),
                 service_code=settings.hubtel_service_code,

@@ -49,6 +49,11 @@ def _broker(earlier: dict[str, Any]) -> str | None:
     return broker_url(earlier.get("redis_url"))
 
 
+def _quiet_hours(earlier: dict[str, Any]) -> str:
+    """None in the pretend world, where nobody sleeps: it looks the same at any hour."""
+    return "21-7" if earlier.get("sokoni_env") == "production" else "0-0"
+
+
 class Settings(BaseModel):
     """Every field is the environment's name in lower case. Secrets hide themselves in a repr."""
 
@@ -161,6 +166,14 @@ class Settings(BaseModel):
         60, "SMS that one phone gets in an hour, advertising not counted; more is an incident", ge=1
     )
     sms_a_day_max: int = _setting(500, "the same in a day", ge=1)
+    quiet_hours: str = _setting(
+        _quiet_hours,
+        "when nobody is written to unasked, 21-7; 0-0 is never; production keeps 21-7 unless named",
+        pattern=r"^(1?[0-9]|2[0-3])-(1?[0-9]|2[0-3])$",
+    )
+    nudge_after_seconds: int = _setting(
+        30, "from a USSD session that was cut off to the SMS about it", ge=1, le=600
+    )
     marketing_an_hour_max: int = _setting(
         1, "advertising messages that one phone gets in an hour", ge=1
     )
@@ -285,6 +298,10 @@ class Settings(BaseModel):
                 raise ValueError("a room is 60 to 182 septets")
         return rooms
 
+    def _quiet_between(self) -> tuple[int, int]:
+        begin, end = map(int, self.quiet_hours.split("-"))
+        return begin, end
+
     @property
     def in_production(self) -> bool:
         return self.sokoni_env == "production"
@@ -301,6 +318,8 @@ class Settings(BaseModel):
             sms_a_day_max=self.sms_a_day_max,
             marketing_an_hour_max=self.marketing_an_hour_max,
             marketing_a_day_max=self.marketing_a_day_max,
+            quiet_hours=self._quiet_between(),
+            nudge_after_seconds=self.nudge_after_seconds,
             dial_code=self.ussd_service_code,
             bot_name=self.telegram_bot_name,
             pin_pepper=self.pin_pepper.get_secret_value().encode(),

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from dataclasses import replace
 from time import monotonic
+from typing import Final
 
 import structlog
 
@@ -10,12 +11,14 @@ from channels.limits import HopLimit
 from core.database import Database
 from core.errors import CommitUnknown, OutOfTime, Unavailable
 from core.rules import Rules
-from flows import conversations, run
+from flows import conversations, nudges, run
+from flows.conversations import Ended
 from flows.run import Inbound, Reply, Wisher
 
 log = structlog.get_logger(__name__)
 
 LANGUAGES_KEPT_MAX = 10_000
+END_SECONDS_MAX: Final = 3.0  # to keep that a session is over
 PROOF_SECONDS = 1.0  # for what is done after a failure: was it kept, shall it be forgotten
 
 
@@ -65,6 +68,16 @@ class Hopper:
         else:
             self._remember(inbound.address, reply.language)
         return reply
+
+    def ended(self, notice: Ended) -> None:
+        """Keep a gateway's notice that a session is over. Never raises: no gateway repeats it."""
+        try:
+            with self._database.begin(seconds=END_SECONDS_MAX) as db:
+                now = self._database.clock()
+                if conversations.end_session(db, notice, now) and notice.status == "Incomplete":
+                    nudges.foresee(db, notice.session, self._rules, now)
+        except Unavailable as error:
+            log.warning("session_end_not_kept", reason=type(error).__name__)
 
     def _glanced(self, inbound: Inbound, wisher: Wisher) -> Reply | None:
         """The answer, where no lock is needed for it."""

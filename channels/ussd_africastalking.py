@@ -4,7 +4,6 @@ Source: Africa's Talking, USSD session callback and end-of-session notification.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 
 import structlog
 from flask import Blueprint, Response, request
@@ -14,19 +13,17 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from channels import admission, fields
 from channels.ussd import Hopper
 from core import phone
-from core.database import Database, Db
-from core.errors import Invalid, Unavailable
-from flows import conversations, run
+from core.errors import Invalid
+from flows import run
+from flows.conversations import Ended
 from flows.run import History, Inbound
 
 log = structlog.get_logger(__name__)
 
 STATUSES = frozenset({"Success", "Incomplete", "Failed"})
-EVENT_SECONDS_MAX = 3.0
 
 
 def blueprint(
-    database: Database,
     hopper: Hopper,
     *,
     secret: str,
@@ -57,11 +54,9 @@ def blueprint(
 
     @routes.post("/<secret>/events")
     def ended() -> tuple[str, int]:
-        try:
-            with database.begin(seconds=EVENT_SECONDS_MAX) as db:
-                _keep_end(db, request.form, database.clock())
-        except Unavailable as error:
-            log.warning("session_end_not_kept", reason=type(error).__name__)
+        notice = _ended(request.form)
+        if notice is not None:
+            hopper.ended(notice)
         return "", 200
 
     return routes
@@ -97,26 +92,24 @@ def draw(reply: run.Reply) -> Response:
     return _plain(f"CON {reply.text}", reply.label)
 
 
-def _keep_end(db: Db, form: MultiDict[str, str], now: datetime) -> None:
-    """A notice that a session is over: without its input, nor the last screen it repeats."""
+def _ended(form: MultiDict[str, str]) -> Ended | None:
+    """The notice: without the session's input, nor the last screen it repeats."""
     try:
         session, status = fields.identifier(form, "sessionId"), fields.identifier(form, "status")
     except Invalid as error:
         log.warning("session_end_unreadable", reason=error.hint)
-        return
+        return None
     if status not in STATUSES:
         log.warning("session_end_unknown_status")
         status = "Unknown"
-    conversations.end_session(
-        db,
+    return Ended(
         session,
-        status=status,
+        status,
         hops=_count(form, "hopsCount"),
         milliseconds=_count(form, "durationInMillis"),
         cost=_note(form, "cost"),
         network=_note(form, "networkCode"),
         error=_note(form, "errorMessage"),
-        now=now,
     )
 
 

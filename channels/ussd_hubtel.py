@@ -15,23 +15,21 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from channels import admission, fields
 from channels.ussd import Hopper
 from core import phone
-from core.database import Database
-from core.errors import Invalid, Unavailable
-from flows import conversations, engine, run
+from core.errors import Invalid
+from flows import engine, run
+from flows.conversations import Ended
 from flows.run import Answer, Begin, Inbound, Reply
 
 log = structlog.get_logger(__name__)
 
 TITLE = "Sokoni"  # above our screens in Hubtel's app and on its web pages
 HOPS_MAX = 10_000  # of a session, by its own count; a session lasts minutes
-TIMEOUT_SECONDS_MAX = 3.0
 NAVIGATION = frozenset({engine.BACK, engine.HOME_KEY, engine.MORE})
 
 Fields = MultiDict[str, Any]
 
 
 def blueprint(
-    database: Database,
     hopper: Hopper,
     *,
     secret: str,
@@ -57,7 +55,7 @@ def blueprint(
             asked = read(request.get_data())
             session = fields.identifier(asked, "SessionId")
             if fields.one(asked, "Type") == "Timeout":
-                _end_session(database, asked)
+                hopper.ended(_ended(asked))
                 return _release(session, "")
             inbound = parse(asked, service_code, room_septets, dialled_ahead)
         except Invalid as error:
@@ -145,26 +143,11 @@ def _answer(session: str, kind: str, text: str, data_type: str, field_type: str)
     )
 
 
-def _end_session(database: Database, asked: Fields) -> None:
-    """Keep that the session ran out of time; its screen is off the phone."""
+def _ended(asked: Fields) -> Ended:
+    """The notice that the session ran out of time."""
     session, msisdn, operator = _session(asked), _msisdn(asked), asked.get("Operator")
     network = operator if isinstance(operator, str) and operator.isprintable() else ""
-    try:
-        with database.begin(seconds=TIMEOUT_SECONDS_MAX) as db:
-            conversations.end_session(
-                db,
-                session,
-                status="Incomplete",
-                hops=None,
-                milliseconds=None,
-                cost="",
-                network=network[: fields.CHARACTERS_MAX],
-                error="",
-                now=database.clock(),
-                address=msisdn,
-            )
-    except Unavailable as error:
-        log.warning("session_end_not_kept", reason=type(error).__name__)
+    return Ended(session, "Incomplete", network=network[: fields.CHARACTERS_MAX], address=msisdn)
 
 
 def _session(asked: Fields) -> str:

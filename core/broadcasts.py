@@ -10,12 +10,18 @@ from uuid import UUID
 
 from core import gsm, outbox, quiet, wordings
 from core.database import Db
+from core.rules import Rules
 
 BATCH: Final = 100  # receivers of one call: the gateway publishes no limit, its clients chunk so
 
 
 def put(
-    db: Db, subject: str, texts: Mapping[str, str], receivers: Sequence[UUID], now: datetime
+    db: Db,
+    subject: str,
+    texts: Mapping[str, str],
+    receivers: Sequence[UUID],
+    rules: Rules,
+    now: datetime,
 ) -> int:
     """Queue advertising for these members, for each once a subject; how many were new.
 
@@ -39,7 +45,10 @@ def put(
         said = language if language in texts else wordings.FALLBACK
         group = list(same)
         for start in range(0, len(group), BATCH):
-            _batch(db, subject, said, gsm.plain(texts[said]), group[start : start + BATCH], now)
+            batch_id = _batch(
+                db, subject, said, gsm.plain(texts[said]), group[start : start + BATCH], now
+            )
+            outbox.put(db, "sms_batch", due_at=quiet.over_at(now, rules), batch_id=batch_id)
     return len(found)
 
 
@@ -65,7 +74,7 @@ class _Receiver:
 
 def _batch(
     db: Db, subject: str, language: str, text: str, group: Sequence[_Receiver], now: datetime
-) -> None:
+) -> UUID:
     batch_id = db.new_id()
     encoding, segments = gsm.parts(text)
     db.run(
@@ -92,4 +101,4 @@ def _batch(
             "now": now,
         },
     )
-    outbox.put(db, "sms_batch", due_at=quiet.over_at(now), batch_id=batch_id)
+    return batch_id

@@ -330,7 +330,7 @@ def claim(
             _end(db, message_id, "unknown" if doubted else "failed", "outdated", now)
             return None
         said[name] = value
-    if message.can_wait and (morning := quiet.over_at(now)) > now:
+    if message.can_wait and (morning := quiet.over_at(now, rules or Rules())) > now:
         return NotYet(morning, "it is night")
     if (
         message.channel is None

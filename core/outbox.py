@@ -51,6 +51,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "telegram_photo": Kind("receipts"),
     # Each sends to a hundred, and hundreds of them may lie in the queue.
     "sms_batch": Kind("broadcasts", lease_seconds=600),
+    "nudge_cut_off": Kind("receipts"),
     "payment_reminder": Kind("receipts"),
     "accept_reminder": Kind("receipts"),
     "accept_deadline": Kind("money"),

@@ -14,6 +14,8 @@ class Rules:
     sms_a_day_max: int = 500
     marketing_an_hour_max: int = 1
     marketing_a_day_max: int = 2
+    quiet_hours: tuple[int, int] = (21, 7)  # from, to: of the market's day, over midnight
+    nudge_after_seconds: int = 30  # who was cut off has time to dial again by herself
     dial_code: str = "*384*7042#"  # what people dial to reach us
     bot_name: str = "SokoniBot"  # where they write to us on Telegram, as in t.me/SokoniBot
     pin_pepper: bytes = field(default=b"", repr=False)

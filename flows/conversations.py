@@ -121,6 +121,23 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """A gateway's notice that a session is over. status: "Incomplete": it was cut off.
+
+    address: of the phone that the notice names; another's session is left as it is.
+    """
+
+    session: str
+    status: str
+    hops: int | None = None
+    milliseconds: int | None = None
+    cost: str = ""
+    network: str = ""
+    error: str = ""
+    address: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class Wish:
     """An outbox row to be written with the hop; its arguments get the conversation and the hop."""
 
@@ -150,6 +167,18 @@ def read(db: Db, channel: str, address: str) -> Conversation | None:
 
 def by_id(db: Db, conversation_id: UUID) -> Conversation | None:
     return db.row(Conversation, f"{_READ} WHERE c.id = %(id)s", {"id": conversation_id})
+
+
+def of_session(db: Db, session: str) -> Conversation | None:
+    """The conversation in which that session was, its newest or an older one."""
+    return db.row(
+        Conversation,
+        f"""
+        {_READ}
+        WHERE c.id = (SELECT conversation_id FROM hops WHERE session = %(session)s LIMIT 1)
+        """,
+        {"session": session},
+    )
 
 
 def elsewhere(db: Db, msisdn: str, conversation_id: UUID) -> list[Conversation]:
@@ -425,23 +454,8 @@ def screen_open(db: Db, msisdn: str, now: datetime) -> bool:
     return found
 
 
-def end_session(
-    db: Db,
-    session: str,
-    *,
-    status: str,
-    hops: int | None,
-    milliseconds: int | None,
-    cost: str,
-    network: str,
-    error: str,
-    now: datetime,
-    address: str | None = None,
-) -> bool:
-    """Keep a gateway's notice that a session is over, once; its screen is off the phone.
-
-    address: of the phone that the notice names; another's session is left as it is.
-    """
+def end_session(db: Db, ended: Ended, now: datetime) -> bool:
+    """Keep the notice, once; the session's screen is off the phone. False: it was known."""
     kept = db.run(
         """
         INSERT INTO session_ends
@@ -454,17 +468,7 @@ def end_session(
         )
         ON CONFLICT DO NOTHING
         """,
-        {
-            "session": session,
-            "address": address,
-            "status": status,
-            "hops": hops,
-            "milliseconds": milliseconds,
-            "cost": cost,
-            "network": network,
-            "error": error,
-            "now": now,
-        },
+        {**vars(ended), "now": now},
     )
     db.run(
         """
@@ -472,7 +476,7 @@ def end_session(
         WHERE id = (SELECT conversation_id FROM hops WHERE session = %(session)s LIMIT 1)
             AND session = %(session)s AND open AND address = coalesce(%(address)s, address)
         """,
-        {"session": session, "address": address},
+        {"session": ended.session, "address": ended.address},
     )
     return kept == 1
 

@@ -1,20 +1,20 @@
 """Nudges: one SMS to whoever was cut off in the middle of something worth going on with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from core import catalogue, checkouts, messages, quiet
+from core import catalogue, checkouts, messages, outbox, quiet
 from core.database import Db
-from flows import engine
+from core.rules import Rules
+from flows import conversations, engine
 from flows.book import BOOK
-from flows.conversations import frame_of
+from flows.conversations import Conversation
 from flows.engine import Frame
 
 SILENT_AFTER: Final = timedelta(minutes=3)  # the longest a session lives (Safaricom, Airtel)
-# After the gateway's notice that it was cut off: time to dial again by herself.
-CUT_OFF_AFTER: Final = timedelta(seconds=30)
 FORGOTTEN_AFTER: Final = timedelta(
     minutes=15
 )  # nobody waits any more for what was left so long ago
@@ -32,50 +32,76 @@ class _Left:
     language: str
 
 
-def send(db: Db, now: datetime) -> int:
-    """Nudge whoever was cut off lately where the flow says so; how many. Never at night."""
-    if quiet.over_at(now) > now:
-        return 0
-    return sum(_nudge(db, left, now) for left in _left_off(db, now))
+def foresee(db: Db, session: str, rules: Rules, now: datetime) -> None:
+    """That session was cut off: whoever left it in the middle of something is nudged in a while."""
+    left = _newest_of(db, session)
+    frame = conversations.frame_of(left.frame) if left else None
+    if frame is not None and engine.nudges(BOOK, frame):
+        due_at = now + timedelta(seconds=rules.nudge_after_seconds)
+        outbox.put(db, "nudge_cut_off", due_at=due_at, session=session)
 
 
-def _left_off(db: Db, now: datetime) -> list[_Left]:
-    """Those that fell silent, or were cut off, and whose phone spoke to us nowhere since.
+def cut_off(db: Db, session: str, rules: Rules, now: datetime) -> int:
+    """Nudge whoever was cut off in that session and has not gone on since; how many."""
+    left = _newest_of(db, session)
+    wait = timedelta(seconds=rules.nudge_after_seconds)
+    return _send(db, [left.id], now - wait, rules, now) if left else 0
+
+
+def silent(db: Db, rules: Rules, now: datetime) -> int:
+    """Nudge whoever fell silent lately, without a word from the gateway; how many.
 
     Found by their hops, of which each has one: looking costs the hops of a quarter of an hour, and
     taking an answer costs nothing.
     """
-    return db.rows(
+    found: list[UUID] | None = db.value(
+        """
+        SELECT array_agg(DISTINCT conversation_id) FROM hops
+        WHERE created_at > %(forgotten)s AND created_at <= %(silent)s
+        """,
+        {"forgotten": now - FORGOTTEN_AFTER, "silent": now - SILENT_AFTER},
+    )
+    return _send(db, found or [], now - SILENT_AFTER, rules, now)
+
+
+def _newest_of(db: Db, session: str) -> Conversation | None:
+    """The conversation whose newest session that is."""
+    kept = conversations.of_session(db, session)
+    return kept if kept is not None and kept.session == session else None
+
+
+def _send(db: Db, found: Sequence[UUID], before: datetime, rules: Rules, now: datetime) -> int:
+    """Nudge the members in those of the conversations found that stood still since `before`,
+    where the flow says so and their phone spoke to us nowhere else. Never at night.
+    """
+    if quiet.over_at(now, rules) > now:
+        return 0
+    left_off = db.rows(
         _Left,
         """
         SELECT c.id, c.turn, c.frame, m.id AS member_id, m.language
-        FROM (SELECT DISTINCT conversation_id FROM hops
-              WHERE created_at > %(forgotten)s AND created_at <= %(cut_off)s) AS lately
-        JOIN conversations c ON c.id = lately.conversation_id
+        FROM conversations c
         JOIN members m ON m.id = c.speaker_id AND m.deleted_at IS NULL
-        WHERE c.channel = 'ussd' AND c.frame IS NOT NULL AND c.updated_at > %(forgotten)s
+        WHERE c.id = ANY(%(found)s) AND c.channel = 'ussd' AND c.frame IS NOT NULL
+          AND c.updated_at > %(forgotten)s AND c.updated_at <= %(before)s
           AND (c.nudged_at IS NULL OR c.nudged_at <= %(hour_ago)s)
-          AND (c.updated_at <= %(silent)s
-               OR c.updated_at <= %(cut_off)s
-                  AND EXISTS (SELECT FROM session_ends e
-                              WHERE e.session = c.session AND e.status = 'Incomplete'
-                                AND e.created_at <= %(cut_off)s))
           AND NOT EXISTS (SELECT FROM conversations o
                           WHERE o.msisdn = c.msisdn AND o.id <> c.id
                             AND o.updated_at > c.updated_at)
         ORDER BY c.updated_at
         """,
         {
+            "found": list(found),
+            "before": before,
             "forgotten": now - FORGOTTEN_AFTER,
-            "silent": now - SILENT_AFTER,
-            "cut_off": now - CUT_OFF_AFTER,
             "hour_ago": now - EVERY,
         },
     )
+    return sum(_nudge(db, left, now) for left in left_off)
 
 
 def _nudge(db: Db, left: _Left, now: datetime) -> bool:
-    frame = frame_of(left.frame)
+    frame = conversations.frame_of(left.frame)
     assert frame is not None, f"conversation {left.id} stands nowhere"
     if not engine.nudges(BOOK, frame) or _sold_out(db, left, frame, now):
         return False

@@ -190,6 +190,14 @@ def test_the_rules_carry_what_was_set_and_keys_of_their_own():
     assert rules.token_key != load({"SECRET_KEY": "another"}).rules().token_key
 
 
+def test_only_a_pretend_world_has_no_night_unless_one_is_named():
+    assert load({}).rules().quiet_hours == (0, 0)
+    assert load(PRODUCTION).rules().quiet_hours == (21, 7)
+    assert load({"QUIET_HOURS": "20-6"}).rules().quiet_hours == (20, 6)
+    for hours in ("24-7", "21", "21-7-8", "night"):
+        assert list(wrong({"QUIET_HOURS": hours})) == ["QUIET_HOURS"]
+
+
 def test_a_refusal_ends_the_process_with_2_and_names_each(capsys):
     with pytest.raises(SystemExit) as ended:
         refuse(SettingsError(["PORT: no", "HOST: no"]))

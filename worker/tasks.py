@@ -123,6 +123,14 @@ def settle_inbox(work: Work, item: outbox.Item) -> None:
         outbox.done(db, item.id, now)
 
 
+def nudge_cut_off(work: Work, item: outbox.Item) -> None:
+    """Write to whoever was cut off in the middle of something."""
+    with work.database.begin() as db:
+        now = work.database.clock()
+        nudges.cut_off(db, item.arguments["session"], work.rules, now)
+        outbox.done(db, item.id, now)
+
+
 def _timer(
     subject: str, verb: Callable[[Db, UUID, datetime], object]
 ) -> Callable[[Work, outbox.Item], None]:
@@ -154,6 +162,7 @@ TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "inspection_reminder": _timer("order_id", deliveries.remind_to_inspect),
     "inspection_over": _timer("order_id", deliveries.inspection_over),
     "settle_inbox": settle_inbox,
+    "nudge_cut_off": nudge_cut_off,
     **sms.TASKS,
     **telegram.TASKS,
 }
@@ -172,9 +181,9 @@ def tidy(work: Work) -> None:
 
 
 def nudge(work: Work) -> None:
-    """Write to those who were cut off in the middle of something."""
+    """Write to those who fell silent in the middle of something."""
     with work.database.begin() as db:
-        nudged = nudges.send(db, work.database.clock())
+        nudged = nudges.silent(db, work.rules, work.database.clock())
     if nudged:
         log.info("nudged", conversations=nudged)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
 from typing import Any
 
@@ -741,6 +742,33 @@ def test_neither_what_was_typed_nor_the_last_screen_is_kept_of_a_notice(
             whole = db.value(f"SELECT string_agg(t::text, ' ') FROM {table} t") or ""
             assert "zebra7913" not in whole
             assert "giraffe7913" not in whole
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [("Incomplete", True), ("Success", False), ("Failed", False)]
+)
+def test_whoever_was_cut_off_while_buying_is_to_be_told_in_half_a_minute(
+    status: str,
+    told: bool,
+    member: Handset,
+    market: Database,
+    notify: Callable[..., TestResponse],
+) -> None:
+    member.dial()
+    member.choose("Buy")
+    member.reply("tomatoes")
+    member.walk("1", "1")
+    notify(status=status)
+    notify(status=status)
+    with market.begin() as db:
+        due = db.value(
+            """
+            SELECT array_agg(due_at) FROM outbox
+            WHERE kind = 'nudge_cut_off' AND arguments = jsonb_build_object('session', %(id)s::text)
+            """,
+            {"id": member.session},
+        )
+        assert due == ([market.clock() + timedelta(seconds=30)] if told else None)
 
 
 def test_a_notice_while_the_database_is_away_is_answered_200(

@@ -9,7 +9,7 @@ from core import broadcasts, messages, opt_outs, outbox
 from core.database import Db
 from core.messages import Claimed, NotYet, SendAnswer
 from core.rules import Rules
-from tests.core.market import person
+from tests.core.market import RULES, person
 from tests.core.test_messages import late
 
 TEXTS = {"en": "Tomatoes are cheap today.", "sw": "Nyanya ni bei nafuu leo."}
@@ -41,11 +41,11 @@ def test_everybody_is_told_once_in_their_language(
 ) -> None:
     db.run("UPDATE members SET language = 'sw' WHERE id = %(id)s", {"id": people[0]})
     db.run("UPDATE members SET language = 'fr' WHERE id = %(id)s", {"id": people[1]})
-    assert broadcasts.put(db, "market day", TEXTS, people[:3], now) == 3
-    assert broadcasts.put(db, "market day", TEXTS, people, now) == 2
-    assert broadcasts.put(db, "market day", TEXTS, people, now) == 0
+    assert broadcasts.put(db, "market day", TEXTS, people[:3], RULES, now) == 3
+    assert broadcasts.put(db, "market day", TEXTS, people, RULES, now) == 2
+    assert broadcasts.put(db, "market day", TEXTS, people, RULES, now) == 0
     assert texts(db) == {TEXTS["en"]: 4, TEXTS["sw"]: 1}
-    assert broadcasts.put(db, "another", TEXTS, people, now) == 5
+    assert broadcasts.put(db, "another", TEXTS, people, RULES, now) == 5
 
 
 def test_whoever_wants_none_or_has_left_is_passed_over(
@@ -56,19 +56,19 @@ def test_whoever_wants_none_or_has_left_is_passed_over(
     db.run(
         "UPDATE members SET deleted_at = %(now)s WHERE id = %(id)s", {"now": now, "id": people[2]}
     )
-    assert broadcasts.put(db, "market day", TEXTS, people, now) == 2
+    assert broadcasts.put(db, "market day", TEXTS, people, RULES, now) == 2
 
 
 def test_a_hundred_go_in_one_call(db: Db, now: datetime) -> None:
     many = [person(db, now, 600 + number) for number in range(250)]
-    broadcasts.put(db, "market day", TEXTS, many, now)
+    broadcasts.put(db, "market day", TEXTS, many, RULES, now)
     sizes = [len(broadcasts.unsent(db, batch_id)) for batch_id in batches(db, now)]
     assert sorted(sizes) == [50, 100, 100]
 
 
 def test_at_night_all_wait_until_morning(db: Db, people: list[UUID], now: datetime) -> None:
     night = now + 12 * HOUR
-    broadcasts.put(db, "market day", TEXTS, people, night)
+    broadcasts.put(db, "market day", TEXTS, people, RULES, night)
     assert batches(db, night) == []
     (batch_id,) = batches(db, night + 7 * HOUR)
     first = broadcasts.unsent(db, batch_id)[0]
@@ -79,7 +79,7 @@ def test_at_night_all_wait_until_morning(db: Db, people: list[UUID], now: dateti
 def test_a_stop_that_comes_before_the_sending_counts(
     db: Db, people: list[UUID], now: datetime
 ) -> None:
-    broadcasts.put(db, "market day", TEXTS, people[:1], now)
+    broadcasts.put(db, "market day", TEXTS, people[:1], RULES, now)
     (batch_id,) = batches(db, now)
     (message_id,) = broadcasts.unsent(db, batch_id)
     opt_outs.stop(db, "+254711000500", now)
@@ -94,7 +94,7 @@ def test_on_telegram_it_waits_behind_receipts_too_and_comes_back_to_its_batch(
     def on_telegram(_db: Db, _msisdn: str) -> list[tuple[str, str]]:
         return [("telegram", "7001")]
 
-    broadcasts.put(db, "market day", TEXTS, people[:1], now)
+    broadcasts.put(db, "market day", TEXTS, people[:1], RULES, now)
     (batch_id,) = batches(db, now)
     (message_id,) = broadcasts.unsent(db, batch_id)
     assert messages.claim(db, message_id, late, now, ways=on_telegram) is None
@@ -113,7 +113,7 @@ def test_a_phone_gets_no_more_advertising_than_its_share(
 ) -> None:
     rules = Rules(marketing_an_hour_max=1, marketing_a_day_max=2)
     for subject in ("one", "two", "three"):
-        broadcasts.put(db, subject, TEXTS, people[:1], now)
+        broadcasts.put(db, subject, TEXTS, people[:1], RULES, now)
     waiting = [each for batch_id in batches(db, now) for each in broadcasts.unsent(db, batch_id)]
 
     def sent(at: datetime) -> int:

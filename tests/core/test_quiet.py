@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from core import quiet
+from core.rules import Rules
 
 
 @pytest.mark.parametrize(
@@ -22,4 +23,10 @@ from core import quiet
 )
 def test_the_night_ends_at_seven(utc: str, over: str) -> None:
     asked = datetime.fromisoformat(utc).replace(tzinfo=UTC)
-    assert quiet.over_at(asked) == datetime.fromisoformat(over).replace(tzinfo=UTC)
+    assert quiet.over_at(asked, Rules()) == datetime.fromisoformat(over).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("hour", range(24))
+def test_a_market_without_a_night_writes_at_any_hour(hour: int) -> None:
+    asked = datetime(2026, 11, 21, hour, tzinfo=UTC)
+    assert quiet.over_at(asked, Rules(quiet_hours=(0, 0))) == asked

@@ -99,10 +99,7 @@ def test_silence_is_leaving_until_it_is_broken(handset: Handset, db: Db, clock: 
 def test_a_gateways_notice_tells_it_at_once(handset: Handset, db: Db, clock: Clock) -> None:
     handset.dial()
     handset.reply("1")
-    conversations.end_session(
-        db, handset.session, status="Incomplete", hops=2, milliseconds=9000, cost="", network="",
-        error="", now=clock(),
-    )  # fmt: skip
+    conversations.end_session(db, conversations.Ended(handset.session, "Incomplete"), clock())
     assert rolled_up(db, clock)["buy.category"] == (1, 0, 0, 0, 1)
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 
-from core import messages
+from core import messages, outbox
 from core.database import Db
 from core.rules import Rules
 from flows import conversations, nudges
+from flows.conversations import Ended
 from tests.flows.handset import Clock, EngineLine, Handset
 from tests.flows.street import Street
 
@@ -29,27 +30,23 @@ def phone(street: Street) -> Handset:
     return handset
 
 
-def cut_off(street: Street, phone: Handset, status: str = "Incomplete") -> None:
+def cut_off(street: Street, phone: Handset) -> None:
     """The gateway's notice that the session is over."""
-    conversations.end_session(
-        street.db,
-        phone.session,
-        status=status,
-        hops=None,
-        milliseconds=None,
-        cost="",
-        network="",
-        error="",
-        now=street.clock(),
-    )
+    conversations.end_session(street.db, Ended(phone.session, "Incomplete"), street.clock())
+    nudges.foresee(street.db, phone.session, street.rules, street.clock())
 
 
 def nudged(street: Street, **wait: float) -> int:
+    """How many are told after that time: those whose cut-off was noticed, those who are silent."""
     street.clock.wait(**wait)
+    db, rules, now = street.db, street.rules, street.clock()
     before = told(street)
-    sent = nudges.send(street.db, street.clock())
-    assert told(street) - before == sent
-    return sent
+    for item in outbox.take_due(db, now, 10):
+        if item.kind == "nudge_cut_off":
+            nudges.cut_off(db, item.arguments["session"], rules, now)
+        outbox.done(db, item.id, now)
+    nudges.silent(db, rules, now)
+    return told(street) - before
 
 
 def told(street: Street) -> int:
@@ -76,11 +73,30 @@ def test_a_notice_that_she_was_cut_off_needs_no_silence(street: Street, phone: H
     assert nudged(street, seconds=10) == 1
 
 
-def test_a_session_that_ended_as_it_should_is_no_reason_to_hurry(
+def test_a_notice_and_the_silence_after_it_are_one_reason(street: Street, phone: Handset) -> None:
+    cut_off(street, phone)
+    assert nudged(street, minutes=4) == 1
+    assert nudged(street, minutes=4) == 0
+
+
+def test_a_notice_of_a_session_that_is_not_the_newest_is_no_reason_to_hurry(
     street: Street, phone: Handset
 ) -> None:
-    cut_off(street, phone, "Success")
+    older = phone.session
+    phone.dial()
+    phone.choose("Continue")
+    nudges.foresee(street.db, older, street.rules, street.clock())
     assert nudged(street, seconds=60) == 0
+
+
+def test_who_is_cut_off_again_is_told_of_the_second_time(street: Street, phone: Handset) -> None:
+    cut_off(street, phone)
+    street.clock.wait(seconds=20)
+    phone.dial()
+    phone.choose("Continue")
+    cut_off(street, phone)
+    assert nudged(street, seconds=10) == 0
+    assert nudged(street, seconds=20) == 1
 
 
 def test_who_dialled_again_is_left_alone(street: Street, phone: Handset) -> None:

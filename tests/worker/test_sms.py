@@ -362,7 +362,7 @@ def people(office: Office, count: int) -> list[UUID]:
 
 def broadcast(office: Office, receivers: list[UUID]) -> None:
     with office.database.begin() as db:
-        broadcasts.put(db, "day", {"en": "Cheap today."}, receivers, office.database.clock())
+        broadcasts.put(db, "day", {"en": "Cheap today."}, receivers, RULES, office.database.clock())
 
 
 def test_a_broadcast_reaches_everybody_once_in_calls_of_a_hundred(office: Office) -> None:

@@ -252,7 +252,7 @@ def test_a_payment_is_told_to_the_buyer_once_and_to_each_seller(
     assert told(db, "paid") == {
         "Amina": [
             f"KSh 681 paid for order {one}, {other}. We hold it until you have the goods. "
-            "Your delivery code comes in another SMS."
+            "Your code is in another message."
         ],
         "Wanjiku Fresh": [
             f"New order {of_wanjiku.number}, {day}, {place}: Amina paid. KSh 487 is for you. "

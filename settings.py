@@ -49,6 +49,11 @@ def _broker(earlier: dict[str, Any]) -> str | None:
     return broker_url(earlier.get("redis_url"))
 
 
+def _sender(earlier: dict[str, Any]) -> str | None:
+    """The short code that the pretend world's phones write to."""
+    return None if earlier.get("sokoni_env") == "production" else "22384"
+
+
 def _quiet_hours(earlier: dict[str, Any]) -> str:
     """None in the pretend world, where nobody sleeps: it looks the same at any hour."""
     return "21-7" if earlier.get("sokoni_env") == "production" else "0-0"
@@ -137,8 +142,9 @@ class Settings(BaseModel):
         SecretStr("sandbox-api-key"), "our key at Africa's Talking", _STRONG
     )
     africastalking_sender: str | None = _setting(
-        None,
-        "the sender id or short code registered for our SMS; without it their shared one",
+        _sender,
+        "the sender id or short code registered for our SMS, a short code if people shall reply;"
+        " in production their shared one without it",
         pattern=r"^[A-Za-z0-9 ]{3,11}$",
     )
     africastalking_secret: SecretStr = _setting(

@@ -257,6 +257,9 @@ def _run_on(
     if not settings.in_production:
         supervisor.run([python, "-m", "payments.register"], settings, logs / "prepare.log")
     opened(settings)
+    if not settings.in_production:  # the chat's menu, for which nobody has to wait
+        register = [python, "-m", "channels.telegram", "--set-webhook"]
+        supervisor.run(register, settings, logs / "prepare.log")
     supervisor.watch()
     return 0
 

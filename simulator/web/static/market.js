@@ -84,6 +84,7 @@ export class Market {
     const taken = newest ? placeOnWay(newest.state) : -1;
     const steps = this.#root.querySelectorAll(".guide li");
     [0, 1, 3, 4].forEach((needed, step) => steps[step].classList.toggle("done", taken >= needed));
+    steps[4].classList.toggle("done", newest?.state === "disputed");
   }
 
   #drawBooks({ accounts, debits, credits, balanced, cached_equal_fold: equal }) {

@@ -126,7 +126,8 @@ export class Phone {
     for (const each of arrived) this.#announce(`${each.from}: ${each.text}`);
     if (arrived.length > 0) {
       this.#buzz();
-      if (this.#mode === "idle" || this.#mode === "inbox") this.#draw();
+      if (this.#mode === "notice" || (this.#mode === "ended" && !this.#text)) this.#go("idle");
+      else if (this.#mode === "idle" || this.#mode === "inbox") this.#draw();
     }
   }
 

@@ -1,11 +1,14 @@
 """A virtual world on a chosen day, with hands to drive it."""
 
 import random
+from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from simulator.server import create_app
 from simulator.world import World
+from tests.simulator.browser import launch
 from tests.simulator.pretend import START, Api, Bot, Operator, Outside, Shop
 
 
@@ -46,3 +49,11 @@ def api(web):
 @pytest.fixture
 def bot(web):
     return Bot(web)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()

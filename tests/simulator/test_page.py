@@ -1,17 +1,12 @@
 """The page of phones: what it is made of, and how it behaves in a browser.
 
-Most of it meets a small application that always says the same; the sale at the end is for real,
-with all of Sokoni's processes.
+It meets a small application that always says the same; test_story.py has it with all of Sokoni.
 """
 
 import json
-import os
 import random
 import re
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
@@ -21,7 +16,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from core import charges, orders
 from simulator import page as pages
@@ -32,8 +27,7 @@ from simulator.outbound import Answer
 from simulator.rules import DEFAULTS, changed, shown
 from simulator.server import Server, listen
 from simulator.world import Place, World
-from tests.local.test_run import free_ports
-from tests.simulator.browser import SECONDS_MAX, Chat, Phone, launch
+from tests.simulator.browser import SECONDS_MAX, Chat, Phone, a_page
 from tests.simulator.pretend import PAYER
 
 ROOT = Path(__file__).parents[2]
@@ -229,14 +223,6 @@ def until(condition) -> None:
 # --- how it behaves, in a browser
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
-
-
 class Application:
     """What the phones meet: a menu, `2` ends; everything else is accepted and kept."""
 
@@ -284,33 +270,6 @@ def page(browser, served) -> Iterator[Page]:
     """The page at a desk."""
     with a_page(browser, served) as page:
         yield page
-
-
-class a_page:  # noqa: N801 it reads as what it gives
-    """Open the page; at the end nothing may have gone wrong in its scripts."""
-
-    def __init__(self, browser: Browser, url: str, query: str = "", **context) -> None:
-        self._context = browser.new_context(locale="en-GB", **context)
-        self._context.set_default_timeout(SECONDS_MAX * 1000)
-        self._page = self._context.new_page()
-        self._wrong: list[str] = []
-        self._page.on("pageerror", lambda error: self._wrong.append(str(error)))
-        self._page.on("console", self._listen)
-        self._url = f"{url}/simulator{query}"
-
-    def _listen(self, message) -> None:
-        # A refused call is the page's business; a script or a style that is stopped is not.
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            self._wrong.append(message.text)
-
-    def __enter__(self) -> Page:
-        self._page.goto(self._url)
-        expect(self._page.locator(".balance").first).to_contain_text("KSh")
-        return self._page
-
-    def __exit__(self, kind, *_) -> None:
-        self._context.close()
-        assert kind is not None or self._wrong == []
 
 
 def ask_to_pay(world: World, number: str = BUYER, shillings: int = 2250) -> None:
@@ -481,7 +440,7 @@ def test_the_page_reads_in_swahili_from_one_press_to_the_next(page, living):
     phone.shows("Karibu.")
     phone.is_in("session")
     phone.press("end")
-    phone.shows("(umekata)")
+    phone.shows("Ujumbe 1 mpya")
     page.reload()
     expect(phone.root.locator("h2")).to_contain_text("Mnunuzi")
 
@@ -613,6 +572,23 @@ def test_what_is_typed_under_a_message_goes_to_the_short_code(page, living, appl
     assert (sent["from"], sent["to"], sent["text"]) == (BUYER, "22384", "YES")
 
 
+def test_a_message_takes_the_place_of_a_call_that_is_over_but_not_of_its_last_screen(
+    page, living, application
+):
+    phone = Phone(page, BUYER)
+    phone.press("call")
+    phone.shows("Karibu.")
+    phone.press("end")
+    phone.shows("(you hung up)")
+    business_writes(living, "Reply YES to go on.")
+    phone.shows("1 new message")
+    phone.press("call")
+    phone.answer("2", shows="Asante.")
+    business_writes(living, "Order 1001 is paid.")
+    phone.has_messages(2)
+    phone.shows("Asante.")
+
+
 def test_a_message_can_be_begun_in_the_inbox_but_mpesa_reads_none(page, living, application):
     phone = Phone(page, BUYER)
     phone.press("left")
@@ -712,6 +688,24 @@ def test_pictures_are_sent_from_a_file_or_of_our_own_drawing(page, living, appli
     expect(chat.bubbles).to_have_count(3)
 
 
+def test_what_follows_a_photo_is_in_view_however_late_the_photo_is(page, living, application):
+    chat = Chat(page, BUYER)
+    chat.start()
+    for number in range(12):
+        bot_writes(living, f"Line {number}")
+    held = []
+    page.route("**/telegram/file/**", lambda route: held.append(route))
+    chat.attach("Rotten tomatoes")
+    expect(chat.bubbles).to_have_count(14)
+    bot_writes(living, "Thank you.")
+    expect(chat.bubbles.last).to_contain_text("Thank you.")
+    for each in held:
+        each.continue_()
+    picture = chat.root.get_by_role("img").last
+    until(lambda: picture.evaluate("it => it.complete && it.naturalWidth") == pictures.WIDTH)
+    expect(chat.bubbles.last).to_be_in_viewport(ratio=1)
+
+
 def test_what_the_bot_writes_is_counted_while_nobody_looks(page, living):
     chat = Chat(page, BUYER)
     chat.start()
@@ -781,119 +775,3 @@ def test_with_a_chat_open_nothing_is_wider_than_the_screen(browser, served, widt
             Chat(page, number).toggle.click()
             expect(Chat(page, number).pane).to_be_visible()
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-# --- a sale, with all of Sokoni
-
-
-@pytest.fixture
-def sokoni() -> Iterator[str]:
-    """`make run` on free ports and an empty folder; the pretend world's address."""
-    port, world_port = free_ports(2)
-    with tempfile.TemporaryDirectory(prefix="sokoni-page-") as folder:
-        Path(folder).chmod(0o755)  # a root's PostgreSQL runs as another user
-        environ = {
-            **{name: value for name, value in os.environ.items() if not name.endswith("_URL")},
-            "SOKONI_ENV": "development",
-            "SOKONI_HOME": str(Path(folder, "home")),
-            "PORT": str(port),
-            "SIMULATOR_PORT": str(world_port),
-            "PUSH_AFTER_SECONDS": "1",
-            "WEB_PROCESSES": "1",
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "local.run"],
-            cwd=ROOT,
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            began = time.monotonic()
-            said = []
-            for line in process.stdout:
-                said.append(line)
-                if "Ctrl-C stops everything" in line:
-                    break
-            assert "Ctrl-C stops everything" in said[-1], "".join(said)
-            assert time.monotonic() - began < START_SECONDS_MAX
-            yield f"http://127.0.0.1:{world_port}"
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=20)
-
-
-@pytest.mark.timeout(150)
-def test_a_newcomer_buys_and_pays_and_her_code_gives_the_seller_his_money(browser, sokoni):
-    with a_page(browser, sokoni, viewport={"width": 1440, "height": 900}) as page:
-        buyer, seller = Phone(page, BUYER), Phone(page, SELLER)
-        order, verdict = page.locator(".order"), page.locator(".verdict")
-        join_and_fill_a_basket(page, buyer)
-        buyer.choose("Pay", shows="Which day shall it come?")
-        buyer.answer("1", shows="by M-Pesa from this phone?")
-        buyer.choose("Pay KSh", shows="M-Pesa will now ask for your PIN")
-        buyer.shows("(session ended)")
-        expect(order).to_have_attribute("data-state", "placed")
-
-        buyer.shows("Pay KSh 2,250 to SOKONI")
-        page.keyboard.type("1234")
-        page.keyboard.press("Enter")
-        expect(buyer.balance).to_have_text("KSh 7,750")
-        expect(order).to_have_attribute("data-state", "paid")
-        expect(order).to_contain_text("KSh 2,250 held")
-        expect(owner(page, "escrow")).to_contain_text("KSh 2,250")
-        expect(verdict).to_have_text("Books balance: KSh 2,250 = KSh 2,250")
-
-        seller.touch()
-        page.keyboard.press("Enter")
-        seller.choose("Sell", shows="Your Sokoni PIN?")
-        seller.answer("2580", shows="Orders")
-        seller.choose("Orders", shows="1001")
-        seller.answer("1", shows="You get 2,194 (fee 56)")
-        seller.choose("Accept", shows="I have sent it")
-        expect(order).to_have_attribute("data-state", "accepted")
-        seller.choose("I have sent it", shows="is on its way")
-        expect(order).to_have_attribute("data-state", "dispatched")
-        seller.choose("Enter code", shows="4-digit code?")
-
-        seller.answer(code_of(page, buyer), shows="KSh 2,194 is in your Sokoni balance")
-        expect(order).to_have_attribute("data-state", "completed")
-        expect(order).to_contain_text("KSh 2,194 to the seller, KSh 56 fee")
-        expect(owner(page, "escrow")).to_contain_text("KSh 0")
-        expect(owner(page, "seller")).to_contain_text("KSh 2,194")
-        expect(owner(page, "fee")).to_contain_text("KSh 56")
-        expect(verdict).to_have_text("Books balance: KSh 4,500 = KSh 4,500")
-        expect(page.locator(".guide .done")).to_have_count(4)
-
-
-def owner(page: Page, name: str) -> Locator:
-    return page.locator(f'.owners [data-owner="{name}"]')
-
-
-def code_of(page: Page, buyer: Phone) -> str:
-    """The delivery code, out of the buyer's messages as she reads them."""
-    buyer.press("end", "left")
-    row = buyer.view.locator("li", has_text=re.compile(r"[Cc]ode [0-9]{4}"))
-    row.click()
-    buyer.is_in("message")
-    found = re.search(r"[Cc]ode ([0-9]{4})", buyer.view.inner_text())
-    assert found, buyer.view.inner_text()
-    Phone(page, SELLER).touch()
-    return found[1]
-
-
-def join_and_fill_a_basket(page: Page, buyer: Phone) -> None:
-    """A crate of tomatoes at KSh 2,250, from the first seller."""
-    page.keyboard.press("Enter")
-    buyer.choose("English", shows="What is your name?")
-    buyer.answer("Amina", shows="Which market or village")
-    buyer.answer("Toi", shows="Choose your place")
-    buyer.choose("Toi Market", shows="We keep name")
-    buyer.choose("I agree", shows="Choose a PIN")
-    buyer.answer("4826", shows="You are registered")
-    buyer.choose("Buy now", shows="What would you like?")
-    buyer.answer("tomatoes", shows="We found these")
-    buyer.choose("Tomatoes", shows="Who do you buy from?")
-    buyer.choose("Wanjiku Fresh", shows="How many")
-    buyer.answer("1", shows="in your basket")

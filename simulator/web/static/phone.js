@@ -346,7 +346,8 @@ export class Phone {
   async #hangUp() {
     const session = this.#session;
     this.#session = null;
-    this.#go("ended", { text: "", note: say("hung_up") });
+    if (this.unread > 0) this.#go("idle");
+    else this.#go("ended", { text: "", note: say("hung_up") });
     await call("POST", "hangup", { session }).catch(() => {}); // it may have ended by itself
   }
 

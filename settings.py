@@ -208,6 +208,30 @@ class Settings(BaseModel):
         SecretStr("sandbox-c2b-path"), "the secret part of the paths for payments by hand", _STRONG
     )
 
+    daraja_b2c_shortcode: str = _setting(
+        "600997", "our shortcode that pays out at M-Pesa", _GIVEN, pattern=r"^[0-9]{5,7}$"
+    )
+    daraja_initiator: str = _setting(
+        "sokoni-api", "our operator's name at M-Pesa, for payouts and reversals", _GIVEN
+    )
+    daraja_initiator_password: SecretStr = _setting(
+        SecretStr("Sandbox#Initiator1"),
+        "that operator's password; 90 days old, it expires",
+        _GIVEN,
+    )
+    daraja_certificate: str | None = _setting(
+        None,
+        "M-Pesa's certificate, a file or PEM; without it the pretend world's own",
+        _GIVEN,
+        repr=False,
+    )
+    dispute_second_above: int = _setting(
+        20_000, "shillings held by a dispute above which two people of ours decide it", ge=0
+    )
+    payout_automatic_max: int = _setting(
+        20_000, "shillings a member is sent in a day without a second person's eyes", ge=0
+    )
+
     telegram_base_url: str = _setting(
         _at("simulator_port", "/telegram"), "where Telegram's API is", _HTTPS
     )
@@ -277,6 +301,13 @@ class Settings(BaseModel):
             raise ValueError("not an address like https://example.org")
         return url.rstrip("/") if url else None
 
+    @field_validator("daraja_certificate")
+    @classmethod
+    def _is_certificate(cls, given: str | None) -> str | None:
+        if given is not None and "BEGIN CERTIFICATE" not in given and not Path(given).is_file():
+            raise ValueError("neither a file nor PEM")
+        return given
+
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, url: str | None) -> str | None:
@@ -319,6 +350,8 @@ class Settings(BaseModel):
             fee_basis_points=self.fee_basis_points,
             reservation_minutes=self.reservation_minutes,
             push_after_seconds=self.push_after_seconds,
+            payout_automatic_max_cents=self.payout_automatic_max * 100,
+            dispute_second_above_cents=self.dispute_second_above * 100,
             paybill=self.daraja_shortcode,
             sms_an_hour_max=self.sms_an_hour_max,
             sms_a_day_max=self.sms_a_day_max,

@@ -113,7 +113,7 @@ class Switchboard:
             return self._act(sms, known, verb)
         begin = Begin(sms.id)  # who is unknown, or one of two, begins at the beginning
         if isinstance(asked, Keyword) and known.member is not None:
-            begin = _begin(sms, asked, known.order)
+            begin = _begin(sms, asked, known.order, known.sells)
         order_id = known.order.id if known.order else None
         return _kept(self._hop(sms, begin, known.language or None, order_id))
 
@@ -150,6 +150,8 @@ class Switchboard:
                 return lambda _db, _now: _Told("sms_one_order", {"order": first})
             case Keyword("confirm" | "status" | "problem", number=int(number)) if order is None:
                 return lambda _db, _now: _Told("sms_no_order", {"order": str(number)})
+            case Keyword("problem") if order and known.sells and order.state == "disputed":
+                return None  # he tells his side
             case Keyword("status" | "problem") if order is not None and known.sells:
                 return lambda _db, _now: _stands(order, member.language)
             case _:
@@ -205,8 +207,8 @@ def _session(sms: Sms) -> str:
     return f"sms:{sms.msisdn}"
 
 
-def _begin(sms: Sms, asked: Keyword, about: Order | None) -> Begin:
-    """The conversation that a member's keyword leads into."""
+def _begin(sms: Sms, asked: Keyword, about: Order | None, sells: bool) -> Begin:
+    """The conversation that a member's keyword leads into. sells: is the order theirs to sell?"""
     order = {"order": str(about.id)} if about else {}
     match asked.kind:
         case "buy" | "prices" if asked.words:
@@ -220,6 +222,8 @@ def _begin(sms: Sms, asked: Keyword, about: Order | None) -> Begin:
             return Begin(sms.id, "my_orders")
         case "problem":
             words = {"text": asked.words} if asked.words else {}
+            if about is not None and sells:
+                return Begin(sms.id, "sell", "said", {**order, **words})
             return Begin(sms.id, "problem", "", {**order, **words})
         case "call_me":
             return Begin(sms.id, "call_me")

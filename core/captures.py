@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from core import deliveries, escrow, ledger, orders, stock
+from core import deliveries, escrow, ledger, orders, refunds, stock
 from core.database import Db
 from core.orders import Order
 
@@ -78,6 +78,8 @@ def capture(db: Db, payable: Payable, key: str, source: ledger.Account, now: dat
         legs.append(ledger.credit(ledger.buyer(payable.buyer_id), rest_cents))
     posted = ledger.post(db, "capture", key, legs, now)
     assert posted == "posted", f"{key} was captured before"
+    if rest_cents:
+        refunds.due(db, payable.buyer_id, now)
     _close(db, payable, waiting, filled, now)
     if filled:
         return "held"

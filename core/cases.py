@@ -100,6 +100,33 @@ def open_of(db: Db, member_id: UUID) -> Case | None:
     )
 
 
+def waiting(db: Db) -> list[Case]:
+    """All who wait for a call, the longest first."""
+    return db.rows(
+        Case,
+        """
+        SELECT id, number, member_id, about, conversation, state, opened_at
+        FROM cases WHERE state = 'open' ORDER BY opened_at, number
+        """,
+    )
+
+
+def close(db: Db, number: int, note: str, now: datetime) -> Literal["closed", "not_open"]:
+    """The member was called. note: what came of it, without personal data."""
+    member_id: UUID | None = db.value(
+        """
+        UPDATE cases SET state = 'closed', closed_at = %(now)s
+        WHERE number = %(number)s AND state = 'open' RETURNING member_id
+        """,
+        {"number": number, "now": now},
+    )
+    if member_id is None:
+        return "not_open"
+    if known := incidents.find_open(db, "call_me", member_id):
+        incidents.close(db, known.id, note, now)
+    return "closed"
+
+
 def new_number(db: Db) -> int:
     """The next of all that is said on the phone as "case 5001"."""
     number: int = db.value("SELECT nextval('case_numbers')")

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import captures, incidents, ledger, messages, money, outbox, receipts
+from core import captures, incidents, ledger, messages, money, outbox, receipts, refunds
 from core.captures import Payable
 from core.database import Db, metadata
 from core.receipts import Receipt as Receipt
@@ -727,6 +727,7 @@ def _credit_buyer(
     """Money for a charge that is paid: it belongs to the buyer."""
     _book(db, receipt, ledger.buyer(payable.buyer_id), now)
     receipts.keep(db, receipt, charge.id, "second_payment", now)
+    refunds.due(db, payable.buyer_id, now)
     _tell_of_receipt(db, "payment_second", payable, charge, receipt, now)
     return "second_payment"
 
@@ -754,6 +755,7 @@ def _part_payment(
             {"receipt": receipt.receipt, "now": now, "id": charge.id},
         )
     receipts.keep(db, receipt, charge.id, outcome, now)
+    refunds.due(db, payable.buyer_id, now)
     if outcome == "short":
         _tell_of_receipt(db, "payment_short", payable, charge, receipt, now)
     elif outcome == "over":

@@ -366,6 +366,31 @@ def inspection_over(
     return "released"
 
 
+def resume(db: Db, order_id: UUID, now: datetime) -> Literal["released", "delivered", "dispatched"]:
+    """Its dispute is withdrawn and its money held again: it goes on from where it stood.
+
+    The buyer's time to look at the goods begins anew. The right code, typed while it was disputed,
+    counts now.
+    """
+    order = _lock(db, order_id, "disputed")
+    assert order is not None, f"order {order_id} is not disputed"
+    slip = _slip(db, order_id)
+    if slip.entered:
+        orders.note(db, [order_id], "code_accepted", now)
+        _complete(db, order_id, now)
+        return "released"
+    if slip.claimed:
+        by = now + INSPECT_WITHIN
+        detail = {"reason": "inspected_anew", "inspect_by": by.isoformat()}
+        orders.move_all(db, [order_id], "delivered", now, inspect_by=by, detail=detail)
+        _set_timers(db, [order_id], "inspection_reminder", "inspection_over", by, now)
+        return "delivered"
+    orders.move(db, order_id, "dispatched", now, reason="resumed")
+    due_at = max(_silent_at(order), now + INSPECT_WITHIN)
+    outbox.put(db, "delivery_deadline", due_at=due_at, order_id=order_id)
+    return "dispatched"
+
+
 # Of the order o, in the words of %(language)s.
 _LINES: Final[LiteralString] = """(
     SELECT json_agg(json_build_array(
@@ -470,16 +495,25 @@ def _call_off(db: Db, order_id: UUID, now: datetime, **detail: str) -> None:
 
 @dataclass(frozen=True)
 class _Slip:
-    """generation: of the code that is good now. tries: wrong ones made of it."""
+    """generation: of the code that is good now. tries: wrong ones made of it.
+
+    entered: the right one was typed. claimed: the seller says that she has the goods.
+    """
 
     generation: int
     tries: int
+    entered: bool
+    claimed: bool
 
 
 def _slip(db: Db, order_id: UUID) -> _Slip:
     slip = db.row(
         _Slip,
-        "SELECT generation, tries FROM deliveries WHERE order_id = %(id)s",
+        """
+        SELECT generation, tries, entered_at IS NOT NULL AS entered,
+               claimed_at IS NOT NULL AS claimed
+        FROM deliveries WHERE order_id = %(id)s
+        """,
         {"id": order_id},
     )
     assert slip is not None, f"order {order_id} is paid, and has no code"

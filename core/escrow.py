@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import ledger
+from core import ledger, refunds
 from core.database import Db, metadata
 from core.money import part_cents, whole_shillings
 
@@ -85,6 +86,11 @@ class _Held:
     def left_cents(self) -> int:
         return self.captured_cents - self.released_cents - self.refunded_cents - self.fee_cents
 
+    def fee_of(self, gross_cents: int) -> int:
+        """What the fee of all that the seller got grows by if he gets so much of it now."""
+        gross_cents += self.released_cents + self.fee_cents
+        return part_cents(self.order_fee_cents, gross_cents, self.total_cents) - self.fee_cents
+
 
 def release(db: Db, order_id: UUID, now: datetime) -> int:
     """All that is left goes to the seller, less the fee; what he gets, in cents.
@@ -93,8 +99,7 @@ def release(db: Db, order_id: UUID, now: datetime) -> int:
     Raises NotHeld, and nothing has moved.
     """
     held = _lock(db, order_id)
-    gross_cents = held.released_cents + held.fee_cents + held.left_cents
-    fee_cents = part_cents(held.order_fee_cents, gross_cents, held.total_cents) - held.fee_cents
+    fee_cents = held.fee_of(held.left_cents)
     net_cents = held.left_cents - fee_cents
     legs = [
         ledger.debit(ledger.escrow(order_id), held.left_cents),
@@ -151,6 +156,7 @@ def refund(db: Db, order_id: UUID, cents: int | None, now: datetime) -> None:
             "order_id": order_id,
         },
     )
+    refunds.due(db, held.buyer_id, now)
 
 
 def freeze(db: Db, order_id: UUID, now: datetime) -> None:
@@ -169,17 +175,84 @@ def freeze(db: Db, order_id: UUID, now: datetime) -> None:
         raise NotHeld(f"the escrow of {order_id} holds nothing that could be frozen")
 
 
-def _lock(db: Db, order_id: UUID) -> _Held:
+def thaw(db: Db, order_id: UUID, now: datetime) -> None:
+    """The dispute is withdrawn: it is held as before. The caller holds the order's lock.
+
+    Raises NotHeld: it is not frozen.
+    """
+    thawed = db.run(
+        """
+        UPDATE escrows SET state = 'held', updated_at = %(now)s
+        WHERE order_id = %(order_id)s AND state = 'frozen'
+        """,
+        {"order_id": order_id, "now": now},
+    )
+    if not thawed:
+        raise NotHeld(f"the escrow of {order_id} is not frozen")
+
+
+def frozen_cents(db: Db, order_id: UUID) -> int:
+    """What a decision is to divide. Raises NotHeld: it is not frozen."""
+    return _lock(db, order_id, "frozen").left_cents
+
+
+@dataclass(frozen=True)
+class Divided:
+    """Of a frozen escrow, in cents: to_buyer + to_seller + fee is what was in it."""
+
+    to_buyer_cents: int
+    to_seller_cents: int
+    fee_cents: int
+
+
+def settle(db: Db, order_id: UUID, to_buyer_cents: int, now: datetime) -> Divided:
+    """A dispute is decided: so much goes back to the buyer, the rest to the seller, less his fee.
+
+    Of what goes back he pays no fee. The caller holds the order's lock.
+    Raises NotHeld: it is not frozen, or holds less; nothing has moved.
+    """
+    held = _lock(db, order_id, "frozen")
+    whole_shillings(to_buyer_cents)
+    if not 0 <= to_buyer_cents <= held.left_cents:
+        raise NotHeld(
+            f"{to_buyer_cents} of {held.left_cents} cents cannot leave the escrow of {order_id}"
+        )
+    fee_cents = held.fee_of(held.left_cents - to_buyer_cents)
+    divided = Divided(to_buyer_cents, held.left_cents - to_buyer_cents - fee_cents, fee_cents)
+    legs = [
+        ledger.debit(ledger.escrow(order_id), held.left_cents),
+        ledger.credit(ledger.buyer(held.buyer_id), divided.to_buyer_cents),
+        ledger.credit(ledger.seller(held.seller_id), divided.to_seller_cents),
+        ledger.credit(ledger.FEES, divided.fee_cents),
+    ]
+    moving = [leg for leg in legs if leg.amount_cents]
+    ledger.post(db, "decision", f"decision:{order_id}", moving, now)
+    db.run(
+        """
+        UPDATE escrows
+        SET state = 'settled', released_cents = released_cents + %(to_seller_cents)s,
+            refunded_cents = refunded_cents + %(to_buyer_cents)s,
+            fee_cents = fee_cents + %(fee_cents)s, updated_at = %(now)s
+        WHERE order_id = %(order_id)s
+        """,
+        {**vars(divided), "now": now, "order_id": order_id},
+    )
+    if divided.to_buyer_cents:
+        refunds.due(db, held.buyer_id, now)
+    return divided
+
+
+def _lock(db: Db, order_id: UUID, state: Literal["held", "frozen"] = "held") -> _Held:
     held = db.row(
         _Held,
         """
         SELECT o.buyer_id, o.seller_id, o.total_cents, o.fee_cents AS order_fee_cents,
                e.captured_cents, e.released_cents, e.refunded_cents, e.fee_cents
         FROM escrows e JOIN orders o ON o.id = e.order_id
-        WHERE e.order_id = %(order_id)s AND e.state = 'held' FOR NO KEY UPDATE OF e
+        WHERE e.order_id = %(order_id)s AND e.state = %(state)s FOR NO KEY UPDATE OF e
         """,
-        {"order_id": order_id},
+        {"order_id": order_id, "state": state},
     )
     if held is None:
-        raise NotHeld(f"the escrow of {order_id} holds nothing that may leave it")
+        raise NotHeld(f"the escrow of {order_id} is not {state}")
     return held

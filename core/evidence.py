@@ -1,6 +1,6 @@
 """Evidence: what was sent to prove a dispute, photos and words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final, Literal
@@ -12,9 +12,9 @@ from core.database import Db, metadata
 from core.storage import Storage
 
 BYTES_MAX: Final = 10 * 1024 * 1024  # of a photo
-PHOTOS_MAX: Final = 10  # of a dispute
-WORDS_MAX: Final = 20  # of a dispute, times somebody added some
-WANTED_FOR: Final = timedelta(hours=48)  # after a report a photo of the member belongs to it
+PHOTOS_MAX: Final = 10  # of each side of a dispute
+WORDS_MAX: Final = 20  # of each side, times somebody added some
+WANTED_FOR: Final = timedelta(hours=48)  # after a report or an answer to it a photo belongs to it
 
 evidence = sa.Table(
     "evidence",
@@ -52,13 +52,21 @@ class Photo:
 
 
 def wanted(db: Db, member_id: UUID, now: datetime) -> UUID | None:
-    """The dispute that a photo from this member is for, the newest; None: none is expected."""
+    """The dispute that a photo from this member is for; None: none is expected.
+
+    Of a buyer the one that was reported last, of a seller the one that was answered last, or else
+    came last.
+    """
     found: UUID | None = db.value(
         """
-        SELECT id FROM disputes
-        WHERE opened_by = %(member_id)s AND opened_at > %(since)s
-          AND state IN ('open', 'seller_reply', 'review')
-        ORDER BY opened_at DESC LIMIT 1
+        SELECT d.id
+        FROM disputes d JOIN orders o ON o.id = d.order_id,
+             LATERAL (SELECT CASE WHEN o.seller_id = %(member_id)s
+                             THEN coalesce(d.answered_at, d.opened_at)
+                             ELSE d.opened_at END) AS told (at)
+        WHERE %(member_id)s IN (d.opened_by, o.seller_id) AND told.at > %(since)s
+          AND d.state IN ('open', 'seller_reply', 'review')
+        ORDER BY told.at DESC, d.number DESC LIMIT 1
         """,
         {"member_id": member_id, "since": now - WANTED_FOR},
     )
@@ -85,13 +93,13 @@ def add(
     if kind is None or not content_type.startswith("image/"):
         return "not_a_picture"
     digest = sha256(content)
-    refusal = _refusal(db, dispute_id, "photo", digest.digest())
+    refusal = _refusal(db, dispute_id, member_id, "photo", digest.digest())
     if refusal is not None:
         return refusal
     key = f"evidence/{dispute_id.hex}/{digest.hexdigest()}"
     storage.put(key, content, kind)
     _lock(db, dispute_id)
-    refusal = _refusal(db, dispute_id, "photo", digest.digest())
+    refusal = _refusal(db, dispute_id, member_id, "photo", digest.digest())
     if refusal == "too_many":  # others came first: it is nobody's
         storage.delete(key)
     if refusal is not None:
@@ -122,8 +130,8 @@ def say(
     """Keep what a member adds in words. "same": that was said already."""
     _lock(db, dispute_id)
     said = words.encode("utf-8", "replace")
-    digest = sha256(said).digest()
-    refusal = _refusal(db, dispute_id, "text", digest)
+    digest = sha256(member_id.bytes + said).digest()  # both may say the same
+    refusal = _refusal(db, dispute_id, member_id, "text", digest)
     if refusal is not None:
         return refusal
     db.run(
@@ -157,6 +165,27 @@ def photos(db: Db, dispute_id: UUID) -> list[Photo]:
     )
 
 
+@dataclass(frozen=True)
+class Words:
+    """What one side added."""
+
+    member_id: UUID
+    words: str = field(repr=False)
+    at: datetime
+
+
+def words(db: Db, dispute_id: UUID) -> list[Words]:
+    """Of both sides, oldest first."""
+    return db.rows(
+        Words,
+        """
+        SELECT member_id, words, at FROM evidence
+        WHERE dispute_id = %(dispute_id)s AND kind = 'text' ORDER BY at, id
+        """,
+        {"dispute_id": dispute_id},
+    )
+
+
 def picture(content: bytes) -> str | None:
     """The type of picture that this begins as; None: it is none that we keep.
 
@@ -179,16 +208,16 @@ def _lock(db: Db, dispute_id: UUID) -> None:
 
 
 def _refusal(
-    db: Db, dispute_id: UUID, kind: Literal["photo", "text"], digest: bytes
+    db: Db, dispute_id: UUID, member_id: UUID, kind: Literal["photo", "text"], digest: bytes
 ) -> Literal["same", "too_many"] | None:
     same, count = db.value(
         """
         SELECT json_build_array(
             coalesce(bool_or(sha256 = %(digest)s), false),
-            count(*) FILTER (WHERE kind = %(kind)s)
+            count(*) FILTER (WHERE kind = %(kind)s AND member_id = %(member_id)s)
         ) FROM evidence WHERE dispute_id = %(dispute_id)s
         """,
-        {"dispute_id": dispute_id, "kind": kind, "digest": digest},
+        {"dispute_id": dispute_id, "member_id": member_id, "kind": kind, "digest": digest},
     )
     if same:
         return "same"

@@ -20,7 +20,8 @@ MOVES: Final[Mapping[str, frozenset[str]]] = {
     "accepted": frozenset({"dispatched", "cancelled"}),
     "dispatched": frozenset({"completed", "delivered", "disputed"}),
     "delivered": frozenset({"completed", "disputed"}),
-    "disputed": frozenset({"completed", "refunded", "split"}),
+    # Back to where it stood if the dispute is withdrawn.
+    "disputed": frozenset({"completed", "refunded", "split", "dispatched", "delivered"}),
     "completed": frozenset(),
     "expired": frozenset(),
     "cancelled": frozenset(),
@@ -174,6 +175,15 @@ def lock_one(db: Db, order_id: UUID) -> Order | None:
         SELECT {_COLUMNS}
         FROM orders WHERE id = %(id)s FOR NO KEY UPDATE
         """,
+        {"id": order_id},
+    )
+
+
+def by_id(db: Db, order_id: UUID) -> Order | None:
+    """One order as it stands; nothing is locked."""
+    return db.row(
+        Order,
+        f"SELECT {_COLUMNS} FROM orders WHERE id = %(id)s",
         {"id": order_id},
     )
 

@@ -41,6 +41,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "review_charge": Kind("money"),
     "expire_checkout": Kind("money"),
     "settle_inbox": Kind("money", wakes=True),
+    "submit_payout": Kind("money"),
+    "query_payout": Kind("money"),
+    "resume_payouts": Kind("money"),
+    "refund_balance": Kind("money"),
     "sms": Kind("receipts"),
     "sms_screen": Kind("receipts"),
     # The person waits, looking at the chat.
@@ -60,6 +64,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "delivery_deadline": Kind("money"),
     "inspection_reminder": Kind("receipts"),
     "inspection_over": Kind("money"),
+    "answer_reminder": Kind("receipts"),
+    "answer_deadline": Kind("money"),
+    "decision_deadline": Kind("money"),
 }
 
 _URGENT: Final = {name: kind for name, kind in KINDS.items() if kind.queue in ("money", "receipts")}

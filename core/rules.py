@@ -9,6 +9,8 @@ class Rules:
     reservation_minutes: int = 15  # stock waits this long for its payment
     push_after_seconds: int = 4  # the handset shows no M-Pesa prompt over an open USSD screen
     open_checkouts_max: int = 3  # placed and unpaid, for each buyer
+    payout_automatic_max_cents: int = 20_000_00  # of a member in a day; more needs a second person
+    dispute_second_above_cents: int = 20_000_00  # held by a dispute; of more two people decide
     paybill: str = "174379"  # where people pay by hand
     sms_an_hour_max: int = 60  # to one phone, whatever is asked for; advertising besides
     sms_a_day_max: int = 500

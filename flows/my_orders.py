@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import checkouts, deliveries, disputes, money, phone
+from core import checkouts, deliveries, disputes, money, phone, verdicts
 from core.deliveries import BuyerOrder
 from core.errors import Invalid
 from flows.account import check_pin, typed_pin
@@ -36,7 +36,7 @@ def orders(context: Context, _answers: Any) -> list[Option[UUID]]:
 
 def stands(
     context: Context, answers: Any
-) -> Literal["unpaid", "preparing", "coming", "disputed", "over"]:
+) -> Literal["unpaid", "preparing", "coming", "disputed", "decided", "over"]:
     match _order(context, answers).state:
         case "placed":
             return "unpaid"
@@ -47,7 +47,7 @@ def stands(
         case "disputed":
             return "disputed"
         case _:
-            return "over"
+            return "decided" if verdicts.of_order(context.db, answers.order) else "over"
 
 
 def order_line(context: Context, answers: Any) -> Values:
@@ -63,8 +63,20 @@ def order_line(context: Context, answers: Any) -> Values:
 
 
 def case_line(context: Context, answers: Any) -> Values:
-    dispute = disputes.of_order(context.db, answers.order)
-    return {**order_line(context, answers), "case": str(dispute.number) if dispute else "-"}
+    dispute = disputes.last_of(context.db, answers.order)
+    assert dispute is not None, "nobody ever complained of an order that was shown as disputed"
+    return {**order_line(context, answers), "case": str(dispute.number)}
+
+
+def verdict_line(context: Context, answers: Any) -> Values:
+    verdict = verdicts.of_order(context.db, answers.order)
+    assert verdict is not None, "an order that was shown as decided has no verdict"
+    return {
+        **order_line(context, answers),
+        "back": money.show(verdict.buyer_cents),
+        "net": money.show(verdict.seller_cents),
+        "why": verdict.reason,
+    }
 
 
 def basket_line(context: Context, answers: Any) -> Values:
@@ -107,6 +119,12 @@ def received(context: Context, answers: Any) -> Literal["released", "not_open"]:
     return deliveries.received(context.db, answers.order, context.buyer.id, context.now)
 
 
+def withdraw(context: Context, answers: Any) -> Literal["withdrawn", "too_late", "not_open"]:
+    outcome = disputes.withdraw(context.db, answers.order, context.buyer.id, context.now)
+    assert outcome != "not_yours", f"order {answers.order} has another buyer"
+    return "not_open" if outcome == "over" else outcome
+
+
 def code_line(context: Context, answers: Any) -> Values:
     order = _order(context, answers)
     code = deliveries.show_code(context.db, order.id, context.buyer.id, context.rules)
@@ -145,6 +163,7 @@ MY_ORDERS = Flow(
                 "preparing": "preparing",
                 "coming": "coming",
                 "disputed": "disputed",
+                "decided": "decided",
                 "over": "over",
             },
         ),
@@ -173,7 +192,30 @@ MY_ORDERS = Flow(
             show=order_line,
             to={"code": "pin", "received": "sure_received", "problem": "@problem"},
         ),
-        Menu("disputed", show=case_line, to={"more": "@problem"}),
+        Menu(
+            "disputed",
+            show=case_line,
+            to={"more": "@problem", "withdraw": "sure_withdraw"},
+        ),
+        Menu(
+            "sure_withdraw",
+            show=case_line,
+            to={"withdraw": "pin_withdraw", "keep": "stands"},
+            resume="restart",
+        ),
+        Ask(
+            "pin_withdraw",
+            parse=typed_pin,
+            secret=True,
+            do=check_pin,
+            to={"right": "withdraw", "wrong": "pin_withdraw", "locked": "locked"},
+            resume="restart",
+        ),
+        Call(
+            "withdraw",
+            do=withdraw,
+            to={"withdrawn": "withdrawn", "too_late": "disputed", "not_open": "order"},
+        ),
         Menu(
             "sure_received",
             show=order_line,
@@ -191,12 +233,14 @@ MY_ORDERS = Flow(
         ),
         Menu("code", show=code_line, to={"renew": "new_code"}, resume="restart", hides="code"),
         Call("new_code", do=new_code, to={"renewed": "code", "not_open": "order"}),
+        Menu("decided", show=verdict_line, to={"again": "again"}),
         Menu("over", show=order_line, to={"again": "again"}),
         Call("again", do=again, to={"filled": "@buy", "nothing_left": "order"}),
         End("thanks", show=order_line),
         End("asked", show=basket_line),
         End("given_up", show=basket_line),
         End("cancelled", show=order_line),
+        End("withdrawn", show=case_line),
         End("locked"),
         End("wait"),
         End("no_mpesa"),

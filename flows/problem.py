@@ -111,15 +111,17 @@ def given(_context: Context, answers: Any) -> Literal["given", "nothing"]:
     return "given" if answers.text else "nothing"
 
 
-def add(context: Context, answers: Any) -> Literal["added", "too_many"]:
-    dispute = _dispute(context, answers)
+def add(context: Context, answers: Any) -> Literal["added", "too_many", "too_late"]:
+    dispute = disputes.of_order(context.db, answers.order)
+    if dispute is None:
+        return "too_late"
     kept = evidence.say(context.db, dispute.id, context.buyer.id, answers.text, context.now)
     return "too_many" if kept == "too_many" else "added"
 
 
 def _dispute(context: Context, answers: Any) -> Dispute:
-    found = disputes.of_order(context.db, answers.order)
-    assert found is not None, "nobody complains of an order that was shown as disputed"
+    found = disputes.last_of(context.db, answers.order)
+    assert found is not None, "nobody ever complained of an order that was shown as disputed"
     return found
 
 
@@ -166,7 +168,11 @@ PROBLEM = Flow(
         ),
         Call("known", do=given, effect=False, to={"given": "add", "nothing": "more"}),
         Ask("more", parse=words, field="text", show=case_line, to="add"),
-        Call("add", do=add, to={"added": "added", "too_many": "too_many"}),
+        Call(
+            "add",
+            do=add,
+            to={"added": "added", "too_many": "too_many", "too_late": "too_late"},
+        ),
         End("reported", show=case_line),
         End("added", show=case_line),
         End("too_many", show=case_line),

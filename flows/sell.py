@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import catalogue, deliveries, disputes, money, stock
+from core import catalogue, deliveries, disputes, money, stock, verdicts
 from core.catalogue import OfferLine
 from core.deliveries import SellerOrder
 from core.errors import Invalid
 from flows.account import check_pin, typed_pin
 from flows.answers import hints
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick
+from flows.problem import words
 from flows.words import Values, common, show_day, show_moment
 
 ORDERS_SHOWN_MAX = 20
@@ -24,6 +25,7 @@ class Answers:
     offer: UUID | None = None
     price: int | None = None  # cents
     stock: int | None = None  # thousandths of a unit
+    text: str | None = None  # what he says to a complaint
 
 
 def recognise(context: Context, _answers: Any) -> Literal["seller", "no_seller"]:
@@ -47,7 +49,7 @@ def orders(context: Context, _answers: Any) -> list[Option[UUID]]:
 
 def stands(
     context: Context, answers: Any
-) -> Literal["new", "ready", "way", "checking", "disputed", "over"]:
+) -> Literal["new", "ready", "way", "checking", "disputed", "decided", "over"]:
     match _order(context, answers).state:
         case "paid":
             return "new"
@@ -60,7 +62,7 @@ def stands(
         case "disputed":
             return "disputed"
         case _:
-            return "over"
+            return "decided" if verdicts.of_order(context.db, answers.order) else "over"
 
 
 def order_line(context: Context, answers: Any) -> Values:
@@ -80,10 +82,34 @@ def order_line(context: Context, answers: Any) -> Values:
 
 
 def case_line(context: Context, answers: Any) -> Values:
-    dispute = disputes.of_order(context.db, answers.order)
-    assert dispute is not None, "nobody complains of an order that is disputed"
+    dispute = disputes.last_of(context.db, answers.order)
+    assert dispute is not None, "nobody ever complained of an order that was shown as disputed"
     problem = common().texts[f"problem.{dispute.reason}"][context.language]
     return {**order_line(context, answers), "case": str(dispute.number), "problem": problem}
+
+
+def verdict_line(context: Context, answers: Any) -> Values:
+    verdict = verdicts.of_order(context.db, answers.order)
+    assert verdict is not None, "an order that was shown as decided has no verdict"
+    assert verdict.fee_cents is not None, "a verdict that was carried out has no fee"
+    return {
+        **order_line(context, answers),
+        "back": money.show(verdict.buyer_cents),
+        "net": money.show(verdict.seller_cents - verdict.fee_cents),
+        "why": verdict.reason,
+    }
+
+
+def given(_context: Context, answers: Any) -> Literal["given", "nothing"]:
+    return "given" if answers.text else "nothing"
+
+
+def answer(context: Context, answers: Any) -> Literal["answered", "added", "too_many", "settled"]:
+    outcome = disputes.answer(
+        context.db, answers.order, context.buyer.id, answers.text, context.now
+    )
+    assert outcome != "not_yours", f"order {answers.order} has another seller"
+    return "settled" if outcome == "over" else outcome
 
 
 def goods(context: Context, answers: Any) -> list[Option[int]]:
@@ -236,6 +262,7 @@ SELL = Flow(
                 "way": "way",
                 "checking": "checking",
                 "disputed": "disputed",
+                "decided": "decided",
                 "over": "done",
             },
         ),
@@ -281,6 +308,20 @@ SELL = Flow(
         ),
         Menu("checking", show=order_line, to={"code": "code"}, resume="restart"),
         Call("claim", do=claim, to={"claimed": "claimed", "not_open": "order"}),
+        Menu("disputed", show=case_line, to={"answer": "said"}, resume="restart"),
+        # Here begins who answers by a keyword, perhaps with the words themselves.
+        Call("said", do=given, effect=False, to={"given": "answer", "nothing": "text"}),
+        Ask("text", parse=words, show=case_line, to="answer", resume="restart"),
+        Call(
+            "answer",
+            do=answer,
+            to={
+                "answered": "answered",
+                "added": "added",
+                "too_many": "too_many",
+                "settled": "settled",
+            },
+        ),
         Pick("offer", options=offers, to="offer_menu", empty="menu", resume="restart"),
         Menu(
             "offer_menu",
@@ -297,7 +338,11 @@ SELL = Flow(
         End("saved"),
         End("paid", show=order_line),
         End("claimed", show=order_line),
-        End("disputed", show=case_line),
+        End("answered", show=case_line),
+        End("added", show=case_line),
+        End("too_many", show=case_line),
+        End("settled", show=case_line),
+        End("decided", show=verdict_line),
         End("frozen", show=case_line),
         End("done", show=order_line),
         End("code_locked"),

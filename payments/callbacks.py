@@ -2,28 +2,38 @@
 
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import structlog
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from core import charges, inbox, incidents
+from core import charges, inbox, incidents, payouts, reply_paths
 from core.charges import ChargeResult, Receipt
 from core.database import Database, Db
 from core.days import EAST_AFRICA_TIME
 from core.errors import Unavailable
 from core.money import CENTS
+from core.payouts import PayoutResult
+from core.reply_paths import ReplyPath
 from payments.daraja import (
     AMOUNT_SHILLINGS_MAX,
+    FLOAT_CODE,
+    INITIATOR_CODES,
+    OUR_CODES,
     PAID_CODE,
+    REVERSED_BEFORE,
+    STATUSES,
+    cents_of,
     code_text,
+    failure_of,
     load_json,
+    receipt_of,
+    status_verdict_of,
     verdict_of,
 )
 
@@ -31,7 +41,6 @@ log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX = 64 * 1024  # M-Pesa's own stay below 2 kB; larger ones are not from there: 413
 SECONDS_MAX = 3.0  # M-Pesa waits about 5 s for an answer, 8 s in validation
-AMOUNT_CENTS_MAX = 10**12  # far beyond any limit of M-Pesa: more is nonsense, not money
 
 UNREADABLE = "unreadable"  # the code of a body that holds no result
 
@@ -64,6 +73,26 @@ def blueprint(database: Database, *, c2b_secret: str) -> Blueprint:
             _keep(db, "stk", str(charge.id), body, database.clock())
         return jsonify({"ResultCode": 0, "ResultDesc": "Accepted"})
 
+    @routes.post("/results/<token>")
+    def results(token: str) -> Response | tuple[str, int]:
+        return reply("result", token)
+
+    @routes.post("/timeouts/<token>")
+    def timeouts(token: str) -> Response | tuple[str, int]:
+        return reply("timeout", token)
+
+    def reply(source: str, token: str) -> Response | tuple[str, int]:
+        if not re.fullmatch(r"[0-9a-f]{32}", token):
+            return "", 404
+        body = _body()
+        with database.begin(seconds=SECONDS_MAX) as db:
+            path = reply_paths.by_token(db, token)
+            if path is None:  # somebody who knows the form of our addresses tries them
+                log.warning("reply_to_nothing", source=source)
+                return "", 404
+            _keep(db, source, path.key, body, database.clock())
+        return jsonify({"ResultCode": 0, "ResultDesc": "Accepted"})
+
     @routes.post("/c2b/<secret>/validation")
     def validation(secret: str) -> Response | tuple[str, int]:
         if not _same(secret, c2b_secret):
@@ -86,7 +115,7 @@ def blueprint(database: Database, *, c2b_secret: str) -> Blueprint:
             return "", 404
         body = _body()
         with database.begin(seconds=SECONDS_MAX) as db:
-            receipt = _receipt_text(load_json(body).get("TransID"))
+            receipt = receipt_of(load_json(body).get("TransID"))
             _keep(db, "c2b", receipt or UNREADABLE, body, database.clock())
         return jsonify({"ResultCode": 0, "ResultDesc": "Success"})
 
@@ -112,8 +141,8 @@ def parse_stk(body: bytes) -> ChargeResult:
         source="callback",
         verdict="unknown" if contradicts else verdict_of(code),
         code="contradiction" if contradicts else code,
-        amount_cents=_cents(items.get("Amount")),
-        receipt=_receipt_text(items.get("MpesaReceiptNumber")),
+        amount_cents=cents_of(items.get("Amount")),
+        receipt=receipt_of(items.get("MpesaReceiptNumber")),
         msisdn=_msisdn(items.get("PhoneNumber")),
         push_id=code_text(callback.get("CheckoutRequestID")) or None,
         push_group_id=code_text(callback.get("MerchantRequestID")) or None,
@@ -126,7 +155,7 @@ def parse_confirmation(body: bytes, received_at: datetime) -> Receipt | None:
     received_at: stands in where TransTime is missing or nonsense.
     """
     fields = load_json(body)
-    receipt, cents = _receipt_text(fields.get("TransID")), _cents(fields.get("TransAmount"))
+    receipt, cents = receipt_of(fields.get("TransID")), cents_of(fields.get("TransAmount"))
     if receipt is None or not cents:
         return None
     return Receipt(
@@ -138,16 +167,194 @@ def parse_confirmation(body: bytes, received_at: datetime) -> Receipt | None:
     )
 
 
+def parse_payout(body: bytes) -> PayoutResult:
+    """What the Result of a B2C payment says; a body without one is "unknown".
+
+    Of a failure its transaction id is no receipt, whatever it looks like.
+    """
+    said = _result(body)
+    return PayoutResult(
+        source="result",
+        verdict=said.verdict,
+        code=said.code,
+        amount_cents=cents_of(said.one("TransactionAmount")),
+        receipt=said.receipt
+        if said.receipt == receipt_of(said.one("TransactionReceipt"))
+        else None,
+        msisdn=_party(said.one("ReceiverPartyPublicName")),
+        originator_id=said.originator_id,
+        conversation_id=said.conversation_id,
+        ours=said.code in OUR_CODES,
+        halts=_halts(said.code, "float"),
+    )
+
+
+def parse_reversal(body: bytes) -> PayoutResult:
+    """What the Result of a reversal says. A collection float too low stops no payout."""
+    said = _result(body)
+    return PayoutResult(
+        source="result",
+        verdict="reversed" if said.code == REVERSED_BEFORE else said.verdict,
+        code=said.code,
+        amount_cents=cents_of(said.one("Amount")),
+        receipt=said.receipt,
+        originator_id=said.originator_id,
+        conversation_id=said.conversation_id,
+        reverses_receipt=receipt_of(said.one("OriginalTransactionID")),
+        ours=said.code in OUR_CODES,
+        halts=_halts(said.code, None),
+    )
+
+
+def parse_status(body: bytes, asked_at: datetime) -> PayoutResult:
+    """What a Transaction Status says of the payout that it was asked about, at that time.
+
+    Its own code says only whether the question was answered; the ids are the payout's.
+    """
+    said = _result(body)
+    named = said.one("TransactionStatus")
+    status = named if isinstance(named, str) and named in STATUSES else ""
+    if said.code != PAID_CODE:
+        status = ""
+    verdict = status_verdict_of(said.code, status) if said.is_final else "pending"
+    return PayoutResult(
+        source="status",
+        verdict=verdict,
+        code=status or said.code,
+        amount_cents=cents_of(said.one("Amount")),
+        receipt=receipt_of(said.one("ReceiptNo")),
+        msisdn=_customer(said),
+        originator_id=code_text(said.one("OriginatorConversationID")) or None,
+        conversation_id=code_text(said.one("ConversationID")) or None,
+        charge_cents=_charge_cents(said.one("DebitPartyCharges")),
+        ours=verdict == "absent",
+        halts=_halts(said.code, None),
+        asked_at=asked_at,
+    )
+
+
+def parse_balances(body: bytes) -> dict[str, int] | None:
+    """What lies on each account of a shortcode, in cents, by its name; None: it does not say.
+
+    Of each account the current amount; Charges Paid stands below zero.
+    """
+    told = _result(body).one("AccountBalance")
+    found = {}
+    for line in told.split("&") if isinstance(told, str) else []:
+        name, currency, current, *_ = [*line.split("|"), "", "", ""]
+        cents = cents_of(current.removeprefix("-"))
+        if cents is None or currency != "KES":
+            return None
+        found[name] = -cents if current.startswith("-") else cents
+    return found or None
+
+
 def settle(db: Db, kept: inbox.Item, now: datetime) -> str:
     """Read what was kept and tell core; what came of it, in a word for the inbox's row."""
     if kept.source == "stk":
         return charges.settle(db, UUID(kept.key), parse_stk(kept.body), now)
+    if kept.source in ("result", "timeout"):
+        path = reply_paths.by_key(db, kept.key)
+        assert path is not None, f"{kept.key} came by no path of ours"
+        return _settle_reply(db, kept, path, now)
     assert kept.source == "c2b", f"nobody reads the inbox's source {kept.source}"
     receipt = parse_confirmation(kept.body, kept.received_at)
     if receipt is None:  # it may be money all the same: a person must read it
         incidents.open(db, "confirmation_unreadable", kept.id, now)
         return UNREADABLE
     return charges.receive(db, receipt, now)
+
+
+def _settle_reply(db: Db, kept: inbox.Item, path: ReplyPath, now: datetime) -> str:
+    if kept.source == "timeout":
+        if path.kind == "payout_query":
+            return "not_answered"  # it is asked again
+        return payouts.record_timeout(db, path.subject_id, now)
+    match path.kind:
+        case "payout":
+            result = parse_payout(kept.body)
+        case "reversal":
+            result = parse_reversal(kept.body)
+        case _:
+            assert path.kind == "payout_query", f"nobody reads a reply to a {path.kind}"
+            result = parse_status(kept.body, path.opened_at)
+    return payouts.settle(db, path.subject_id, result, now)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A Result as it came. transaction id and parameters prove nothing unless the code is 0.
+
+    parameters: in their order, since a name may come twice.
+    """
+
+    code: str
+    is_final: bool
+    originator_id: str | None
+    conversation_id: str | None
+    receipt: str | None
+    parameters: Sequence[tuple[str, object]]
+
+    @property
+    def verdict(self) -> Literal["paid", "failed", "pending", "unknown"]:
+        if not self.is_final:
+            return "pending"
+        if self.code == PAID_CODE:
+            return "paid"
+        return failure_of(self.code)
+
+    def all(self, name: str) -> list[object]:
+        return [value for key, value in self.parameters if key == name]
+
+    def one(self, name: str) -> object:
+        """None: it is not there, or has two values."""
+        found = self.all(name)
+        return found[0] if found and all(value == found[0] for value in found) else None
+
+
+def _result(body: bytes) -> _Result:
+    """Whatever its form; "unreadable" for what holds no Result."""
+    found = load_json(body).get("Result")
+    said: Mapping[str, Any] = found if isinstance(found, dict) else {}
+    parameters = said.get("ResultParameters")
+    listed = parameters.get("ResultParameter") if isinstance(parameters, dict) else None
+    return _Result(
+        code=code_text(said.get("ResultCode")) or UNREADABLE,
+        is_final=code_text(said.get("ResultType")) in ("0", ""),
+        originator_id=code_text(said.get("OriginatorConversationID")) or None,
+        conversation_id=code_text(said.get("ConversationID")) or None,
+        receipt=receipt_of(said.get("TransactionID")),
+        parameters=[
+            (code_text(each.get("Key")), each["Value"])
+            for each in (listed if isinstance(listed, list) else [listed])
+            if isinstance(each, dict) and "Value" in each
+        ],
+    )
+
+
+def _halts(code: str, float_is: Literal["float"] | None) -> payouts.Halt | None:
+    if code in INITIATOR_CODES:
+        return "initiator"
+    return float_is if code == FLOAT_CODE else None
+
+
+def _customer(said: _Result) -> str | None:
+    """The party that is a person: the sample names both by the same word. None: masked."""
+    parties = [*said.all("DebitPartyName"), *said.all("CreditPartyName")]
+    people = [msisdn for msisdn in map(_party, parties) if msisdn is not None]
+    return people[-1] if people else None
+
+
+def _party(value: object) -> str | None:
+    """The number in "254708374149 - JOHN DOE"; None where there is none, or it is masked."""
+    found = re.match(r"([0-9]{12})\b", value) if isinstance(value, str) else None
+    return f"+{found[1]}" if found else None
+
+
+def _charge_cents(value: object) -> int | None:
+    """What "Fee For B2C Payment|KES|22.40" names."""
+    _, _, amount = value.rpartition("|KES|") if isinstance(value, str) else ("", "", "")
+    return cents_of(amount)
 
 
 def _body() -> bytes:
@@ -176,7 +383,7 @@ def _refusal(db: Db, fields: Mapping[str, Any]) -> str | None:
     charge = charges.by_reference(db, _reference(fields))
     if charge is None or charge.state in ("paid", "reversed"):
         return "C2B00012"
-    cents = _cents(fields.get("TransAmount"))
+    cents = cents_of(fields.get("TransAmount"))
     if cents is None or cents % CENTS or not 1 <= cents // CENTS <= AMOUNT_SHILLINGS_MAX:
         return "C2B00013"
     return None
@@ -199,23 +406,6 @@ def _items(callback: Mapping[str, Any]) -> dict[str, Any] | None:
         if found.setdefault(name, item["Value"]) != item["Value"]:
             return None
     return found
-
-
-def _cents(value: object) -> int | None:
-    """An amount in shillings, a number or text, as cents; None for what is no sane amount."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,6})?", value.strip()):
-        value = Decimal(value.strip())
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        return None
-    if not 0 <= value <= AMOUNT_CENTS_MAX // CENTS:  # before arithmetic: 1E999999 is a number too
-        return None
-    cents = Fraction(value) * CENTS if Decimal(value).adjusted() > -12 else None
-    return int(cents) if cents is not None and cents.denominator == 1 else None
-
-
-def _receipt_text(value: object) -> str | None:
-    text = value.strip() if isinstance(value, str) else ""
-    return text if re.fullmatch(r"[A-Z0-9]{6,20}", text) else None
 
 
 def _msisdn(value: object) -> str | None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
 from threading import local
 from time import monotonic
 from typing import Any, Literal
@@ -20,26 +22,41 @@ import redis
 import requests
 import structlog
 import urllib3.exceptions
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from core.charges import ChargeResult, PushAnswer
 from core.days import EAST_AFRICA_TIME
 from core.errors import Declined, Unavailable
-from core.money import whole_shillings
+from core.money import CENTS, whole_shillings
+from core.payouts import PayoutAnswer
+from core.receipts import Receipt
 from payments.access_token import Fetched, SharedToken
 from payments.rate import Bucket
 from settings import Settings
 
 log = structlog.get_logger(__name__)
 
-AMOUNT_SHILLINGS_MAX = 250_000  # of one push
+AMOUNT_SHILLINGS_MAX = 250_000  # of one push, and of one payout
+PAYOUT_SHILLINGS_MIN = 10
+AMOUNT_CENTS_MAX = 10**12  # far beyond any limit of M-Pesa: more is nonsense, not money
 ANSWER_BYTES_MAX = 64 * 1024
 
 _TOKEN_PATH = "/oauth/v1/generate?grant_type=client_credentials"  # noqa: S105 - a path
 _PUSH_PATH = "/mpesa/stkpush/v1/processrequest"
 _QUERY_PATH = "/mpesa/stkpushquery/v1/query"
 _REGISTER_PATH = "/mpesa/c2b/v2/registerurl"
+_PAYOUT_PATH = "/mpesa/b2c/v3/paymentrequest"  # version 1 has no idempotency key
+_STATUS_PATH = "/mpesa/transactionstatus/v1/query"
+_REVERSAL_PATH = "/mpesa/reversal/v1/request"
+_BALANCE_PATH = "/mpesa/accountbalance/v1/query"
+_TOP_UP_PATH = "/mpesa/b2b/v1/paymentrequest"
+_PULL_REGISTER_PATH = "/pulltransactions/v1/register"
+_PULL_PATH = "/pulltransactions/v1/query"
+# Where the pretend world has its certificate; Safaricom's is downloaded from its portal.
+_CERTIFICATE_PATH = "/simulator/api/certificate"
 
 # The gateway turns a dead token away before acting, so these calls may be repeated.
 INVALID_TOKEN_CODES = frozenset({"404.001.03", "401.002.01", "400.003.01"})
@@ -66,6 +83,9 @@ _REFUSING_WORDS = (
     "unable to lock subscriber",
 )
 _PENDING_WORDS = "transaction is being processed"
+# Also maintenance, in older texts; only with this word it says that the payout exists.
+_DUPLICATE = "500.002.1001"
+_DUPLICATE_WORD = "duplicate"
 # Of an answer without an envelope only these prove that nothing behind the gateway was reached.
 _REFUSING_STATUSES = frozenset({401, 403, 404, 405, 413, 415, 429})
 
@@ -99,6 +119,27 @@ FAILED_CODES = frozenset(
 
 Verdict = Literal["paid", "failed", "pending", "unknown"]
 
+# Results of payouts and reversals. Our operator's name, password or role: none of them will work.
+INITIATOR_CODES = frozenset({"18", "20", "21", "2001", "8006"})
+FLOAT_CODE = "1"  # our own balance is too low
+# Ours to mend, the member has no part in it.
+OUR_CODES = INITIATOR_CODES | {FLOAT_CODE, "11", "2006", "2028"}
+# Of the receiver or the amount; a receipt that cannot be reversed.
+_THEIR_CODES = frozenset({"2", "3", "4", "8", "2040", "SFC_IC0003", "R000002"})
+REVERSED_BEFORE = "R000001"
+ABSENT_CODE = "2032"  # of a status query: no such transaction
+# M-Pesa was busy or broke down, and where in its work it says not: we ask.
+_BROKEN_CODES = frozenset({"17", "26"})
+STATUSES: Mapping[str, Verdict] = {
+    "Completed": "paid",
+    "Cancelled": "failed",
+    "Declined": "failed",
+    "Expired": "failed",
+    "Initiated": "pending",
+    "Authorized": "pending",
+    "Pending Authorized": "pending",
+}
+
 
 def verdict_of(result_code: str) -> Verdict:
     """What a ResultCode, of a callback or a query, says. One we do not know proves nothing."""
@@ -109,6 +150,42 @@ def verdict_of(result_code: str) -> Verdict:
     if result_code in FAILED_CODES:
         return "failed"
     return "unknown"
+
+
+def failure_of(result_code: str) -> Literal["failed", "pending", "unknown"]:
+    """What the Result of a payout or a reversal says with a code that is not 0."""
+    if result_code in OUR_CODES or result_code in _THEIR_CODES:
+        return "failed"
+    return "pending" if result_code in _BROKEN_CODES else "unknown"
+
+
+def status_verdict_of(
+    result_code: str, status: str
+) -> Literal["paid", "failed", "absent", "pending", "unknown"]:
+    """What a Transaction Status says. Code 0 is of the question, the status of the payout."""
+    if result_code == PAID_CODE:
+        return STATUSES.get(status, "unknown")
+    if result_code == ABSENT_CODE:
+        return "absent"
+    return "unknown" if failure_of(result_code) == "unknown" else "pending"
+
+
+def cents_of(value: object) -> int | None:
+    """An amount in shillings, a number or text, as cents; None for what is no sane amount."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,6})?", value.strip()):
+        value = Decimal(value.strip())
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    if not 0 <= value <= AMOUNT_CENTS_MAX // CENTS:  # before arithmetic: 1E999999 is a number too
+        return None
+    cents = Fraction(value) * CENTS if Decimal(value).adjusted() > -12 else None
+    return int(cents) if cents is not None and cents.denominator == 1 else None
+
+
+def receipt_of(value: object) -> str | None:
+    """M-Pesa's transaction id; None for what is none."""
+    text = value.strip() if isinstance(value, str) else ""
+    return text if re.fullmatch(r"[A-Z0-9]{6,20}", text) else None
 
 
 def code_text(value: object) -> str:
@@ -147,6 +224,10 @@ class Account:
     shortcode: str
     passkey: str = field(repr=False)
     public_base_url: str
+    b2c_shortcode: str = ""
+    initiator: str = ""
+    initiator_password: str = field(default="", repr=False)
+    certificate: str | None = None  # PEM; None: fetched from base_url, as the pretend world has it
     calls_per_second: float = 5.0  # of this process; Safaricom publishes no limit
     connect_seconds: float = 3.0
     read_seconds: float = 8.0
@@ -169,6 +250,7 @@ class Daraja:
         self._store = None if redis_url is None else _connect(redis_url)
         owner = hashlib.sha256(f"{account.base_url} {account.consumer_key}".encode()).hexdigest()
         self._token = SharedToken(self._fetch_token, self._store, name=f"daraja:{owner[:16]}")
+        self._certificate = account.certificate
 
     def prepare(self) -> None:
         """Have a token. Raises Unavailable: none to be had."""
@@ -239,12 +321,190 @@ class Daraja:
             return "registered_before"
         raise Declined(f"HTTP {answer.status} {answer.code}: {answer.said}")
 
+    def prepare_payouts(self) -> None:
+        """Have a token and M-Pesa's certificate. See payments.gateway.Gateway."""
+        self._token.get()
+        if self._account.certificate is None:  # anew each time: a pretend world may be another one
+            self._certificate = self._fetch_certificate()
+
+    def pay_out(
+        self, originator_id: str, msisdn: str, amount_cents: int, remarks: str, token: str
+    ) -> PayoutAnswer:
+        """Send money to a phone (B2C). See payments.gateway.Gateway."""
+        shillings = whole_shillings(amount_cents)
+        assert PAYOUT_SHILLINGS_MIN <= shillings <= AMOUNT_SHILLINGS_MAX, f"KSh {shillings}"
+        assert re.fullmatch(r"\+254[17]\d{8}", msisdn), "not the number of a Kenyan mobile"
+        return self._ask(
+            _PAYOUT_PATH,
+            token,
+            {
+                "OriginatorConversationID": originator_id,
+                "InitiatorName": self._account.initiator,  # "Initiator" in every other call
+                "SecurityCredential": self._credential(),
+                "CommandID": "BusinessPayment",
+                "Amount": str(shillings),
+                "PartyA": self._account.b2c_shortcode,
+                "PartyB": msisdn[1:],
+                "Remarks": remarks,
+            },
+        )
+
+    def reverse_payment(
+        self, receipt: str, amount_cents: int, remarks: str, token: str
+    ) -> PayoutAnswer:
+        """Give a payment back whole (Reversal). See payments.gateway.Gateway."""
+        return self._ask(
+            _REVERSAL_PATH,
+            token,
+            {
+                **self._initiated("TransactionReversal"),
+                "TransactionID": receipt,
+                "Amount": str(whole_shillings(amount_cents)),
+                "ReceiverParty": self._account.shortcode,
+                "RecieverIdentifierType": "11",  # spelled so
+                "Remarks": remarks,
+            },
+        )
+
+    def query_payout(self, originator_id: str, is_reversal: bool, token: str) -> PayoutAnswer:
+        """Ask what became of one (Transaction Status). See payments.gateway.Gateway."""
+        account = self._account
+        return self._ask(
+            _STATUS_PATH,
+            token,
+            {
+                **self._initiated("TransactionStatusQuery"),
+                "OriginalConversationID": originator_id,
+                "PartyA": account.shortcode if is_reversal else account.b2c_shortcode,
+                "IdentifierType": "4",
+                "Remarks": "Status",
+                "Occasion": "Status",
+            },
+        )
+
+    def query_balance(self, of: Literal["c2b", "b2c"], token: str) -> PayoutAnswer:
+        """Ask what lies on our accounts of that shortcode (Account Balance)."""
+        account = self._account
+        return self._ask(
+            _BALANCE_PATH,
+            token,
+            {
+                **self._initiated("AccountBalance"),
+                "PartyA": account.shortcode if of == "c2b" else account.b2c_shortcode,
+                "IdentifierType": "4",
+                "Remarks": "Balance",
+            },
+        )
+
+    def top_up(self, amount_cents: int, reference: str, token: str) -> PayoutAnswer:
+        """Move money from the collection float to the payout float (BusinessPayToBulk).
+
+        Not idempotent: one call a move. reference: 1 to 13 characters.
+        """
+        assert 1 <= len(reference) <= 13, f"reference {reference!r} is not 1 to 13 long"
+        account = self._account
+        return self._ask(
+            _TOP_UP_PATH,
+            token,
+            {
+                **self._initiated("BusinessPayToBulk"),
+                "SenderIdentifierType": "4",
+                "RecieverIdentifierType": "4",
+                "Amount": str(whole_shillings(amount_cents)),
+                "PartyA": account.shortcode,
+                "PartyB": account.b2c_shortcode,
+                "AccountReference": reference,
+                "Remarks": "Float",
+            },
+        )
+
+    def register_pull(self, msisdn: str) -> Literal["registered", "registered_before"]:
+        """Be allowed to pull transactions. msisdn: the number Safaricom knows us by.
+
+        Raises Unavailable, and Declined with its code.
+        """
+        fields = {
+            "ShortCode": self._account.shortcode,
+            "RequestType": "Pull",
+            "NominatedNumber": msisdn[1:],
+            "CallBackURL": f"{self._account.public_base_url}/payments/pull",
+        }
+        try:
+            answer = self._post(_PULL_REGISTER_PATH, fields)
+        except (_NotSent, _Lost) as error:
+            raise Unavailable(f"pulling was not registered: {error.code}") from error
+        status = answer.text("ResponseStatus")
+        if answer.status == 200 and status in ("1000", "1001"):
+            return "registered" if status == "1000" else "registered_before"
+        raise Declined(f"HTTP {answer.status} {answer.code}: {answer.said}")
+
+    def pull(self, since: datetime, until: datetime, offset: int = 0) -> list[Receipt]:
+        """The payments that M-Pesa says came in, within 48 hours (Pull Transactions).
+
+        A row without a receipt or an amount is left out, and logged. Raises Unavailable: no answer.
+        """
+        form = "%Y-%m-%d %H:%M:%S"
+        fields = {
+            "ShortCode": self._account.shortcode,
+            "StartDate": since.astimezone(EAST_AFRICA_TIME).strftime(form),
+            "EndDate": until.astimezone(EAST_AFRICA_TIME).strftime(form),
+            "OffSetValue": str(offset),
+        }
+        try:
+            answer = self._post(_PULL_PATH, fields, method="GET")
+        except (_NotSent, _Lost) as error:
+            raise Unavailable(f"nothing was pulled: {error.code}") from error
+        if answer.status != 200 or answer.text("ResponseCode") not in ("1000", "1001"):
+            raise Unavailable(f"nothing was pulled: HTTP {answer.status} {answer.code}")
+        rows = [row for row in _flat(answer.body.get("Response")) if isinstance(row, dict)]
+        found = [_pulled(row) for row in rows]
+        lines = [line for line in found if line is not None]
+        if len(lines) != len(rows):
+            log.error("pulled_rows_unreadable", rows=len(rows) - len(lines))
+        return lines
+
     def close(self) -> None:
         """Let go of every connection; no call may be under way."""
         for session in self._sessions:
             session.close()
         if self._store is not None:
             self._store.close()
+
+    def _ask(self, path: str, token: str, fields: Mapping[str, str]) -> PayoutAnswer:
+        """Ask for what is done and told of later, on the paths of this token."""
+        assert re.fullmatch(r"[0-9a-f]{32}", token), "the path's token is not 32 hex digits"
+        base = f"{self._account.public_base_url}/payments"
+        urls = {
+            "ResultURL": f"{base}/results/{token}",
+            "QueueTimeOutURL": f"{base}/timeouts/{token}",
+        }
+        try:
+            return _payout_answer(self._post(path, {**fields, **urls}))
+        except _NotSent as error:
+            return PayoutAnswer("refused", error.code, detail=str(error))
+        except _Lost as error:
+            return PayoutAnswer("unknown", error.code, detail=str(error))
+
+    def _initiated(self, command: str) -> dict[str, str]:
+        return {
+            "Initiator": self._account.initiator,
+            "SecurityCredential": self._credential(),
+            "CommandID": command,
+        }
+
+    def _credential(self) -> str:
+        assert self._certificate is not None, "a call without prepare_payouts before it"
+        return security_credential(self._account.initiator_password, self._certificate)
+
+    def _fetch_certificate(self) -> str:
+        url = self._account.base_url + _CERTIFICATE_PATH
+        try:
+            answer = self._session().get(url, timeout=(3, 3), allow_redirects=False)
+        except requests.RequestException as error:
+            raise Unavailable("no certificate") from error
+        if answer.status_code != 200 or "BEGIN CERTIFICATE" not in answer.text:
+            raise Unavailable(f"no certificate: HTTP {answer.status_code}")
+        return answer.text
 
     def _identity(self) -> dict[str, str]:
         # One stamp for both: Safaricom takes the Password apart by the Timestamp beside it.
@@ -255,8 +515,8 @@ class Daraja:
             "Timestamp": stamp,
         }
 
-    def _post(self, path: str, fields: Mapping[str, str]) -> "_Answer":
-        """POST with the token in force; once more with another one if it was a dead one.
+    def _post(self, path: str, fields: Mapping[str, str], *, method: str = "POST") -> "_Answer":
+        """Ask with the token in force; once more with another one if it was a dead one.
 
         Raises _NotSent: nothing was sent. Raises _Lost: sent perhaps, and no answer came.
         """
@@ -264,14 +524,14 @@ class Daraja:
             token = self._token.get()
         except Unavailable as error:
             raise _NotSent("no_token") from error
-        answer = self._call("POST", path, token=token, fields=fields)
+        answer = self._call(method, path, token=token, fields=fields)
         if answer.code not in INVALID_TOKEN_CODES:
             return answer
         try:
             token = self._token.replace(token)
         except Unavailable as error:
             raise _NotSent("no_token") from error
-        return self._call("POST", path, token=token, fields=fields)
+        return self._call(method, path, token=token, fields=fields)
 
     def _fetch_token(self) -> Fetched:
         account = self._account
@@ -349,6 +609,10 @@ def connect(settings: Settings, *, clock: Callable[[], datetime], processes: int
         shortcode=settings.daraja_shortcode,
         passkey=settings.daraja_passkey.get_secret_value(),
         public_base_url=settings.public_base_url,
+        b2c_shortcode=settings.daraja_b2c_shortcode,
+        initiator=settings.daraja_initiator,
+        initiator_password=settings.daraja_initiator_password.get_secret_value(),
+        certificate=_certificate_of(settings.daraja_certificate),
         calls_per_second=settings.daraja_calls_per_second / processes,
     )
     return Daraja(account, redis_url=settings.redis_url, clock=clock)
@@ -357,6 +621,23 @@ def connect(settings: Settings, *, clock: Callable[[], datetime], processes: int
 def password(shortcode: str, passkey: str, stamp: str) -> str:
     """What a push and a query prove our identity with; stamp: YYYYMMDDHHmmss, EAT."""
     return base64.b64encode(f"{shortcode}{passkey}{stamp}".encode()).decode()
+
+
+def security_credential(initiator_password: str, certificate: str) -> str:
+    """What proves that a call is our operator's: the password, encrypted for M-Pesa alone.
+
+    certificate: Safaricom's for that environment, PEM. Each one differs; padding PKCS#1 v1.5.
+    """
+    key = x509.load_pem_x509_certificate(certificate.encode()).public_key()
+    assert isinstance(key, rsa.RSAPublicKey), "M-Pesa's certificate has no RSA key"
+    return base64.b64encode(key.encrypt(initiator_password.encode(), padding.PKCS1v15())).decode()
+
+
+def _certificate_of(setting: str | None) -> str | None:
+    """The PEM itself, which the setting is or names."""
+    if setting is None or "BEGIN CERTIFICATE" in setting:
+        return setting
+    return Path(setting).read_text(encoding="ascii")
 
 
 @dataclass(frozen=True)
@@ -415,8 +696,39 @@ def _push_answer(answer: _Answer) -> PushAnswer:
     return PushAnswer(outcome, None, None, code, answer.said)
 
 
+def _payout_answer(answer: _Answer) -> PayoutAnswer:
+    """Of B2C, Transaction Status, Reversal, Account Balance and a top-up alike."""
+    code = answer.code or answer.text("ResponseCode") or f"http_{answer.status}"
+    originator_id = answer.text("OriginatorConversationID") or None
+    conversation_id = answer.text("ConversationID") or None
+    if answer.status == 200 and answer.text("ResponseCode") == "0":
+        return PayoutAnswer("accepted", "0", originator_id, conversation_id, answer.said)
+    if answer.code == _DUPLICATE and _DUPLICATE_WORD in answer.said.lower():
+        return PayoutAnswer("accepted", code, detail=answer.said)  # the first request exists
+    outcome: Literal["refused", "unknown"] = "refused" if _refuses(answer) else "unknown"
+    return PayoutAnswer(outcome, code, detail=answer.said)
+
+
+def _flat(rows: object) -> list[object]:
+    """Pulled rows lie in a list, or in a list of lists."""
+    if not isinstance(rows, list):
+        return []
+    return [one for row in rows for one in (row if isinstance(row, list) else [row])]
+
+
+def _pulled(row: Mapping[str, Any]) -> Receipt | None:
+    receipt, cents = receipt_of(row.get("transactionId")), cents_of(row.get("amount"))
+    try:
+        at = datetime.fromisoformat(str(row.get("trxDate")).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    if receipt is None or not cents or at.tzinfo is None:
+        return None
+    return Receipt("pull", receipt, cents, str(row.get("billreference") or "")[:64], at)
+
+
 def _refuses(answer: _Answer) -> bool:
-    """Whether this answer proves that no prompt was sent."""
+    """Whether this answer proves that nothing was done."""
     if answer.code == _MANY_MEANINGS:
         said = answer.said.lower()
         return any(words in said for words in _REFUSING_WORDS)

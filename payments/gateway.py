@@ -3,10 +3,15 @@
 from typing import Protocol
 
 from core.charges import ChargeResult, PushAnswer
+from core.payouts import PayoutAnswer
 
 
 class Gateway(Protocol):
-    """A provider of payments. Each call is done, refused before acting, or unknown."""
+    """A provider of payments. Each call is done, refused before acting, or unknown.
+
+    No call that moves money raises for what a provider or a network does: a doubt is outcome
+    "unknown". token: 32 hex digits, the secret of the path the outcome will be sent to.
+    """
 
     def prepare(self) -> None:
         """Have at hand whatever a call needs (a token), before anything is claimed.
@@ -21,8 +26,7 @@ class Gateway(Protocol):
         """Ask the payer for money by a prompt on the phone. Not idempotent: one call a charge.
 
         msisdn: +254…; amount_cents: whole shillings; reference: 1 to 12 of [A-Z0-9], shown to
-        the payer; token: 32 hex digits, the secret of the path the outcome will be sent to.
-        Never raises for what a provider or a network does: a doubt is outcome "unknown".
+        the payer.
         """
 
     def query_payment(self, push_id: str) -> ChargeResult:
@@ -30,3 +34,22 @@ class Gateway(Protocol):
 
         Raises Unavailable: no answer, or one that says nothing of the push; ask again later.
         """
+
+    def prepare_payouts(self) -> None:
+        """Have at hand what the calls below need as well. Raises Unavailable, as prepare."""
+
+    def pay_out(
+        self, originator_id: str, msisdn: str, amount_cents: int, remarks: str, token: str
+    ) -> PayoutAnswer:
+        """Send money to a phone, once for each originator_id however often it is asked.
+
+        amount_cents: whole shillings, 10 to 250,000; remarks: 2 to 100 characters.
+        """
+
+    def reverse_payment(
+        self, receipt: str, amount_cents: int, remarks: str, token: str
+    ) -> PayoutAnswer:
+        """Give a payment back to whoever made it, whole. The provider does it once a receipt."""
+
+    def query_payout(self, originator_id: str, is_reversal: bool, token: str) -> PayoutAnswer:
+        """Ask what became of a payout or a reversal. "accepted": the answer comes by the path."""

@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from pydantic import SecretStr
 
 from settings import Settings, SettingsError, broker_url, from_environment, load, manual, refuse
 
@@ -25,6 +26,10 @@ PRODUCTION = {
     "AFRICASTALKING_USERNAME": "sokoni",
     "DARAJA_BASE_URL": "https://api.daraja.example",
     "DARAJA_SHORTCODE": "600123",
+    "DARAJA_B2C_SHORTCODE": "600124",
+    "DARAJA_INITIATOR": "sokoni",
+    "DARAJA_INITIATOR_PASSWORD": "Ukweli#2026",
+    "DARAJA_CERTIFICATE": "-----BEGIN CERTIFICATE-----",
     "TELEGRAM_BASE_URL": "https://api.telegram.example",
     "TELEGRAM_BOT_NAME": "SokoniKenyaBot",
     **STRONG,
@@ -95,12 +100,20 @@ def test_production_refuses_a_weak_secret_without_repeating_it(name, weak):
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(PRODUCTION) - {"SOKONI_ENV", "DATABASE_URL", "REDIS_URL"})
+    "name",
+    sorted(set(PRODUCTION) - {"SOKONI_ENV", "DATABASE_URL", "REDIS_URL", "DARAJA_CERTIFICATE"}),
 )
 def test_production_refuses_what_a_laptop_uses(name):
     default = getattr(load({}), name.lower())
-    value = default.get_secret_value() if name in STRONG else default
+    value = default.get_secret_value() if isinstance(default, SecretStr) else default
     assert list(wrong({**PRODUCTION, name: value})) == [name]
+
+
+def test_mpesas_certificate_is_there_or_refused(tmp_path):
+    assert list(wrong({"DARAJA_CERTIFICATE": str(tmp_path / "none.pem")})) == ["DARAJA_CERTIFICATE"]
+    file = tmp_path / "mpesa.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----")
+    assert load({"DARAJA_CERTIFICATE": str(file)}).daraja_certificate == str(file)
 
 
 def test_production_is_reached_by_https():
@@ -142,7 +155,7 @@ def test_a_further_gateway_is_not_opened_by_a_weak_secret(name, weak):
 
 def test_neither_a_repr_nor_an_error_shows_a_secret():
     settings = load(PRODUCTION)
-    for secret in (*STRONG.values(), "hunter22"):
+    for secret in (*STRONG.values(), "hunter22", "Ukweli#2026"):
         assert secret not in repr(settings)
         assert secret not in str(settings.rules())
     lines = wrong({**PRODUCTION, "DATABASE_URL": "mysql://sokoni:hunter22@db", "PORT": "-1"})

@@ -17,6 +17,7 @@ from core import (
     charges,
     checkouts,
     deliveries,
+    disputes,
     heard,
     inbox,
     incidents,
@@ -29,7 +30,7 @@ from core.database import Db
 from core.errors import Unavailable
 from flows import conversations, funnel, nudges
 from payments import callbacks
-from worker import sms, telegram
+from worker import payouts, sms, telegram
 from worker.app import task_name
 from worker.work import Work, in_the_end
 
@@ -161,8 +162,12 @@ TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "delivery_deadline": _timer("order_id", deliveries.silent),
     "inspection_reminder": _timer("order_id", deliveries.remind_to_inspect),
     "inspection_over": _timer("order_id", deliveries.inspection_over),
+    "answer_reminder": _timer("dispute_id", disputes.remind_to_answer),
+    "answer_deadline": _timer("dispute_id", disputes.end_answering),
+    "decision_deadline": _timer("dispute_id", disputes.escalate),
     "settle_inbox": settle_inbox,
     "nudge_cut_off": nudge_cut_off,
+    **payouts.TASKS,
     **sms.TASKS,
     **telegram.TASKS,
 }

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from flask.testing import FlaskClient
 
-from core import gsm, ledger, members, opt_outs, outbox, stock, wordings
+from core import disputes, evidence, gsm, ledger, members, opt_outs, outbox, stock, wordings
 from core.database import Database
 from core.errors import Unavailable
 from core.rules import Rules
@@ -193,6 +193,57 @@ def test_a_problem_leads_to_its_report_with_what_was_said(hear: Hear, sent: Barg
     (shown,) = hear(f"PROBLEM {sent.number} rotten")
     assert str(sent.number) in shown
     assert "rotten" in shown.lower()
+
+
+def test_a_seller_tells_his_side_of_a_complaint_in_one_sms(
+    hear: Hear, sent: Bargain, street: Callable[..., Any]
+) -> None:
+    street(lambda at: at.complain(sent))
+    shown = hear(f"PROBLEM {sent.number} they were fresh when they left", from_=SHOP)
+    assert any(text.startswith("Thank you. Case ") for text in shown)
+    assert any(": Wanjiku Fresh has answered" in text for text in shown)
+    assert words_of(street, sent) == ["they were fresh when they left"]
+
+
+def test_a_seller_who_says_nothing_yet_is_asked_for_his_side(
+    hear: Hear, sent: Bargain, street: Callable[..., Any]
+) -> None:
+    street(lambda at: at.complain(sent))
+    (asked,) = hear(f"shida {sent.number}", from_=SHOP)
+    assert f"order {sent.number}: Amina says rotten or bad. What do you say?" in asked
+    thanks = hear("Zilikuwa nzuri", from_=SHOP)
+    assert any(text.startswith("Thank you. Case ") for text in thanks)
+    assert words_of(street, sent) == ["Zilikuwa nzuri"]
+
+
+def test_of_a_problem_that_nobody_has_a_seller_hears_how_the_order_stands(
+    hear: Hear, sent: Bargain, street: Callable[..., Any]
+) -> None:
+    (told,) = hear(f"PROBLEM {sent.number} she pays me not", from_=SHOP)
+    assert told.startswith(f"Order {sent.number}, for ")
+
+
+def test_a_complaint_is_not_taken_back_by_sms_which_others_can_send(
+    hear: Hear, sent: Bargain, street: Callable[..., Any]
+) -> None:
+    street(lambda at: at.complain(sent))
+    hear(f"STATUS {sent.number}")
+    hear("2")
+    (told,) = hear("1")
+    assert told.startswith("Your PIN is not typed here.")
+    assert state_of(street, sent) == "disputed"
+
+
+def words_of(street: Callable[..., Any], bargain: Bargain) -> list[str]:
+    """What was said of what is complained of, but by her who opened it."""
+
+    def read(at: Street) -> list[str]:
+        dispute = disputes.last_of(at.db, bargain.id)
+        assert dispute is not None
+        return [said.words for said in evidence.words(at.db, dispute.id)]
+
+    found: list[str] = street(read)
+    return found
 
 
 def test_call_me_asks_what_about(hear: Hear, amina: None) -> None:

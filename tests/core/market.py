@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from core import catalogue, charges, checkouts, deliveries, orders, outbox, stock
+from core import catalogue, charges, checkouts, deliveries, disputes, orders, outbox, stock
 from core.charges import ChargeResult, PushAnswer, Receipt
 from core.database import Db
 from core.orders import Order
@@ -185,7 +185,7 @@ def run_timers(db: Db, now: datetime) -> list[tuple[str, object]]:
     """The worker's work on all that is due, but for calls outside: kinds and results."""
     results = []
     for item in outbox.take_due(db, now, 100):
-        if item.kind == "sms":
+        if item.kind in ("sms", "refund_balance"):
             outbox.done(db, item.id, now)
             continue
         (subject,) = (UUID(value) for value in item.arguments.values())
@@ -202,6 +202,9 @@ def run_timers(db: Db, now: datetime) -> list[tuple[str, object]]:
             "delivery_deadline": deliveries.silent,
             "inspection_reminder": deliveries.remind_to_inspect,
             "inspection_over": deliveries.inspection_over,
+            "answer_reminder": disputes.remind_to_answer,
+            "answer_deadline": disputes.end_answering,
+            "decision_deadline": disputes.escalate,
         }[item.kind]
         results.append((item.kind, verb(db, subject, now)))
         outbox.done(db, item.id, now)

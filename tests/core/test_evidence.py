@@ -12,6 +12,7 @@ from core.errors import Unavailable
 from core.evidence import BYTES_MAX, PHOTOS_MAX, WANTED_FOR, WORDS_MAX
 from core.storage import Folder, Missing, Storage
 from tests.core.deal import Deal
+from tests.core.market import purchase, settled
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00"
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
@@ -161,18 +162,48 @@ def test_words_no_database_can_hold_are_kept_readable(deal: Deal, dispute: UUID)
 # --- whose photo is it? ---------------------------------------------------------------------------
 
 
-def test_a_photo_is_wanted_from_whoever_complained_for_two_days(deal: Deal, dispute: UUID) -> None:
+def test_a_photo_is_wanted_from_both_sides_of_a_complaint_for_two_days(
+    deal: Deal, dispute: UUID
+) -> None:
     moment = timedelta(seconds=1)
-    assert evidence.wanted(deal.db, deal.buyer, deal.now) == dispute
-    assert evidence.wanted(deal.db, deal.buyer, deal.now + WANTED_FOR - moment) == dispute
-    assert evidence.wanted(deal.db, deal.buyer, deal.now + WANTED_FOR) is None
-    assert evidence.wanted(deal.db, deal.seller, deal.now) is None
+    for side in (deal.buyer, deal.seller):
+        assert evidence.wanted(deal.db, side, deal.now) == dispute
+        assert evidence.wanted(deal.db, side, deal.now + WANTED_FOR - moment) == dispute
+        assert evidence.wanted(deal.db, side, deal.now + WANTED_FOR) is None
+    assert evidence.wanted(deal.db, deal.market.otieno, deal.now) is None
+
+
+def test_from_a_seller_it_is_wanted_for_what_he_has_just_answered(
+    deal: Deal, dispute: UUID
+) -> None:
+    """Not for the complaint that came later, nor for his own of somebody else."""
+    deal.now += timedelta(hours=1)
+    first = deal.id
+    deal.bought = settled(deal.db, purchase(deal.db, deal.market, deal.now), deal.now)
+    deal.id = deal.order().id
+    deal.comes_to("dispatched")
+    assert disputes.open(deal.db, deal.id, deal.buyer, "less", None, deal.now) == "opened"
+    second = disputes.of_order(deal.db, deal.id)
+    assert second is not None
+    assert evidence.wanted(deal.db, deal.seller, deal.now) == second.id
+    deal.now += timedelta(hours=1)
+    assert disputes.answer(deal.db, first, deal.seller, "No.", deal.now) == "answered"
+    assert evidence.wanted(deal.db, deal.seller, deal.now) == dispute
+    assert evidence.wanted(deal.db, deal.buyer, deal.now) == second.id
+
+
+def test_each_side_has_room_of_its_own(deal: Deal, kept: Folder, dispute: UUID) -> None:
+    for number in range(evidence.PHOTOS_MAX):
+        assert add(deal, kept, dispute, JPEG + bytes([number])) == "kept"
+    assert add(deal, kept, dispute, JPEG + b"one more of hers") == "too_many"
+    his = evidence.add(deal.db, kept, dispute, deal.seller, JPEG, "image/jpeg", deal.now)
+    assert his == "kept"
 
 
 def test_no_photo_is_wanted_of_what_nobody_complains_of_or_is_decided(
     deal: Deal, dispute: UUID
 ) -> None:
-    deal.db.run("UPDATE disputes SET state = 'withdrawn'")
+    deal.db.run("UPDATE disputes SET state = 'withdrawn', closed_at = opened_at")
     assert evidence.wanted(deal.db, deal.buyer, deal.now) is None
 
 

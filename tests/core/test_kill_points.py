@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from core import (
+    audit,
     cases,
     charges,
     checkouts,
@@ -20,11 +21,13 @@ from core import (
     ledger,
     orders,
     outbox,
+    verdicts,
 )
 from core.database import Database, Db
+from core.rules import Rules
 from core.statements import Session
 from core.storage import Folder
-from tests.core.deal import HELD, Deal
+from tests.core.deal import Deal
 from tests.core.market import (
     RULES,
     TOTAL_CENTS,
@@ -33,6 +36,7 @@ from tests.core.market import (
     msisdn,
     open_market,
 )
+from tests.core.office import WHY, at_work, hire
 
 TABLES = (
     "checkouts",
@@ -57,7 +61,13 @@ TABLES = (
     "disputes",
     "evidence",
     "cases",
+    "verdicts",
+    "staff",
+    "audit_log",
 )
+
+
+DIVIDED = (0, 20_000, 29_200, 800)  # KSh 200 of the 500 to the buyer
 
 
 class Killed(BaseException):
@@ -226,7 +236,14 @@ class Quarrel:
     now: datetime
 
     def chapters(self) -> list[Callable[[Db], object]]:
-        return [self.complain, self.enter_code, self.say_more, self.show, self.call_me]
+        return [
+            *(self.complain, self.enter_code, self.say_more, self.show, self.call_me),
+            *(self.answer, self.propose, self.decline, self.propose, self.approve),
+        ]
+
+    def chapters_of_another(self) -> list[Callable[[Db], object]]:
+        """That ends well for her, and for the seller."""
+        return [self.complain, self.withdraw, self.complain, self.stay_silent, self.decide_late]
 
     def complain(self, db: Db) -> None:
         opened = disputes.open(db, self.id, self.buyer, "rotten", "They smell.", self.now)
@@ -247,6 +264,37 @@ class Quarrel:
         )
         assert kept == "kept"
 
+    def answer(self, db: Db) -> None:
+        answered = disputes.answer(db, self.id, self.seller, "They were fresh.", self.now)
+        assert answered == "answered"
+
+    def propose(self, db: Db) -> None:
+        assert self.decide(db, Rules(dispute_second_above_cents=0)) == "proposed"
+
+    def decline(self, db: Db) -> None:
+        peter = at_work(db, "peter")
+        assert verdicts.decline(db, self.dispute(db), peter, WHY, self.now) == "declined"
+
+    def approve(self, db: Db) -> None:
+        assert verdicts.approve(db, self.dispute(db), at_work(db, "peter"), self.now) == "decided"
+
+    def withdraw(self, db: Db) -> None:
+        assert disputes.withdraw(db, self.id, self.buyer, self.now) == "withdrawn"
+
+    def stay_silent(self, db: Db) -> None:
+        late = self.now + disputes.ANSWER_WITHIN
+        assert disputes.end_answering(db, self.dispute(db), late) == "review"
+
+    def decide_late(self, db: Db) -> None:
+        late = self.now + 2 * disputes.DECIDE_WITHIN
+        assert disputes.escalate(db, self.dispute(db), late) == "escalated"
+        assert self.decide(db, RULES) == "decided"
+
+    def decide(self, db: Db, rules: Rules) -> str:
+        olive = at_work(db, "olive")
+        shares = (20_000, 30_000)
+        return verdicts.decide(db, self.dispute(db), olive, *shares, WHY, rules, self.now)
+
     def call_me(self, db: Db) -> None:
         assert cases.open(db, self.buyer, "order", [], self.now) == "opened"
 
@@ -263,10 +311,32 @@ def test_a_death_in_the_middle_of_a_complaint_leaves_no_half_of_it(
         deal = Deal(db, now)
         deal.comes_to("dispatched")
         quarrel = Quarrel(deal.id, deal.buyer, deal.seller, deal.code(), Folder(tmp_path), now)
-    assert die_everywhere(database, quarrel.chapters(), monkeypatch) > 20
+        for name in ("olive", "peter"):
+            hire(db, name, ["operator", "approver"])
+    assert die_everywhere(database, quarrel.chapters(), monkeypatch) > 50
     with database.begin() as db:
         deal.db = db
-        assert (deal.state(), deal.purses()) == ("disputed", HELD)
+        assert (deal.state(), deal.purses()) == ("split", DIVIDED)
         assert [deal.events().count(kind) for kind in ("disputed", "code_kept")] == [1, 1]
-        (photo,) = evidence.photos(db, quarrel.dispute(db))
+        dispute = disputes.last_of(db, deal.id)
+        assert dispute is not None
+        (photo,) = evidence.photos(db, dispute.id)
         assert quarrel.folder.get(photo.key) == b"\xff\xd8\xff a photo"
+        assert len(audit.of(db, f"case {dispute.number}")) == 4
+
+
+def test_a_death_in_the_middle_of_a_complaint_taken_back_or_unanswered_leaves_no_half_either(
+    database: Database, now: datetime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with database.begin() as db:
+        deal = Deal(db, now)
+        deal.comes_to("delivered")
+        quarrel = Quarrel(deal.id, deal.buyer, deal.seller, deal.code(), Folder(tmp_path), now)
+        hire(db, "olive")
+    assert die_everywhere(database, quarrel.chapters_of_another(), monkeypatch) > 40
+    with database.begin() as db:
+        deal.db = db
+        assert (deal.state(), deal.purses()) == ("split", DIVIDED)
+        told = ("disputed", "withdrawn", "answer_missed", "decision_late", "split")
+        heard = [db.value("SELECT count(*) FROM messages WHERE trigger = %s", [t]) for t in told]
+        assert heard == [4, 2, 2, 2, 2]

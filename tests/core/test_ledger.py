@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -302,3 +304,58 @@ def _command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=30,
         check=False,
     )
+
+
+# --- marks ----------------------------------------------------------------------------------------
+
+
+def test_a_balance_is_the_same_with_a_mark_and_without(database_url: str, now: datetime) -> None:
+    moments = iter(now + timedelta(minutes=minute // 8) for minute in range(10_000))
+    database = Database(database_url, clock=lambda: next(moments), size=1)
+    with suppress(RuntimeError), database.begin(seconds=600) as db:
+        for number in range(40):
+            ledger.post(db, "fee", f"fee:{number}", legs_of_a_fee(100 + number), now)
+            if number % 10 == 9:
+                assert ledger.mark(db, database.clock()) == 2
+            assert ledger.balance(db, ledger.FEES) == sum(range(100, 101 + number))
+        marked = db.value("SELECT sum(abs(amount_cents))::bigint FROM ledger_marks")
+        assert 0 < marked < 2 * ledger.balance(db, ledger.FEES)
+        assert ledger.total(db, [ledger.FEES, ledger.C2B]) == 0
+        assert ledger.stale_balances(db) == 0
+        raise RuntimeError  # rolls back
+    database.close()
+
+
+def test_a_machine_whose_clock_is_behind_a_mark_posts_nothing(db: Db, now: datetime) -> None:
+    ledger.post(db, "fee", "fee:1", legs_of_a_fee(100), now)
+    ledger.mark(db, now + timedelta(hours=1))
+    verb = partial(ledger.post, db, "fee", "fee:2", legs_of_a_fee(100), now)
+    assert attempt(db, verb) is AssertionError
+    assert ledger.balance(db, ledger.FEES) == 100
+
+
+def legs_of_a_fee(cents: int) -> list[ledger.Leg]:
+    return [ledger.debit(ledger.C2B, cents), ledger.credit(ledger.FEES, cents)]
+
+
+def test_a_mark_never_goes_back_and_a_second_one_changes_nothing(db: Db, now: datetime) -> None:
+    ledger.post(db, "fee", "fee:1", legs_of_a_fee(100), now)
+    later = now + timedelta(hours=1)
+    assert ledger.mark(db, later) == 2
+    assert ledger.mark(db, later) == 0
+    assert ledger.mark(db, now) == 0
+    assert ledger.balance(db, ledger.FEES) == 100
+
+
+def test_what_is_younger_than_its_transaction_may_last_is_not_marked(db: Db, now: datetime) -> None:
+    ledger.post(db, "fee", "fee:1", legs_of_a_fee(100), now)
+    ledger.mark(db, now + timedelta(minutes=9))
+    assert db.value("SELECT sum(amount_cents)::bigint FROM ledger_marks") in (0, None)
+    assert ledger.balance(db, ledger.FEES) == 100
+
+
+def test_a_mark_that_is_not_the_sum_of_its_entries_is_found(db: Db, now: datetime) -> None:
+    ledger.post(db, "fee", "fee:1", legs_of_a_fee(100), now)
+    ledger.mark(db, now + timedelta(hours=1))
+    db.run("UPDATE ledger_marks SET amount_cents = amount_cents + 1")
+    assert ledger.stale_balances(db) == 2

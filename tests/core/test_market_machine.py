@@ -1,7 +1,7 @@
 """The market as a whole: whatever happens in whatever order, money and goods add up."""
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +15,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from core import charges, checkouts, deliveries, disputes, ledger, orders, stock
+from core import charges, checkouts, deliveries, disputes, ledger, orders, stock, verdicts
 from core.charges import ChargeResult, PushAnswer
 from core.database import Db
+from core.rules import Rules
 from tests.core.market import (
     QUERIED_PAID,
     QUERIED_PENDING,
@@ -34,13 +35,24 @@ from tests.core.market import (
     run_timers,
     settled,
 )
+from tests.core.office import WHY, hire
 from tests.core.transactions import NOW, rolled_back
 
 PHONES = [msisdn(number) for number in (1, 2, 3)]
 WAITS = [timedelta(seconds=s) for s in (1, 30, 61, 121, 600, 901, 3600)]
 LONG_WAITS = [timedelta(hours=hours) for hours in (2, 12, 24, 48)]
-STAGES = ["placed", "pushed", "paid", "accepted", "dispatched", "delivered"]
+STAGES = ["placed", "pushed", "paid", "accepted", "dispatched", "delivered", "disputed"]
+
+
+def complain_of(db: Db, order_id: UUID, seller_id: UUID, now: datetime) -> None:
+    order = orders.by_id(db, order_id)
+    assert order is not None
+    assert order.seller_id == seller_id
+    assert disputes.open(db, order_id, order.buyer_id, "less", None, now) == "opened"
+
+
 SELLERS_STEPS = (deliveries.accept, deliveries.dispatch, deliveries.claim)
+STEPS = (*SELLERS_STEPS, complain_of)
 TIMERS = [
     deliveries.remind_to_accept,
     deliveries.accept_missed,
@@ -50,6 +62,7 @@ TIMERS = [
     deliveries.remind_to_inspect,
     deliveries.inspection_over,
 ]
+DISPUTE_TIMERS = [disputes.remind_to_answer, disputes.end_answering, disputes.escalate]
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,8 @@ class Sums:
     kept_fees_cents: int
     forgotten_orders: int
     unheard_disputes: int
+    forgotten_disputes: int
+    unproved_verdicts: int
     captures: int
     paid_charges: int
     wrong_checkouts: int
@@ -118,6 +133,14 @@ SUMS = f"""
                                             o.total_cents - o.fee_cents, 0, o.fee_cents)
                  WHEN o.state = 'cancelled'
                      THEN jsonb_build_array('settled', o.total_cents, 0, o.total_cents, 0)
+                 WHEN o.state IN ('refunded', 'split') THEN (
+                     SELECT jsonb_build_array('settled', o.total_cents,
+                                              v.seller_cents - v.fee_cents, v.buyer_cents,
+                                              v.fee_cents)
+                     FROM verdicts v JOIN disputes d ON d.id = v.dispute_id
+                     WHERE d.order_id = o.id AND v.state = 'carried_out'
+                       AND d.state = CASE o.state WHEN 'split' THEN 'resolved_split'
+                                                  ELSE 'resolved_buyer' END)
              END) AS wrongly_held_orders,
         (SELECT count(*) FROM escrows e
          LEFT JOIN accounts a ON a.kind = 'L.escrow' AND a.owner_id = e.order_id
@@ -132,7 +155,8 @@ SUMS = f"""
                  WHEN o.state = 'placed' THEN jsonb_build_array(l.quantity_milli, 'live', 0)
                  WHEN o.state IN ('paid', 'accepted')
                      THEN jsonb_build_array(l.quantity_milli, 'allocated', 0)
-                 WHEN o.state IN ('dispatched', 'delivered', 'completed', 'disputed')
+                 WHEN o.state IN ('dispatched', 'delivered', 'completed', 'disputed', 'refunded',
+                                  'split')
                      THEN jsonb_build_array(l.quantity_milli, 'consumed', -l.quantity_milli)
                  ELSE jsonb_build_array(l.quantity_milli, 'released', 0)
              END) AS wrong_reservations,
@@ -155,8 +179,18 @@ SUMS = f"""
         (SELECT count(*) FROM orders o
          WHERE (o.state = 'disputed') <> EXISTS (
              SELECT FROM disputes d JOIN incidents i ON i.subject = d.order_id::text
-             WHERE d.order_id = o.id AND d.state = 'open'
+             WHERE d.order_id = o.id AND d.state IN ('open', 'seller_reply', 'review')
                AND i.kind = 'disputed' AND i.closed_at IS NULL)) AS unheard_disputes,
+        (SELECT count(*) FROM disputes d
+         WHERE d.state IN ('open', 'seller_reply', 'review') AND NOT EXISTS (
+             SELECT FROM outbox x WHERE x.done_at IS NULL
+               AND x.arguments = jsonb_build_object('dispute_id', d.id)
+               AND x.kind = CASE d.state WHEN 'review' THEN 'decision_deadline'
+                                         ELSE 'answer_deadline' END)) AS forgotten_disputes,
+        (SELECT count(*) FROM disputes d
+         WHERE (d.state IN ('resolved_buyer', 'resolved_seller', 'resolved_split')) <> EXISTS (
+             SELECT FROM verdicts v WHERE v.dispute_id = d.id AND v.state = 'carried_out')
+        ) AS unproved_verdicts,
         (SELECT count(*) FROM transfers WHERE kind = 'capture') AS captures,
         (SELECT count(*) FROM charges WHERE state = 'paid') AS paid_charges,
         (SELECT count(*) FROM checkouts k WHERE k.state <> 'draft' AND (
@@ -179,6 +213,8 @@ class MarketDay(RuleBasedStateMachine):
         self.now = NOW
         self.market = open_market(self.db, self.now)
         self.buyers = [self.market.buyer, *(person(self.db, NOW, n) for n in (8, 9))]
+        self.olive = hire(self.db, "olive", ["operator", "approver"])
+        self.peter = hire(self.db, "peter", ["approver"])
         self.ever_paid: set[UUID] = set()
 
     def teardown(self) -> None:
@@ -200,7 +236,7 @@ class MarketDay(RuleBasedStateMachine):
                 pushed(self.db, bought, self.now, push=phone)
             if stage not in ("placed", "pushed"):
                 settled(self.db, bought, self.now)
-                for verb in SELLERS_STEPS[: STAGES.index(stage) - STAGES.index("paid")]:
+                for verb in STEPS[: STAGES.index(stage) - STAGES.index("paid")]:
                     for order in orders.lock(self.db, bought.checkout_id):
                         verb(self.db, order.id, order.seller_id, self.now)
 
@@ -277,6 +313,56 @@ class MarketDay(RuleBasedStateMachine):
             opened = disputes.open(self.db, order.id, by, reason, None, self.now)
             assert (opened == "not_yours") == (by != order.buyer_id)
 
+    @rule(pick=st.data(), by_buyer=st.integers(0, 5))
+    def answer(self, pick: Any, by_buyer: int) -> None:
+        if order := self._disputed(pick):
+            by = order.seller_id if by_buyer else order.buyer_id
+            said = f"They were fresh, {self.now}."
+            answered = disputes.answer(self.db, order.id, by, said, self.now)
+            assert (answered == "not_yours") == (by != order.seller_id)
+
+    @rule(pick=st.data(), by_seller=st.integers(0, 5))
+    def take_back(self, pick: Any, by_seller: int) -> None:
+        if order := self._disputed(pick):
+            by = order.buyer_id if by_seller else order.seller_id
+            back = disputes.withdraw(self.db, order.id, by, self.now)
+            assert (back == "not_yours") == (by != order.buyer_id)
+
+    @rule(
+        pick=st.data(),
+        percent=st.sampled_from([0, 33, 50, 100]),
+        two=st.booleans(),
+        wrong=st.integers(0, 5),
+    )
+    def decide(self, pick: Any, percent: int, two: bool, wrong: int) -> None:
+        order = self._disputed(pick)
+        dispute = disputes.last_of(self.db, order.id) if order else None
+        if dispute is None:
+            return
+        held = ledger.balance(self.db, ledger.escrow(dispute.order_id))
+        buyer = held * percent // 10_000 * 100
+        seller = held - buyer if wrong else held - buyer + 100
+        rules = Rules(dispute_second_above_cents=0) if two else RULES
+        decided = verdicts.decide(
+            *(self.db, dispute.id, self.olive, buyer, seller, WHY, rules, self.now)
+        )
+        assert decided not in ("not_allowed", "party", "no_reason")
+        assert wrong or decided not in ("decided", "proposed")
+        assert decided != "decided" or not two
+
+    @rule(pick=st.data(), agrees=st.booleans(), by_olive=st.integers(0, 3))
+    def look_over(self, pick: Any, agrees: bool, by_olive: int) -> None:
+        order = self._disputed(pick)
+        dispute = disputes.last_of(self.db, order.id) if order else None
+        if dispute is None:
+            return
+        by = self.peter if by_olive else self.olive
+        if agrees:
+            approved = verdicts.approve(self.db, dispute.id, by, self.now)
+            assert by_olive or approved != "decided"
+        else:
+            verdicts.decline(self.db, dispute.id, by, WHY, self.now)
+
     @rule(pick=st.data(), right=st.booleans(), times=st.sampled_from([1, 1, 5]))
     def enter_code(self, pick: Any, right: bool, times: int) -> None:
         if order := self._order(pick):
@@ -293,6 +379,12 @@ class MarketDay(RuleBasedStateMachine):
     def a_timer_at_any_time(self, pick: Any, timer: Any) -> None:
         if order := self._order(pick):
             timer(self.db, order.id, self.now)
+
+    @rule(pick=st.data(), timer=st.sampled_from(DISPUTE_TIMERS))
+    def a_disputes_timer_at_any_time(self, pick: Any, timer: Any) -> None:
+        order = self._disputed(pick)
+        if dispute := disputes.last_of(self.db, order.id) if order else None:
+            timer(self.db, dispute.id, self.now)
 
     @rule(wait=st.sampled_from(LONG_WAITS), asleep=st.integers(0, 3))
     def wait_long(self, wait: timedelta, asleep: int) -> None:
@@ -377,6 +469,20 @@ class MarketDay(RuleBasedStateMachine):
         )
         return pick.draw(st.sampled_from(found)) if found else None
 
+    def _disputed(self, pick: Any) -> Any:
+        """One that was complained of; mostly one that still is."""
+        found = self.db.rows(
+            _Order,
+            """
+            SELECT id, buyer_id, seller_id FROM orders
+            WHERE state = 'disputed'
+               OR %(any)s AND id IN (SELECT order_id FROM disputes)
+            ORDER BY id
+            """,
+            {"any": pick.draw(st.integers(0, 7)) == 7},
+        )
+        return pick.draw(st.sampled_from(found)) if found else None
+
     def _charge(self, pick: Any) -> Any:
         """One that was pushed: nobody else's token is known to M-Pesa."""
         found = self.db.rows(_Id, "SELECT id FROM charges WHERE claimed_at IS NOT NULL ORDER BY id")
@@ -402,6 +508,8 @@ class MarketDay(RuleBasedStateMachine):
         assert sums.fees_cents == sums.kept_fees_cents
         assert sums.forgotten_orders == 0
         assert sums.unheard_disputes == 0
+        assert sums.forgotten_disputes == 0
+        assert sums.unproved_verdicts == 0
         assert sums.captures == sums.paid_charges
         assert sums.wrong_checkouts == 0
 

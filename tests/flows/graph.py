@@ -343,6 +343,17 @@ def _said_it_all(street: Street, bargain: Bargain) -> None:
         street.say_more(bargain, f"They smell, and that is {number}.")
 
 
+def _answered_it_all(street: Street, bargain: Bargain) -> None:
+    for number in range(evidence.WORDS_MAX):
+        street.answer_complaint(bargain, f"They were fresh, and that is {number}.")
+
+
+def _decided(street: Street, bargain: Bargain) -> None:
+    """It was complained of, and staff have divided its money."""
+    street.complain(bargain)
+    street.decide(bargain)
+
+
 def _shown_by_a_chat(street: Street, answers: Any) -> None:
     """A chat of another phone has shown a link of hers."""
     answers.link = links.prove(street.db, street.msisdn, CHAT, street.clock())
@@ -472,6 +483,19 @@ CAUSES: dict[Edge, Cause] = dict(
             "my_orders.stands.preparing": Cause(before=lambda street: street.pay_what_waits()),
             "my_orders.stands.coming": Cause(before=_once_paid(Street.dispatch)),
             "my_orders.stands.disputed": Cause(before=_once_paid(Street.complain)),
+            "my_orders.stands.decided": Cause(before=_once_paid(_decided)),
+            "my_orders.pin_withdraw.right": Cause(typed=PIN),
+            "my_orders.pin_withdraw.wrong": Cause(typed="9999"),
+            "my_orders.pin_withdraw.locked": Cause(
+                typed="9999", before=lambda street: street.fail_pin(4)
+            ),
+            "my_orders.withdraw.withdrawn": Cause(),
+            "my_orders.withdraw.too_late": Cause(
+                meanwhile=_meanwhile(_of_bought(Street.answer_complaint, "disputed"))
+            ),
+            "my_orders.withdraw.not_open": Cause(
+                meanwhile=_meanwhile(_of_bought(Street.decide, "disputed"))
+            ),
             "my_orders.stands.over": Cause(before=lambda street: street.cancel()),
             "my_orders.pay_again.asked": Cause(),
             "my_orders.pay_again.not_open": Cause(before=lambda street: street.run_out()),
@@ -509,6 +533,18 @@ CAUSES: dict[Edge, Cause] = dict(
             "sell.stands.way": Cause(before=_of_sold(Street.dispatch, "paid")),
             "sell.stands.checking": Cause(before=_of_sold(Street.claim, "paid")),
             "sell.stands.disputed": Cause(before=_of_sold(Street.complain, "paid")),
+            "sell.stands.decided": Cause(before=_of_sold(_decided, "paid")),
+            "sell.said.given": Cause(given=_says("They were fresh")),
+            "sell.said.nothing": Cause(),
+            "sell.text.answered": Cause(typed="They were fresh"),
+            "sell.answer.answered": Cause(),
+            "sell.answer.added": Cause(
+                meanwhile=_meanwhile(_of_sold(Street.answer_complaint, "disputed"))
+            ),
+            "sell.answer.too_many": Cause(
+                meanwhile=_meanwhile(_of_sold(_answered_it_all, "disputed"))
+            ),
+            "sell.answer.settled": Cause(meanwhile=_meanwhile(_of_sold(Street.decide, "disputed"))),
             "sell.stands.over": Cause(before=_of_sold(Street.call_off, "paid")),
             "sell.accept.accepted": Cause(),
             "sell.accept.not_open": Cause(meanwhile=_meanwhile(_of_sold(Street.call_off, "paid"))),
@@ -571,6 +607,9 @@ CAUSES: dict[Edge, Cause] = dict(
             "problem.add.added": Cause(),
             "problem.add.too_many": Cause(
                 meanwhile=_meanwhile(_of_bought(_said_it_all, "disputed"))
+            ),
+            "problem.add.too_late": Cause(
+                meanwhile=_meanwhile(_of_bought(Street.decide, "disputed"))
             ),
             "messages.message.picked": Cause(typed="1", start=_unpaid_order),
             "messages.message.no_message": Cause(),

@@ -51,11 +51,15 @@ SELECT json_build_object(
         (SELECT coalesce(sum(total_cents), 0) FROM orders o WHERE o.checkout_id = k.id)),
     'orders whose escrow does not fit',
     (SELECT count(*) FROM orders o LEFT JOIN escrows e ON e.order_id = o.id
+     LEFT JOIN disputes d ON d.order_id = o.id AND d.state IN ('resolved_buyer', 'resolved_split')
+     LEFT JOIN verdicts v ON v.dispute_id = d.id AND v.state = 'carried_out'
      WHERE (e.captured_cents, e.released_cents, e.fee_cents, e.refunded_cents) IS DISTINCT FROM (
         CASE WHEN o.accept_by IS NULL THEN 0 ELSE o.total_cents END,
-        CASE WHEN o.state = 'completed' THEN o.total_cents - o.fee_cents ELSE 0 END,
-        CASE WHEN o.state = 'completed' THEN o.fee_cents ELSE 0 END,
-        CASE WHEN o.state = 'cancelled' AND o.accept_by IS NOT NULL THEN o.total_cents ELSE 0 END)),
+        CASE WHEN o.state = 'completed' THEN o.total_cents - o.fee_cents
+             ELSE coalesce(v.seller_cents - v.fee_cents, 0) END,
+        CASE WHEN o.state = 'completed' THEN o.fee_cents ELSE coalesce(v.fee_cents, 0) END,
+        CASE WHEN o.state = 'cancelled' AND o.accept_by IS NOT NULL THEN o.total_cents
+             ELSE coalesce(v.buyer_cents, 0) END)),
     'disputed orders whose escrow is not frozen, or the reverse',
     (SELECT count(*) FROM orders o JOIN escrows e ON e.order_id = o.id
      WHERE (e.state = 'frozen') <> EXISTS (
@@ -96,7 +100,8 @@ SELECT json_build_object(
     'screens', (SELECT count(*) FROM outbox WHERE kind LIKE '%_screen'),
     'deliveries', (SELECT json_agg(json_build_array(order_id, generation, tries) ORDER BY order_id)
                    FROM deliveries),
-    'disputes', (SELECT count(*) FROM disputes),
+    'disputes', (SELECT json_agg(json_build_array(id, state) ORDER BY id) FROM disputes),
+    'verdicts', (SELECT count(*) FROM verdicts),
     'evidence', (SELECT count(*) FROM evidence),
     'cases', (SELECT count(*) FROM cases),
     'prices', (SELECT sum(price_cents) FROM offers),

@@ -12,15 +12,20 @@ from core import (
     checkouts,
     deliveries,
     disputes,
+    escrow,
     evidence,
     members,
     outbox,
     pins,
     places,
+    staff,
+    verdicts,
 )
 from core.charges import ChargeResult, PushAnswer
 from core.database import Db
+from core.money import CENTS
 from core.rules import Rules
+from core.staff import Actor, Role
 from flows import conversations
 from tests.flows.handset import Clock
 
@@ -338,6 +343,39 @@ class Street:
         assert dispute is not None, "nobody complains of it"
         said = evidence.say(self.db, dispute.id, bargain.buyer_id, words, self.clock())
         assert said == "kept", said
+
+    def answer_complaint(self, bargain: Bargain, words: str = "They were fresh.") -> None:
+        """Its seller tells his side."""
+        told = disputes.answer(self.db, bargain.id, bargain.seller_id, words, self.clock())
+        assert told in ("answered", "added"), told
+
+    def take_back(self, bargain: Bargain) -> None:
+        """Its buyer complains no more."""
+        back = disputes.withdraw(self.db, bargain.id, bargain.buyer_id, self.clock())
+        assert back == "withdrawn", back
+
+    def decide(self, bargain: Bargain, buyer_shillings: int = 100) -> None:
+        """Staff hear the seller, and give the buyer so much of it."""
+        self.answer_complaint(bargain)
+        dispute = disputes.of_order(self.db, bargain.id)
+        assert dispute is not None, "nobody complains of it"
+        buyer_cents = buyer_shillings * CENTS
+        seller_cents = escrow.frozen_cents(self.db, bargain.id) - buyer_cents
+        decided = verdicts.decide(
+            *(self.db, dispute.id, self.judge, buyer_cents, seller_cents),
+            *("Half of it was rotten.", self.rules, self.clock()),
+        )
+        assert decided == "decided", decided
+
+    @property
+    def judge(self) -> Actor:
+        """One of ours."""
+        roles: list[Role] = ["admin", "operator"]
+        if staff.find(self.db, "judge") is None:
+            staff.add(self.db, "judge", roles, None, None, "tests", self.clock())
+        found = staff.find(self.db, "judge")
+        assert found is not None, "who was just hired is not there"
+        return Actor(found, "tests")
 
     def call_me(self) -> None:
         """The phone's owner asks to be called."""

@@ -193,12 +193,14 @@ SELLER_DOES = {
     "delivers": Street.claim,
     "refuses": Street.refuse,
     "types the code": Street.type_code,
+    "answers": Street.answer_complaint,
 }
 BUYER_DOES = {
     "cancels": Street.call_off,
     "confirms": Street.confirm,
     "asks for a new code": Street.renew_code,
     "complains": Street.complain,
+    "takes it back": Street.take_back,
 }
 
 # What a line beginning with "! " makes happen. "she": whoever dials.
@@ -225,11 +227,14 @@ HAPPENINGS: dict[str, Callable[..., None]] = {
     r"a neighbour also wants ([\d.]+) (.+) of (.+)": lambda street, number, product, seller: (
         street.neighbour.put_in_basket(float(number), product, seller)
     ),
-    r"the seller (accepts|sends|delivers|refuses|types the code)(?: it)?": (
+    r"the seller (accepts|sends|delivers|refuses|types the code|answers)(?: it)?": (
         lambda street, does: _do(street, SELLER_DOES[does])
     ),
-    r"the buyer (cancels|confirms|asks for a new code|complains)": (
+    r"the buyer (cancels|confirms|asks for a new code|complains|takes it back)": (
         lambda street, does: _do(street, BUYER_DOES[does])
+    ),
+    r"staff give the buyer (\d+)": lambda street, shillings: _do(
+        street, lambda street, bargain: street.decide(bargain, int(shillings))
     ),
     r"somebody tried (\d) wrong codes": lambda street, times: _do(
         street, lambda street, bargain: street.fail_code(bargain, int(times))

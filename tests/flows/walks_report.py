@@ -3,9 +3,7 @@
 from collections import Counter
 from typing import Any, Final
 
-CLOSED_TO: Final = (
-    "closed"  # nobody can go this way by that channel, and it was seen that she cannot
-)
+CLOSED_TO: Final = "closed"  # nobody can go this way by that channel: it was seen that she cannot
 
 
 def lines(reports: list[Any]) -> list[str]:
@@ -15,6 +13,7 @@ def lines(reports: list[Any]) -> list[str]:
     ]
     if not walks:
         return []
+    # Here: every run of pytest loads this module, and few of them walk.
     from tests.flows import graph
     from tests.flows.walks_phones import CHANNELS
 

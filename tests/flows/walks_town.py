@@ -1,7 +1,7 @@
 """Our whole web server inside a test's own transaction, which is rolled back afterwards.
 
-What it commits are savepoints, so a walk can be undone; and between what a hop reads and what it
-writes a test can let something else happen, as when two requests come at the same instant.
+What it commits are savepoints, so a walk can be undone. Between what a hop reads and what it writes
+something else can be let happen, as when two requests come at the same instant.
 """
 
 from collections.abc import Callable, Iterator

@@ -19,7 +19,7 @@ def daraja_at(now: datetime) -> Iterator[Callable[..., Daraja]]:
     """Call it with a base URL, and a Redis if processes shall share the token."""
     made: list[Daraja] = []
 
-    def make(base_url: str, *, redis_url: str | None = None, **other: float) -> Daraja:
+    def make(base_url: str, *, redis_url: str | None = None, **other: Any) -> Daraja:
         account = Account(
             base_url=base_url,
             consumer_key="sandbox-consumer-key",
@@ -27,6 +27,9 @@ def daraja_at(now: datetime) -> Iterator[Callable[..., Daraja]]:
             shortcode="174379",
             passkey="bfb279f9aa9bdbcf158e97dd71a467cd2e0c893059b10f78e6b72ada1ed2c919",
             public_base_url="https://sokoni.example",
+            b2c_shortcode="600997",
+            initiator="sokoni-api",
+            initiator_password="Sandbox#Initiator1",
             **{"calls_per_second": 1000, "read_seconds": 0.5, **other},
         )
         made.append(Daraja(account, redis_url=redis_url, clock=lambda: now))

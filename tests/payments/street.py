@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Thread
 from typing import Any
 from uuid import UUID
@@ -20,13 +20,20 @@ from payments import callbacks
 from payments.daraja import Account, Daraja
 from simulator.books import account
 from simulator.server import create_app
-from simulator.world import SANDBOX_PASSKEY, SANDBOX_SHORTCODE, World
+from simulator.world import (
+    SANDBOX_B2C_SHORTCODE,
+    SANDBOX_PASSKEY,
+    SANDBOX_SHORTCODE,
+    World,
+)
 from tests.core.market import RULES, Purchase, msisdn, open_market, purchase
 from worker import tasks
 from worker.relay import Relay
 
 SECRET = "a-secret-path"
 UTILITY = account(SANDBOX_SHORTCODE, "Utility")
+B2C_UTILITY = account(SANDBOX_B2C_SHORTCODE, "Utility")
+PAYOUT_KINDS = {"submit_payout", "query_payout", "resume_payouts", "refund_balance"}
 PAYMENT_KINDS = {"stk_push", "query_charge", "review_charge", "expire_checkout", "settle_inbox"}
 
 
@@ -45,6 +52,7 @@ class Street:
         self.world = world
         self.url = url  # where our callbacks listen
         self.daraja = daraja
+        self.kinds = PAYMENT_KINDS  # what the worker works on here
         self._work = tasks.Work(database, daraja, RULES, sender=Mute())
         self._relay = Relay(database, self._run)
         with database.begin() as db:
@@ -71,6 +79,21 @@ class Street:
         """Second by second: what is due in M-Pesa, then what is due with us."""
         for _ in range(seconds):
             self.world.advance(1)
+            while self._relay.hand_out():
+                pass
+
+    def leap(self, seconds: float) -> None:
+        """As wait, from one thing that is due to the next: for hours and days."""
+        end = self.now + timedelta(seconds=seconds)
+        while self.now < end:
+            with self.database.begin() as db:
+                due_at = db.value(
+                    "SELECT min(due_at) FROM outbox WHERE done_at IS NULL AND kind = ANY(%s)",
+                    [list(self.kinds)],
+                )
+            due_in = (due_at - self.now).total_seconds() if due_at else 60
+            left = (end - self.now).total_seconds()
+            self.world.advance(min(max(due_in, 1), 60, left))
             while self._relay.hand_out():
                 pass
 
@@ -154,8 +177,7 @@ class Street:
         return len(self.world.mpesa._pushes)
 
     def _run(self, item: outbox.Item) -> None:
-        """Only what is about payments."""
-        if item.kind in PAYMENT_KINDS:
+        if item.kind in self.kinds:
             tasks.run(self._work, item.id)
 
     def _texts(self, sql: Any, parameters: dict[str, object] | None = None) -> list[str]:
@@ -197,6 +219,9 @@ def street(new_database: Callable[[], Any], now: datetime) -> Iterator[Street]:
                 shortcode=SANDBOX_SHORTCODE,
                 passkey=SANDBOX_PASSKEY,
                 public_base_url=url,
+                b2c_shortcode=SANDBOX_B2C_SHORTCODE,
+                initiator=world.place.initiator,
+                initiator_password=world.place.initiator_password,
                 calls_per_second=1000,
                 read_seconds=0.3,
             ),

@@ -1,0 +1,234 @@
+"""`python -m core.staff`: what staff type, what they read, how it ends."""
+
+import os
+import shlex
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import cases, freezes, staff, verdicts
+from core.database import Database, Db
+from core.rules import Rules
+from core.staff import __main__ as terminal
+from tests.core.deal import HELD, REFUNDED, Deal
+from tests.core.office import ORIGIN, WHY, Quarrel
+
+ROOT = Path(__file__).parents[2]
+PHONE = "+254711000001"  # of the buyer
+
+
+class Terminal:
+    """At which somebody of ours sits."""
+
+    def __init__(self, quarrel: Quarrel, rules: Rules = Rules()) -> None:  # noqa: B008
+        self.quarrel, self.rules = quarrel, rules
+        self.case = quarrel.dispute().number
+
+    def type(self, line: str) -> tuple[int, str]:
+        """How it ends, and what is said. "5001" stands for the dispute's number."""
+        words = shlex.split(line.replace("5001", str(self.case)))
+        given = terminal._parser().parse_args(words)
+        desk = terminal.Desk(self.quarrel.db, self.rules, self.quarrel.deal.now, ORIGIN)
+        said, code = terminal.run(desk, given)
+        return code, said
+
+
+@pytest.fixture
+def quarrel(db: Db, now: datetime) -> Quarrel:
+    return Quarrel(Deal(db, now))
+
+
+@pytest.fixture
+def desk(quarrel: Quarrel) -> Terminal:
+    return Terminal(quarrel)
+
+
+def test_a_dispute_is_read_decided_and_on_the_record(desk: Terminal) -> None:
+    desk.quarrel.comes_to("review")
+    code, listed = desk.type("disputes")
+    assert (code, str(desk.case) in listed, "500" in listed) == (0, True, True)
+    code, shown = desk.type("show 5001")
+    assert code == 0
+    for part in ("They smell.", "They were fresh.", "Amina", "Wanjiku Fresh", "+2547•••001"):
+        assert part in shown
+    code, said = desk.type(f"decide 5001 --buyer 500 --seller 0 --reason '{WHY}' --by olive")
+    assert (code, said) == (0, "decided; both are told")
+    assert desk.quarrel.deal.purses() == REFUNDED
+    assert desk.type("disputes") == (0, "Nothing to do.")
+    assert WHY in desk.type("show 5001")[1]
+    code, acts = desk.type("audit --of 'case 5001'")
+    assert "olive" in acts
+    assert "state review > resolved_buyer" in acts
+    assert ORIGIN in acts
+
+
+def test_no_number_is_shown_whole(desk: Terminal) -> None:
+    cases.open(desk.quarrel.db, desk.quarrel.deal.buyer, "order", [], desk.quarrel.deal.now)
+    staff_line = f"add trader --roles operator --msisdn {PHONE} --by chief"
+    freeze_line = f"freeze {PHONE} --reason 'Her phone is lost.' --by olive"
+    lines = ("list", "disputes", "show 5001", "cases", "audit")
+    said = "\n".join(desk.type(line)[1] for line in (staff_line, freeze_line, *lines))
+    assert "+2547•••001" in said
+    assert "254711" not in said
+
+
+@pytest.mark.parametrize("share", ["--buyer 200", "--seller 300", "--buyer 200 --seller 300"])
+def test_one_share_says_the_other(desk: Terminal, share: str) -> None:
+    desk.quarrel.comes_to("review")
+    assert desk.type(f"decide 5001 {share} --reason '{WHY}' --by olive")[0] == 0
+    assert desk.quarrel.deal.purses() == (0, 20_000, 29_200, 800)
+
+
+def test_above_the_limit_it_waits_for_a_second_person(quarrel: Quarrel) -> None:
+    desk = Terminal(quarrel, Rules(dispute_second_above_cents=10_000))
+    quarrel.comes_to("review")
+    code, said = desk.type(f"decide 5001 --buyer 500 --reason '{WHY}' --by olive")
+    assert (code, "second person" in said) == (0, True)
+    assert quarrel.deal.purses() == HELD
+    assert "to approve" in desk.type("disputes")[1]
+    assert desk.type("approve 5001 --by olive")[0] == 1
+    assert desk.type(f"decline 5001 --reason '{WHY}' --by peter")[0] == 0
+    assert desk.type(f"decide 5001 --buyer 500 --reason '{WHY}' --by olive")[0] == 0
+    assert desk.type("approve 5001 --by peter") == (0, "decided; both are told")
+    assert quarrel.deal.purses() == REFUNDED
+
+
+REFUSED = {
+    f"decide 5001 --buyer 500 --reason '{WHY}' --by olive": "the seller still has time",
+    f"decide 5001 --buyer 500 --reason '{WHY}' --by nobody": "nobody of that name",
+    f"decide 5001 --buyer 500 --reason '{WHY}' --by peter": "your role",
+    f"decide 999 --buyer 500 --reason '{WHY}' --by olive": "there is no dispute 999",
+    f"decide 5001 --reason '{WHY}' --by olive": "say what the buyer gets",
+    "show 999": "there is no dispute 999",
+    "approve 5001 --by peter": "no decision to approve",
+    "approve 5001 --by olive": "your role",
+    f"decline 5001 --reason '{WHY}' --by peter": "no decision to approve",
+    "freeze +254799999999 --reason 'A lost phone.' --by olive": "nobody here has that number",
+    "freeze +254711000001 --reason '' --by olive": "the reason is too short",
+    "unfreeze +254711000001 --by peter": "not frozen",
+    "unfreeze +254711000001 --by olive": "your role",
+    "close-case 999 --note 'Called him.' --by olive": "no such case",
+    "add mallory --roles admin": "only an admin",
+    "add mallory --roles admin --by olive": "only an admin",
+    "add System --roles operator --by chief": "a name is",
+    "add olive --roles '' --by chief": "which roles",
+    "retire nobody --by chief": "nobody of that name",
+    "retire chief --by chief": "somebody must stay admin",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_is_refused_is_said_in_one_line_and_moves_nothing(desk: Terminal, line: str) -> None:
+    code, said = desk.type(line)
+    assert code == 1
+    assert said.startswith("Refused: ")
+    assert REFUSED[line] in said
+    assert "\n" not in said
+    assert (desk.quarrel.deal.state(), desk.quarrel.deal.purses()) == ("disputed", HELD)
+    assert desk.quarrel.acts() == []
+
+
+def test_deciding_twice_is_refused(desk: Terminal) -> None:
+    desk.quarrel.comes_to("resolved_split")
+    code, said = desk.type(f"decide 5001 --buyer 500 --reason '{WHY}' --by olive")
+    assert (code, said) == (1, "Refused: it is decided or withdrawn already")
+
+
+def test_a_partys_attempt_is_refused_and_leaves_an_incident(desk: Terminal) -> None:
+    desk.quarrel.comes_to("review")
+    desk.type(f"add amina --roles operator,approver --msisdn {PHONE} --by chief")
+    code, said = desk.type(f"decide 5001 --buyer 500 --reason '{WHY}' --by amina")
+    assert (code, "party" in said) == (1, True)
+    assert "verdict_by_a_party" in desk.quarrel.open_incidents()
+
+
+MISTYPED = [
+    "",
+    "release 5001 --by olive",
+    "decide 5001 --buyer 500 --by olive",
+    "decide --buyer 500 --reason x --by olive",
+    "freeze 12 --reason 'A lost phone.' --by olive",
+    "add olive --roles king --by chief",
+    "show abc",
+    *(
+        f"decide 5001 --buyer {amount} --reason '{WHY}' --by olive"
+        for amount in ("9.99", "1e309", "NaN", "-5", "10000000000", "٥٠٠", "''")
+    ),
+]
+
+
+@pytest.mark.parametrize("line", MISTYPED)
+@pytest.mark.usefixtures("capsys")
+def test_what_is_no_command_ends_with_2(desk: Terminal, line: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        desk.type(line)
+    assert ended.value.code == 2
+
+
+def test_a_lost_phone_is_frozen_and_let_go_by_another(desk: Terminal) -> None:
+    quarrel = desk.quarrel
+    assert desk.type("freeze 0711000001 --reason 'Her phone is lost.' --by olive")[0] == 0
+    assert freezes.is_frozen(quarrel.db, quarrel.deal.buyer)
+    assert desk.type(f"freeze {PHONE} --reason 'Her phone is lost.' --by olive")[0] == 1
+    assert desk.type(f"unfreeze {PHONE} --by peter")[0] == 0
+    assert not freezes.is_frozen(quarrel.db, quarrel.deal.buyer)
+
+
+def test_who_waits_for_a_call_is_listed_until_called(desk: Terminal) -> None:
+    quarrel = desk.quarrel
+    assert desk.type("cases") == (0, "Nobody waits.")
+    said = cases.Said(quarrel.deal.now, "ussd", "home.help", "Help")
+    cases.open(quarrel.db, quarrel.deal.buyer, "payment", [said], quarrel.deal.now)
+    (case,) = cases.waiting(quarrel.db)
+    assert {"payment", "home.help"} <= set(desk.type("cases")[1].split())
+    assert desk.type(f"close-case {case.number} --note 'She paid twice.' --by olive")[0] == 0
+    assert desk.type("cases") == (0, "Nobody waits.")
+
+
+def test_what_is_late_is_listed_as_late(desk: Terminal) -> None:
+    desk.quarrel.comes_to("review")
+    assert "LATE" not in desk.type("disputes")[1]
+    desk.quarrel.deal.now += timedelta(days=8)
+    assert "LATE" in desk.type("disputes")[1]
+
+
+def test_every_refusal_of_a_verb_has_its_words() -> None:
+    said = {*terminal.WHY, *terminal.GOOD}
+    outcomes: set[str] = set()
+    for verb in (verdicts.decide, verdicts.approve, verdicts.decline, staff.add, staff.retire):
+        outcomes |= set(_outcomes(verb))
+    for verb in (terminal.desk.freeze, terminal.desk.unfreeze, terminal.desk.close_case):
+        outcomes |= set(_outcomes(verb))
+    assert outcomes == said
+
+
+def _outcomes(verb: Any) -> Any:
+    return verb.__annotations__["return"].__args__
+
+
+def test_the_command_itself_works_on_a_real_database(database: Database, now: datetime) -> None:
+    url = database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    environment = {**os.environ, "DATABASE_URL": url, "SOKONI_ENV": "test"}
+
+    def run(line: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "core.staff", *shlex.split(line)]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout.strip(), done.stderr.strip()
+
+    assert run("list") == (0, "Nobody is staff yet.", "")
+    assert run("add grace --roles admin,operator") == (0, "added", "")
+    code, out, error = run("add mallory --roles operator")
+    assert (code, out) == (1, "")
+    assert error.startswith("Refused: only an admin")
+    assert run("retire")[0] == 2
+    with database.begin() as db:
+        found = staff.find(db, "grace")
+    assert found is not None
+    assert found.roles == ["operator", "admin"]
+    assert "terminal " in run("audit")[1]

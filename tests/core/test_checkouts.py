@@ -341,7 +341,14 @@ def test_an_order_goes_only_where_its_state_leads(db: Db, market: Market, now: d
             db.run("SAVEPOINT before")
             db.run("UPDATE orders SET state = %s", [state])
             if to in targets:
-                detail = {"by": "test", "inspect_by": now.isoformat(), "case": "5001"}
+                detail = {
+                    "by": "test",
+                    "inspect_by": now.isoformat(),
+                    "answer_by": now.isoformat(),
+                    "case": "5001",
+                    "back": "100",
+                    "net": "90",
+                }
                 orders.move(db, order.id, to, now, **detail)
                 assert detail in [event.detail for event in orders.timeline(db, order.id)]
             else:

@@ -163,7 +163,7 @@ def test_one_purchase_goes_from_ussd_to_sms_to_telegram_and_its_money_is_frozen(
         chat.attach("Rotten tomatoes")
         chat.says("Your photo is kept with the problem you reported.")
         seller.press("end")
-        seller.shows("reports a problem with order 1001")
+        seller.shows("reports a problem, order 1001")
 
         expect(order).to_contain_text("KSh 2,250 frozen")
         expect(order).to_contain_text("The buyer disputes it")

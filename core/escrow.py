@@ -8,7 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import ledger, refunds
+from core import earnings, ledger, refunds
 from core.database import Db, metadata
 from core.money import part_cents, whole_shillings
 
@@ -117,6 +117,7 @@ def release(db: Db, order_id: UUID, now: datetime) -> int:
         """,
         {"net_cents": net_cents, "fee_cents": fee_cents, "now": now, "order_id": order_id},
     )
+    earnings.due(db, held.seller_id, now)
     return net_cents
 
 
@@ -239,6 +240,8 @@ def settle(db: Db, order_id: UUID, to_buyer_cents: int, now: datetime) -> Divide
     )
     if divided.to_buyer_cents:
         refunds.due(db, held.buyer_id, now)
+    if divided.to_seller_cents:
+        earnings.due(db, held.seller_id, now)
     return divided
 
 

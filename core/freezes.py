@@ -72,6 +72,7 @@ def lift(db: Db, member_id: UUID, by: str, now: datetime) -> Literal["lifted", "
     )
     outbox.put(db, "resume_payouts", due_at=now)
     outbox.put(db, "refund_balance", due_at=now, member_id=member_id)
+    outbox.put(db, "pay_earnings", due_at=now, member_id=member_id)
     return "lifted"
 
 

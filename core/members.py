@@ -40,6 +40,7 @@ members = sa.Table(
     sa.Column("deleted_at", sa.DateTime(timezone=True)),
     sa.Column("person", sa.SmallInteger, nullable=False, server_default=sa.text("1")),
     sa.Column("shares_phone", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("paid_at_once", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.CheckConstraint("person IN (1, 2)", name="person"),
     sa.CheckConstraint("person = 1 OR shares_phone", name="shares_phone"),
     sa.CheckConstraint(r"msisdn ~ '^\+[1-9][0-9]{6,14}$'", name="msisdn"),

@@ -45,6 +45,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "query_payout": Kind("money"),
     "resume_payouts": Kind("money"),
     "refund_balance": Kind("money"),
+    "pay_earnings": Kind("money"),
     "sms": Kind("receipts"),
     "sms_screen": Kind("receipts"),
     # The person waits, looking at the chat.

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from core import outbox, payouts, refunds
+from core import earnings, outbox, payouts, refunds
 from core.database import Db
 from core.payouts import ClaimedPayout, PayoutAnswer, PayoutToQuery
 from payments.gateway import Gateway
@@ -64,11 +64,20 @@ def refund_balance(work: Work, item: outbox.Item) -> None:
         outbox.done(db, item.id, now)
 
 
+def pay_earnings(work: Work, item: outbox.Item) -> None:
+    """Send a seller what her sales released."""
+    with work.database.begin() as db:
+        now = work.database.clock()
+        earnings.pay(db, UUID(item.arguments["member_id"]), work.rules, now)
+        outbox.done(db, item.id, now)
+
+
 TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "submit_payout": submit_payout,
     "query_payout": query_payout,
     "resume_payouts": resume_payouts,
     "refund_balance": refund_balance,
+    "pay_earnings": pay_earnings,
 }
 
 

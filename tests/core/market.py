@@ -185,7 +185,7 @@ def run_timers(db: Db, now: datetime) -> list[tuple[str, object]]:
     """The worker's work on all that is due, but for calls outside: kinds and results."""
     results = []
     for item in outbox.take_due(db, now, 100):
-        if item.kind in ("sms", "refund_balance"):
+        if item.kind in ("sms", "refund_balance", "pay_earnings"):
             outbox.done(db, item.id, now)
             continue
         (subject,) = (UUID(value) for value in item.arguments.values())

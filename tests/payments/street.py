@@ -33,7 +33,9 @@ from worker.relay import Relay
 SECRET = "a-secret-path"
 UTILITY = account(SANDBOX_SHORTCODE, "Utility")
 B2C_UTILITY = account(SANDBOX_B2C_SHORTCODE, "Utility")
-PAYOUT_KINDS = {"submit_payout", "query_payout", "resume_payouts", "refund_balance"}
+PAYOUT_KINDS = {
+    "submit_payout", "query_payout", "resume_payouts", "refund_balance", "pay_earnings",
+}  # fmt: skip
 PAYMENT_KINDS = {"stk_push", "query_charge", "review_charge", "expire_checkout", "settle_inbox"}
 
 

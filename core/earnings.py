@@ -1,0 +1,66 @@
+"""Earnings: what a sale released is sent to the seller's phone at once, unless she keeps it here.
+
+Whatever credits her account says that earnings are due; the task looks at what lies there. What is
+less than M-Pesa sends waits for more. What failed is not tried again by itself: the next sale, or
+she herself, asks anew.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final, Literal
+from uuid import UUID
+
+from core import freezes, ledger, outbox, payouts
+from core.database import Db
+from core.money import CENTS
+from core.rules import Rules
+
+Paid = Literal["sent", "kept", "too_small", "frozen", "insolvent"]
+
+INSOLVENT_AGAIN: Final = timedelta(hours=1)
+
+
+def due(db: Db, member_id: UUID, now: datetime) -> None:
+    """Money has come to the seller's account: it is sent, if this transaction commits."""
+    outbox.put(db, "pay_earnings", due_at=now, member_id=member_id)
+
+
+def pay(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Paid:
+    """For the task pay_earnings: send what lies on the seller's account, in whole shillings.
+
+    "frozen": lifting that asks again. "insolvent": it is tried again in an hour.
+    """
+    at_once: bool = db.value(
+        "SELECT paid_at_once FROM members WHERE id = %(id)s FOR NO KEY UPDATE", {"id": member_id}
+    )
+    if not at_once:
+        return "kept"
+    cents = ledger.balance(db, ledger.seller(member_id))
+    cents -= cents % CENTS
+    if cents < payouts.AMOUNT_CENTS_MIN:
+        return "too_small"
+    if freezes.is_frozen(db, member_id):
+        return "frozen"
+    asked = payouts.request(
+        db, member_id, "seller", "withdrawal", cents, rules, now, requested_by=payouts.SYSTEM
+    )
+    if asked == "insolvent":
+        outbox.put(db, "pay_earnings", due_at=now + INSOLVENT_AGAIN, member_id=member_id)
+        return "insolvent"
+    assert not isinstance(asked, str), f"the earnings of {member_id} are {asked}"
+    return "sent"
+
+
+def at_once(db: Db, member_id: UUID) -> bool:
+    """Whether what she earns is sent to her by itself."""
+    chosen: bool = db.value("SELECT paid_at_once FROM members WHERE id = %(id)s", {"id": member_id})
+    return chosen
+
+
+def choose(db: Db, member_id: UUID, at_once: bool, now: datetime) -> None:
+    """Send what she earns by itself, from now on and what lies there already; or keep it here."""
+    db.run(
+        "UPDATE members SET paid_at_once = %(at_once)s, updated_at = %(now)s WHERE id = %(id)s",
+        {"at_once": at_once, "now": now, "id": member_id},
+    )
+    if at_once:
+        due(db, member_id, now)

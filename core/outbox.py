@@ -4,7 +4,7 @@ A row is handed out at least once: the relay takes it for a lease, and what nobo
 comes back when the lease ends. So every task may run twice without harm. Timers are rows too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -26,12 +26,14 @@ class Kind:
     """Where a kind of work runs, and how long it may take before it is handed out again.
 
     wakes: NOTIFY on put. Only for what somebody waits for at this moment: NOTIFY makes every
-    commit in the database queue behind one lock.
+    commit in the database queue behind one lock. together: so many rows travel as one task where
+    more is due than is handed out at once; all of them must be over well within the lease.
     """
 
     queue: Queue
     lease_seconds: int = 60
     wakes: bool = False
+    together: int = 1
 
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -40,13 +42,13 @@ KINDS: Final[Mapping[str, Kind]] = {
     "query_charge": Kind("money"),
     "review_charge": Kind("money"),
     "expire_checkout": Kind("money"),
-    "settle_inbox": Kind("money", wakes=True),
+    "settle_inbox": Kind("money", wakes=True, together=10),
     "submit_payout": Kind("money"),
     "query_payout": Kind("money"),
     "resume_payouts": Kind("money"),
     "refund_balance": Kind("money"),
     "pay_earnings": Kind("money"),
-    "sms": Kind("receipts"),
+    "sms": Kind("receipts", together=4),  # a call takes 13 s at most
     "sms_screen": Kind("receipts"),
     # The person waits, looking at the chat.
     "telegram_screen": Kind("receipts"),
@@ -176,14 +178,18 @@ class _Put:
     id: UUID
 
 
-def take_due(db: Db, now: datetime, limit: int) -> list[Item]:
+def take_due(db: Db, now: datetime, limit: int, *, full: Collection[Queue] = ()) -> list[Item]:
     """Up to `limit` due rows, each ours for its lease. Several relays may ask.
 
     The soonest first, but what somebody waits for before what nobody does, however long that one
-    is due: a broadcast to thousands delays no receipt.
+    is due: a broadcast to thousands delays no receipt. full: queues that take no more now.
     """
-    found = _take(db, now, limit, _URGENT)
-    return found + _take(db, now, limit - len(found), _PATIENT) if len(found) < limit else found
+    found: list[Item] = []
+    for group in (_URGENT, _PATIENT):
+        kinds = {name: kind for name, kind in group.items() if kind.queue not in full}
+        if kinds and len(found) < limit:
+            found += _take(db, now, limit - len(found), kinds)
+    return found
 
 
 def _take(db: Db, now: datetime, limit: int, kinds: Mapping[str, Kind]) -> list[Item]:

@@ -8,7 +8,7 @@ from core import outbox
 from settings import Settings
 
 # money first: a worker of several queues empties them in this order.
-QUEUES: Final[tuple[str, ...]] = get_args(outbox.Queue)
+QUEUES: Final[tuple[outbox.Queue, ...]] = get_args(outbox.Queue)
 
 TASK_SECONDS_MAX = 120  # a task that hangs is killed; the longest takes about 45 s
 

@@ -1,7 +1,8 @@
 """The relay: hands the outbox's due rows to Celery, at least once each. Run as many as you like."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -16,12 +17,14 @@ import settings as all_settings
 from core import outbox
 from core.database import Database
 from core.errors import Unavailable
-from worker.app import create, task_name
+from core.outbox import Queue
+from worker.app import QUEUES, create, task_name
 from worker.stopping import Signalled, Stopping
 
 log = structlog.get_logger(__name__)
 
 BATCH = 100
+WAITING_MAX = 500  # in a queue of the broker: what lies there longer than its lease comes twice
 POLL_SECONDS = 0.1  # for rows due without anybody saying so: who looks at a chat feels it
 PAUSE_SECONDS_MIN = 0.2  # while the database or the broker is away
 PAUSE_SECONDS_MAX = 5.0
@@ -32,20 +35,23 @@ class BrokerAway(Exception):
 
 
 class Relay:
-    """One loop. send: gives an item to whoever runs it; raises BrokerAway.
+    """One loop. send: gives items, all of one kind, to whoever runs them; raises BrokerAway.
 
-    clock: what is due; the leases begin there too.
+    clock: what is due; the leases begin there too. full: the queues in which enough waits already;
+    raises BrokerAway.
     """
 
     def __init__(
         self,
         database: Database,
-        send: Callable[[outbox.Item], None],
+        send: Callable[[Sequence[outbox.Item]], None],
         *,
         clock: Callable[[], datetime] | None = None,
+        full: Callable[[], Collection[Queue]] = tuple,
     ) -> None:
         self._database = database
         self._send = send
+        self._full = full
         self._clock = clock or database.clock
         self._pause_seconds = 0.0
 
@@ -68,17 +74,20 @@ class Relay:
         Raises BrokerAway, Unavailable. Dying here at any point loses nothing: what was taken and
         not sent, or sent and lost, comes back when its lease ends.
         """
+        full = self._full()
         with self._database.begin() as db:
-            items = outbox.take_due(db, self._clock(), BATCH)
-        for position, item in enumerate(items):
+            items = outbox.take_due(db, self._clock(), BATCH, full=full)
+        parcels = deque(_parcels(items) if len(items) == BATCH else [[item] for item in items])
+        while parcels:
             try:
-                self._send(item)
+                self._send(parcels[0])
             except BrokerAway:
-                self._give_back(items[position:])
+                self._give_back([item for parcel in parcels for item in parcel])
                 raise
+            parcels.popleft()
         return len(items)
 
-    def _give_back(self, items: list[outbox.Item]) -> None:
+    def _give_back(self, items: Sequence[outbox.Item]) -> None:
         with self._database.begin() as db:
             due_at = self._clock() + timedelta(seconds=PAUSE_SECONDS_MIN)
             for item in items:
@@ -112,18 +121,51 @@ class Relay:
             self._pause_seconds = 0.0
 
 
-def to_celery(app: Celery) -> Callable[[outbox.Item], None]:
-    """A `send` for Relay: the task of the item's kind, in its queue, given the row's id alone."""
-    connection = app.connection_for_write()
-    away = (OperationalError, *connection.connection_errors, *connection.channel_errors)
+def _parcels(items: Sequence[outbox.Item]) -> list[list[outbox.Item]]:
+    """More is due than this: what may travel together does. In the order of the first of each."""
+    found: list[list[outbox.Item]] = []
+    filling: dict[str, list[outbox.Item]] = {}
+    for item in items:
+        parcel = filling.get(item.kind)
+        if parcel is None or len(parcel) == outbox.KINDS[item.kind].together:
+            parcel = filling[item.kind] = []
+            found.append(parcel)
+        parcel.append(item)
+    return found
 
-    def send(item: outbox.Item) -> None:
+
+class Broker:
+    """Celery's, as the relay sees it."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._connection = app.connection_for_write()
+        self._away = (
+            OperationalError,
+            *self._connection.connection_errors,
+            *self._connection.channel_errors,
+        )
+
+    def send(self, items: Sequence[outbox.Item]) -> None:
+        """The task of the items' kind, in its queue, given the rows' ids alone."""
+        first = items[0]
+        ids = [str(item.id) for item in items]
         try:
-            app.send_task(task_name(item.kind), args=[str(item.id)], queue=item.queue)
-        except away as error:
+            self._app.send_task(task_name(first.kind), args=ids, queue=first.queue)
+        except self._away as error:
             raise BrokerAway from error
 
-    return send
+    def full(self) -> set[Queue]:
+        """The queues in which so many tasks wait that more would only grow old there."""
+        try:
+            channel = self._connection.default_channel
+            return {
+                name
+                for name in QUEUES
+                if channel.queue_declare(queue=name, durable=True).message_count >= WAITING_MAX
+            }
+        except self._away as error:
+            raise BrokerAway from error
 
 
 def main() -> int:
@@ -132,7 +174,8 @@ def main() -> int:
     assert settings.database_url is not None, "needed, so it is there"
     stop = Signalled()
     database = Database(settings.database_url, size=1)
-    Relay(database, to_celery(create(settings))).run(stop)
+    broker = Broker(create(settings))
+    Relay(database, broker.send, full=broker.full).run(stop)
     database.close()
     return 0
 

@@ -227,9 +227,16 @@ SCHEDULED: Final[Mapping[str, Callable[[Work], None]]] = {
 }
 
 
-def _of_outbox(kind: str, work: Callable[[], Work]) -> Callable[[str], None]:
-    def task(item_id: str) -> None:
-        run(work(), UUID(item_id))
+def _of_outbox(kind: str, work: Callable[[], Work]) -> Callable[..., None]:
+    def task(*item_ids: str) -> None:
+        failed: list[Exception] = []
+        for item_id in item_ids:  # each by itself: what fails takes nobody with it
+            try:
+                run(work(), UUID(item_id))
+            except Exception as error:  # noqa: BLE001 - it is raised below
+                failed.append(error)
+        if failed:
+            raise failed[0] if len(failed) == 1 else ExceptionGroup(kind, failed)
 
     task.__name__ = kind
     return task

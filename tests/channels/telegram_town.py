@@ -1,7 +1,7 @@
 """A town with Telegram: people in their chats, the pretend Telegram, our web and our worker."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -64,10 +64,11 @@ class Town:
         self.sms: SmsBox = work.sender  # type: ignore[assignment]
         self._relay = Relay(database, self._do)
 
-    def _do(self, item: outbox.Item) -> None:
+    def _do(self, items: Sequence[outbox.Item]) -> None:
         """Only what writes to people is done here; the market's own clockwork stands still."""
-        if item.kind.startswith(("telegram", "sms")):
-            tasks.run(self.work, item.id)
+        for item in items:
+            if item.kind.startswith(("telegram", "sms")):
+                tasks.run(self.work, item.id)
 
     def person(self, name: str = "", language: str = "en", telegram: str = "") -> "Person":
         """Somebody new; with a name, a member. telegram: the language of their client."""

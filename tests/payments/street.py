@@ -1,7 +1,7 @@
 """A market beside the pretend M-Pesa, over real HTTP both ways, under one virtual clock."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta
 from threading import Thread
@@ -178,9 +178,10 @@ class Street:
         """How many prompts M-Pesa was asked for and took."""
         return len(self.world.mpesa._pushes)
 
-    def _run(self, item: outbox.Item) -> None:
-        if item.kind in self.kinds:
-            tasks.run(self._work, item.id)
+    def _run(self, items: Sequence[outbox.Item]) -> None:
+        for item in items:
+            if item.kind in self.kinds:
+                tasks.run(self._work, item.id)
 
     def _texts(self, sql: Any, parameters: dict[str, object] | None = None) -> list[str]:
         with self.database.begin() as db:

@@ -1,7 +1,7 @@
 """The relay: what is due reaches Celery at least once, whoever dies."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from random import Random
@@ -27,12 +27,14 @@ class Celery:
 
     def __init__(self) -> None:
         self.taken: list[UUID] = []
+        self.parcels: list[int] = []
         self.away = False
 
-    def send(self, item: outbox.Item) -> None:
+    def send(self, items: Sequence[outbox.Item]) -> None:
         if self.away:
             raise BrokerAway
-        self.taken.append(item.id)
+        self.taken += [item.id for item in items]
+        self.parcels.append(len(items))
 
 
 @pytest.fixture
@@ -101,10 +103,10 @@ def test_what_was_taken_by_one_that_died_comes_back_when_its_lease_ends(
 ) -> None:
     put(database, 5)
 
-    def dies_at_the_third(item: outbox.Item) -> None:
+    def dies_at_the_third(items: Sequence[outbox.Item]) -> None:
         if len(celery.taken) == 2:
             raise Killed
-        celery.send(item)
+        celery.send(items)
 
     with pytest.raises(Killed):
         Relay(database, dies_at_the_third).hand_out()
@@ -188,3 +190,55 @@ def test_a_relay_whose_connections_were_cut_goes_on(live: Database, celery: Cele
         wait_for(lambda: len(celery.taken) == 1)
         put(live, kind="settle_inbox")
         wait_for(lambda: len(celery.taken) == 2)
+
+
+def test_where_more_is_due_than_is_handed_out_at_once_settlements_travel_together(
+    database: Database, celery: Celery
+) -> None:
+    put(database, BATCH, kind="settle_inbox")
+    relay = Relay(database, celery.send)
+    assert relay.hand_out() == BATCH
+    together = outbox.KINDS["settle_inbox"].together
+    assert celery.parcels == [together] * (BATCH // together)
+    assert len(set(celery.taken)) == BATCH
+    put(database, together, kind="settle_inbox")
+    assert relay.hand_out() == together
+    assert celery.parcels[-together:] == [1] * together  # nobody waits behind another
+
+
+def test_kinds_do_not_share_a_parcel_and_prompts_travel_alone(
+    database: Database, celery: Celery
+) -> None:
+    put(database, 3, kind="stk_push")
+    put(database, BATCH - 3, kind="settle_inbox")
+    assert Relay(database, celery.send).hand_out() == BATCH
+    assert sorted(celery.parcels) == [1, 1, 1, 7, *[10] * 9]
+
+
+def test_a_queue_that_is_full_is_left_alone_and_the_others_go_on(
+    database: Database, celery: Celery
+) -> None:
+    put(database, 2, kind="settle_inbox")
+    put(database, 3, kind="sms")
+    full = {"money"}
+    relay = Relay(database, celery.send, full=lambda: full)  # type: ignore[arg-type, return-value]
+    assert relay.hand_out() == 3
+    full.clear()
+    assert relay.hand_out() == 2
+
+
+def test_while_the_broker_is_away_every_parcel_comes_back(
+    database: Database, celery: Celery, now: datetime
+) -> None:
+    put(database, BATCH, kind="settle_inbox")
+
+    def falls_silent(items: Sequence[outbox.Item]) -> None:
+        celery.away = len(celery.parcels) == 4
+        celery.send(items)
+
+    with pytest.raises(BrokerAway):
+        Relay(database, falls_silent).hand_out()
+    celery.away = False
+    soon = now + timedelta(seconds=1)
+    assert Relay(database, celery.send, clock=lambda: soon).hand_out() == BATCH - 40
+    assert len(set(celery.taken)) == len(celery.taken) == BATCH

@@ -1,7 +1,7 @@
 """The SMS task: cut off anywhere, over real HTTP to the pretend gateway and back by its reports."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -63,7 +63,7 @@ class Office:
         self.world = world
         self.sender = sender
         self.work = tasks.Work(database, NoGateway(), RULES, sender=sender)  # type: ignore[arg-type]
-        self._relay = Relay(database, lambda item: tasks.run(self.work, item.id))
+        self._relay = Relay(database, self._run)
         with database.begin() as db:
             self.amina = member(db, database.clock())
 
@@ -82,6 +82,10 @@ class Office:
     def write(self, text: str, to: str = "22384") -> None:
         """Amina sends an SMS."""
         self.world.sms.say(AMINA, to, text)
+
+    def _run(self, items: Sequence[outbox.Item]) -> None:
+        for item in items:
+            tasks.run(self.work, item.id)
 
     def due(self) -> UUID:
         with self.database.begin() as db:

@@ -130,6 +130,10 @@ class Settings(BaseModel):
         3, "a USSD answer later than this says sorry instead", gt=0, le=9
     )
 
+    listing_seconds_max: float = _setting(
+        1, "how old a list of goods on a screen may be; 0: each is read anew", ge=0, le=10
+    )
+
     hops_a_minute_max: int = _setting(
         120, "USSD answers that one phone gets in a minute; 0 sets no limit", ge=0
     )

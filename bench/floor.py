@@ -2,6 +2,7 @@
 
 It reads and writes the rows the system does for these journeys, in as few statements as that takes,
 and does nothing else a market needs: no page, no hint, no way back, no other basket than one line.
+The lists of goods it remembers as long as the system does, in the plainest way there is.
 """
 
 import hmac
@@ -25,6 +26,7 @@ LINES_SHOWN = 4
 DAYS_AHEAD = 6
 Params = list[Any] | dict[str, Any]
 KEY = b"a key of the floor's"
+NO_SELLER = UUID(int=0)  # these callers offer nothing themselves
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -39,6 +41,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         open=True,
     )
 
+    listings = _Listings(timedelta(seconds=settings.listing_seconds_max))
+
     @app.get("/health/ready")
     def ready() -> str:
         return "ready"
@@ -46,7 +50,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     def answered(said: _Said) -> tuple[str, bool]:
         with pool.connection() as connection:  # an exception rolls back
             connection.execute("BEGIN; SET LOCAL synchronous_commit = off", prepare=False)
-            screen, ends = _hop(connection.cursor(), said, settings)
+            screen, ends = _hop(connection.cursor(), said, settings, listings)
             connection.execute("COMMIT", prepare=False)
         return screen, ends
 
@@ -79,6 +83,23 @@ def create_app(settings: Settings | None = None) -> Flask:
         return jsonify(method="answerCallbackQuery", callback_query_id=query_id)
 
     return app
+
+
+class _Listings:
+    """The lists of goods, each as it was read at most so long ago."""
+
+    def __init__(self, age_max: timedelta) -> None:
+        self._age_max = age_max
+        self._kept: dict[str, tuple[datetime, list[tuple[Any, ...]]]] = {}
+
+    def read(
+        self, cur: psycopg.Cursor[Any], of: str, sql: LiteralString, params: Params, now: datetime
+    ) -> list[tuple[Any, ...]]:
+        kept = self._kept.get(of)
+        if kept is None or now - kept[0] >= self._age_max:
+            cur.execute(sql, params, prepare=True)
+            kept = self._kept[of] = (now, cur.fetchall())
+        return kept[1]
 
 
 @dataclass(frozen=True)
@@ -127,7 +148,9 @@ def _by_telegram(update: dict[str, Any]) -> _Said:
     )
 
 
-def _hop(cur: psycopg.Cursor[Any], said: _Said, settings: Settings) -> tuple[str, bool]:
+def _hop(
+    cur: psycopg.Cursor[Any], said: _Said, settings: Settings, listings: _Listings
+) -> tuple[str, bool]:
     """The screen, and whether it is the last."""
     now = datetime.now(UTC)
     digest = hmac.digest(KEY, f"{said.session} {said.key}".encode(), "sha256")[:16]
@@ -144,7 +167,7 @@ def _hop(cur: psycopg.Cursor[Any], said: _Said, settings: Settings) -> tuple[str
     )
     if said.answer is not None:
         body, frame = _answered(
-            cur, frame, said.answer, member_id, msisdn, language, place_id, settings, now
+            cur, frame, said.answer, member_id, msisdn, language, place_id, settings, listings, now
         )
     else:
         cur.execute(
@@ -215,22 +238,28 @@ def _answered(
     language: str,
     place_id: UUID,
     settings: Settings,
+    listings: _Listings,
     now: datetime,
 ) -> tuple[str, dict[str, Any] | None]:
     """The next screen, and where the conversation then stands; None: it is over."""
     match frame["state"]:
         case "menu":
             _cart(cur, member_id, language, now)
-            cur.execute(_CATEGORIES, [language, member_id, now], prepare=True)
-            return _list("What would you like?", "category", cur.fetchall())
+            rows = listings.read(
+                cur, f"categories {language}", _CATEGORIES, [language, NO_SELLER, now], now
+            )
+            return _list("What would you like?", "category", rows)
         case "category":
             category_id = UUID(frame["shown"][int(answer) - 1])
-            cur.execute(_PRODUCTS, [language, language, member_id, now, category_id], prepare=True)
-            return _list("Choose, or type a name.", "product", cur.fetchall())
+            of = f"products {category_id} {language}"
+            params: Params = [language, language, NO_SELLER, now, category_id]
+            rows = listings.read(cur, of, _PRODUCTS, params, now)
+            return _list("Choose, or type a name.", "product", rows)
         case "product":
             product_id = UUID(frame["shown"][int(answer) - 1])
-            cur.execute(_OFFERS, [language, member_id, now, product_id], prepare=True)
-            return _list("Who do you buy from?", "offer", cur.fetchall())
+            of = f"offers {product_id} {language}"
+            rows = listings.read(cur, of, _OFFERS, [language, NO_SELLER, now, product_id], now)
+            return _list("Who do you buy from?", "offer", rows)
         case "offer":
             offer_id = frame["shown"][int(answer) - 1]
             product, price, unit, left, *_ = _offer(cur, UUID(offer_id), language, now)

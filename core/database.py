@@ -6,7 +6,7 @@ it (docs/decisions/0002-sql-by-hand.md).
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import monotonic
@@ -17,9 +17,11 @@ import psycopg
 import sqlalchemy as sa
 
 from core.errors import CommitUnknown, OutOfTime, Unavailable
+from core.memory import Memory
 from core.statements import Params, Session
 
 Row = TypeVar("Row")
+Kept = TypeVar("Kept")
 SESSION = "session"  # its name among what the pool keeps with a connection
 
 metadata = sa.MetaData(
@@ -54,6 +56,7 @@ class Db:
         self.durable = durable
         self._deadline = deadline
         self._setting = setting  # how the server is told of a shorter deadline
+        self._is_transaction = setting == "SET LOCAL"
         self._timeout_seconds = deadline - monotonic()
         self.is_late = False  # told the server of a shorter deadline than it began with
         self._last_id = 0
@@ -91,6 +94,14 @@ class Db:
         self._keep_deadline()
         return self._session.count(sql, params)
 
+    def recall(self, key: Hashable, read: Callable[[], Kept], now: datetime) -> Kept:
+        """What `read` gives, or gave this process at most Database's recall_seconds before now.
+
+        In a transaction it is read anew and not kept: what is not committed is shown to nobody.
+        """
+        memory = self._owner.memory
+        return read() if self._is_transaction else memory.recall(key, read, now)
+
     def make_durable(self) -> None:
         """From here on this transaction has an effect: its commit waits for the disk."""
         self.durable = True
@@ -116,7 +127,8 @@ class Database:
     """Where transactions come from.
 
     url: postgresql://…; clock and random: passed in so that tests and the simulator of disasters
-    choose the hour and the dice. size: connections kept (give each thread one).
+    choose the hour and the dice. size: connections kept (give each thread one). recall_seconds:
+    how old what Db.recall gives may be.
     """
 
     def __init__(
@@ -126,14 +138,17 @@ class Database:
         clock: Callable[[], datetime] = utc_now,
         random: random.Random | None = None,
         size: int = 5,
+        recall_seconds: float = 0.0,
     ) -> None:
         self.clock = clock
+        self.memory = Memory(recall_seconds)
         self.random = random if random is not None else _system_random()
         self.engine = sa.create_engine(
             sa.make_url(url).set(drivername="postgresql+psycopg"),
             pool_size=size,
             max_overflow=size,
             pool_timeout=CONNECTION_SECONDS_MAX,
+            pool_reset_on_return=None,  # none comes back with a transaction open (_session)
             connect_args={"autocommit": True, "connect_timeout": CONNECTION_SECONDS_MAX},
         )
 

@@ -1,11 +1,12 @@
 """Buy: choose goods from one seller or several, and confirm the basket to be paid."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 from uuid import UUID
 
-from core import catalogue, checkouts, days, money, phone, places
+from core import catalogue, checkouts, days, listings, money, phone, places
 from core.catalogue import OfferLine, ProductLine
 from core.checkouts import Cart
 from core.errors import Invalid
@@ -38,16 +39,17 @@ def look(context: Context, answers: Any) -> Literal["filled", "empty"]:
 
 
 def categories(context: Context, _answers: Any) -> list[Option[UUID]]:
-    found = catalogue.categories(context.db, context.language, context.buyer.id, context.now)
+    found = listings.categories(context.db, context.language, context.buyer, context.now)
     return [Option(category.id, {"category": category.name}) for category in found]
 
 
 def products(context: Context, answers: Any) -> list[Option[UUID]]:
-    buyer = context.buyer.id
     if answers.category is None:
         return []
     return _products(
-        catalogue.products(context.db, answers.category, context.language, buyer, context.now)
+        listings.products(
+            context.db, answers.category, context.language, context.buyer, context.now
+        )
     )
 
 
@@ -66,8 +68,8 @@ def found(context: Context, answers: Any) -> list[Option[UUID]]:
 
 
 def offers(context: Context, answers: Any) -> list[Option[UUID]]:
-    lines = catalogue.offers(
-        context.db, answers.product, context.language, context.buyer.id, context.now
+    lines = listings.offers(
+        context.db, answers.product, context.language, context.buyer, context.now
     )
     return [
         Option(
@@ -244,7 +246,7 @@ def _offer(context: Context, answers: Any) -> OfferLine | None:
     return found
 
 
-def _products(found: list[ProductLine]) -> list[Option[UUID]]:
+def _products(found: Sequence[ProductLine]) -> list[Option[UUID]]:
     return [
         Option(
             product.id,

@@ -93,15 +93,19 @@ def test_an_answer_that_nothing_was_kept_of_is_seen():
 
 
 @pytest.mark.parametrize("name", COURSES)
-def test_the_floor_writes_the_rows_of_the_system_in_no_more_statements(loaded, name):
+@pytest.mark.parametrize("listing_seconds_max", [0, 10])
+def test_the_floor_writes_the_rows_of_the_system_in_no_more_statements(
+    loaded, name, listing_seconds_max
+):
     course = COURSES[name]
     wire = loaded.wire(course.channel, course.journey)
+    keeps = {"listing_seconds_max": listing_seconds_max}
     added, statements = {}, {}
     for application, create_app in (("system", app.create_app), ("floor", floor.create_app)):
         with loaded.copy("walked") as url:
             market.enrol(url, wire.channel)
             before = market.written(url)
-            web = create_app(loaded.settings_for(url))
+            web = create_app(loaded.settings_for(url).model_copy(update=keeps))
             counter = layers.Statements()
             with counter.counted():
                 for requests in layers.calls(wire, 3):

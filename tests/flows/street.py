@@ -147,6 +147,7 @@ class Street:
 
     def sell_by(self, product: str, seller: str, new_seller: UUID) -> None:
         """The shop changes hands."""
+        members.make_seller(self.db, new_seller, self.clock())
         self.db.run(
             "UPDATE offers SET seller_id = %(new)s WHERE id = %(id)s",
             {"new": new_seller, "id": self.offer(product, seller)},

@@ -111,6 +111,15 @@ class Conversation:
 
 
 @dataclass(frozen=True)
+class Glimpse(Conversation):
+    """One that a hop finds, unlocked. dials: the session was never heard of, and the phone speaks
+    nowhere else.
+    """
+
+    dials: bool
+
+
+@dataclass(frozen=True)
 class Answered:
     """A hop that was answered before. same: it is the one asked for, not another of its session."""
 
@@ -145,15 +154,18 @@ class Wish:
     arguments: Mapping[str, object] = field(default_factory=dict)
 
 
-_READ: Final = """
-    SELECT c.id, c.channel, c.address, c.msisdn, c.language, c.session, c.service_code,
+_COLUMNS: Final = """
+    c.id, c.channel, c.address, c.msisdn, c.language, c.session, c.service_code,
         c.accepted_length, c.accepted_digest, c.turn, c.frame, c.parked, c.parked_from,
         c.speaker_id, c.open, c.updated_at, m.id AS member_id, m.name,
         m.language AS member_language, m.place_id, m.is_seller, m.consent_version, m.shares_phone
+"""
+_SPEAKING: Final = """
     FROM conversations c
     LEFT JOIN members m ON m.msisdn = c.msisdn AND m.deleted_at IS NULL
         AND (NOT m.shares_phone OR m.id = c.speaker_id)
 """
+_READ: Final = f"SELECT {_COLUMNS} {_SPEAKING}"
 
 
 def read(db: Db, channel: str, address: str) -> Conversation | None:
@@ -163,6 +175,32 @@ def read(db: Db, channel: str, address: str) -> Conversation | None:
         f"{_READ} WHERE c.channel = %(channel)s AND c.address = %(address)s",
         {"channel": channel, "address": address},
     )
+
+
+def glimpse(db: Db, channel: str, address: str, msisdn: str | None, session: str) -> Glimpse | None:
+    """The conversation as a hop of that session finds it, unlocked.
+
+    msisdn: proved by the network; None: the conversation's own.
+    """
+    return db.row(
+        Glimpse,
+        _GLIMPSE,
+        {"channel": channel, "address": address, "msisdn": msisdn, "session": session},
+    )
+
+
+# In this order: but for a dial the first comparison is the last.
+_GLIMPSE: Final = f"""
+    SELECT {_COLUMNS},
+        c.session IS DISTINCT FROM %(session)s
+        AND NOT EXISTS (SELECT FROM hops WHERE session = %(session)s)
+        AND NOT EXISTS (
+            SELECT FROM conversations other
+            WHERE other.msisdn = coalesce(%(msisdn)s::text, c.msisdn) AND other.id <> c.id
+        ) AS dials
+    {_SPEAKING}
+    WHERE c.channel = %(channel)s AND c.address = %(address)s
+"""
 
 
 def by_id(db: Db, conversation_id: UUID) -> Conversation | None:

@@ -25,7 +25,7 @@ from core.members import Member
 from core.rules import Rules
 from flows import conversations, engine
 from flows.book import BOOK
-from flows.conversations import Answered, Conversation, Wish
+from flows.conversations import Answered, Conversation, Glimpse, Wish
 from flows.engine import Context, EffectAhead, Frame, Outdated, Screen, Step
 from flows.words import FALLBACK, common
 
@@ -135,7 +135,9 @@ def glance(
 
     db: in autocommit. Nothing is written but by the last statement.
     """
-    found = conversations.read(db, inbound.channel, inbound.address)
+    found = conversations.glimpse(
+        db, inbound.channel, inbound.address, inbound.msisdn, inbound.session
+    )
     if found is None:
         return None
     try:
@@ -214,6 +216,7 @@ class _Hop:
         self.db, self.inbound, self.rules, self.now, self.wisher = db, inbound, rules, now, wisher
         self.conversation = own
         self.others = others
+        self.dials = isinstance(own, Glimpse) and own.dials
         self.left: UUID | None = None  # the conversation that this one is taken over from
         said = inbound.said
         text = said.text if isinstance(said, History) else f"\0{said.key}"
@@ -275,6 +278,8 @@ class _Hop:
 
     def _past(self) -> Reply | None:
         """The answer to a hop of an older session, or of another phone's; None: it is a new one."""
+        if self.dials:
+            return None
         known = conversations.heard(self.db, self.inbound.session, self.digest)
         if known is None:
             return None
@@ -419,6 +424,8 @@ class _Hop:
         """This phone's other conversations, newest first."""
         if self.others is not None:
             return self.others
+        if self.dials:
+            return ()
         return conversations.elsewhere(self.db, self.context.msisdn, self.conversation.id)
 
     def _park(self) -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,10 @@ from core.memory import ENTRIES_MAX, Memory
 from tests.core.test_catalogue import Stall
 
 SECONDS = 1.0
+
+
+class _RollBack(Exception):
+    """The end of a transaction that is not to be committed."""
 
 
 class Shop:
@@ -84,10 +89,10 @@ def test_the_offer_chosen_from_an_old_list_is_read_as_it_is(shop):
 
 def test_a_transaction_reads_the_truth_and_leaves_nothing_of_it_behind(shop):
     assert shop.glanced(shop.buyer) == FULL
-    with pytest.raises(KeyboardInterrupt), shop.database.begin() as db:
+    with suppress(_RollBack), shop.database.begin() as db:
         catalogue.withdraw(db, shop.offer, shop.now)
         assert shop.names(db, shop.buyer) == EMPTY
-        raise KeyboardInterrupt  # and so it is not committed
+        raise _RollBack
     assert shop.glanced(shop.buyer, later=SECONDS) == FULL
 
 

@@ -12,11 +12,12 @@ from flows.problem import PROBLEM
 from flows.register import REGISTER
 from flows.sell import SELL
 from flows.share import SHARE
+from flows.wallet import WALLET
 
 BOOK: Book = {
     flow.name: flow
     for flow in (
-        *(HOME, REGISTER, ACCOUNT, LINK, BUY, MY_ORDERS, SELL),
+        *(HOME, REGISTER, ACCOUNT, LINK, BUY, MY_ORDERS, SELL, WALLET),
         *(PROBLEM, MESSAGES, CALL_ME, SHARE),
     )
 }

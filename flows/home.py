@@ -74,6 +74,7 @@ HOME = Flow(
                 "buy": "@buy",
                 "my_orders": "@my_orders",
                 "sell": "@sell",
+                "wallet": "@wallet",
                 "account": "@account",
                 "help": "help",
             },

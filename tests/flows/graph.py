@@ -412,6 +412,9 @@ CAUSES: dict[Edge, Cause] = dict(
                     lambda street: (_two_people(street), street.fail_both_pins(5))
                 ),
             ),
+            "wallet.pin.right": Cause(typed=PIN),
+            "wallet.pin.wrong": Cause(typed="9999"),
+            "wallet.pin.locked": Cause(typed="9999", before=lambda street: street.fail_pin(4)),
             "share.room.free": Cause(),
             "share.room.full": Cause(given=lambda street, _: _two_people(street)),
             "share.pin.right": Cause(typed=PIN),

@@ -95,7 +95,8 @@ outbox = sa.Table(
         unique=True,
         postgresql_where=sa.text("done_at IS NULL"),
     ),
-    sa.Index("ix_outbox_due", "due_at", postgresql_where=sa.text("done_at IS NULL")),
+    # By kind, so that a heap of one that must wait is not read through for the others.
+    sa.Index("ix_outbox_due", "kind", "due_at", "id", postgresql_where=sa.text("done_at IS NULL")),
     sa.Index("ix_outbox_done", "done_at", postgresql_where=sa.text("done_at IS NOT NULL")),
 )
 
@@ -198,12 +199,16 @@ def _take(db: Db, now: datetime, limit: int, kinds: Mapping[str, Kind]) -> list[
         """
         WITH due AS (
             SELECT o.id, o.due_at, %(now)s + make_interval(secs => l.seconds) AS until
-            FROM outbox o
-            JOIN unnest(%(kinds)s::text[], %(seconds)s::int[]) AS l (kind, seconds) USING (kind)
-            WHERE o.done_at IS NULL AND o.due_at <= %(now)s
+            FROM unnest(%(kinds)s::text[], %(seconds)s::int[]) AS l (kind, seconds),
+                LATERAL (
+                    SELECT id, due_at FROM outbox
+                    WHERE kind = l.kind AND done_at IS NULL AND due_at <= %(now)s
+                    ORDER BY due_at, id
+                    LIMIT %(limit)s
+                    FOR UPDATE SKIP LOCKED
+                ) AS o
             ORDER BY o.due_at, o.id
             LIMIT %(limit)s
-            FOR UPDATE OF o SKIP LOCKED
         ), taken AS (
             UPDATE outbox o
             SET due_at = due.until, handed_until = due.until, attempts = o.attempts + 1

@@ -24,7 +24,7 @@ from worker.stopping import Signalled, Stopping
 log = structlog.get_logger(__name__)
 
 BATCH = 100
-WAITING_MAX = 500  # in a queue of the broker: what lies there longer than its lease comes twice
+WAITING_MAX = 200  # in a queue of the broker: what lies there longer than its lease comes twice
 POLL_SECONDS = 0.1  # for rows due without anybody saying so: who looks at a chat feels it
 PAUSE_SECONDS_MIN = 0.2  # while the database or the broker is away
 PAUSE_SECONDS_MAX = 5.0

@@ -236,6 +236,12 @@ class Settings(BaseModel):
         20_000, "shillings a member is sent in a day without a second person's eyes", ge=0
     )
 
+    payout_float_floor: int = _setting(
+        100_000,
+        "shillings below which the payout float is filled up from the collection float; 0: never",
+        ge=0,
+    )
+
     telegram_base_url: str = _setting(
         _at("simulator_port", "/telegram"), "where Telegram's API is", _HTTPS
     )
@@ -350,11 +356,13 @@ class Settings(BaseModel):
     def rules(self) -> Rules:
         """What the business needs of the settings; it knows nothing of where they come from."""
         key = self.secret_key.get_secret_value().encode()
+        word = f"{self.daraja_initiator} {self.daraja_initiator_password.get_secret_value()}"
         return Rules(
             fee_basis_points=self.fee_basis_points,
             reservation_minutes=self.reservation_minutes,
             push_after_seconds=self.push_after_seconds,
             payout_automatic_max_cents=self.payout_automatic_max * 100,
+            payout_float_floor_cents=self.payout_float_floor * 100,
             dispute_second_above_cents=self.dispute_second_above * 100,
             paybill=self.daraja_shortcode,
             sms_an_hour_max=self.sms_an_hour_max,
@@ -366,6 +374,7 @@ class Settings(BaseModel):
             dial_code=self.ussd_service_code,
             bot_name=self.telegram_bot_name,
             pin_pepper=self.pin_pepper.get_secret_value().encode(),
+            initiator_key=hmac.digest(key, word.encode(), hashlib.sha256),
             token_key=hmac.digest(key, b"the tokens in callback paths", hashlib.sha256),
         )
 

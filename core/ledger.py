@@ -224,9 +224,21 @@ def total(db: Db, of: Sequence[Account]) -> int:
     )
 
 
+def moved_since(db: Db, account: Account, at: datetime) -> bool:
+    """Whether anything was posted on the account at that time or later."""
+    return bool(
+        db.value(
+            """
+            SELECT EXISTS (SELECT FROM entries WHERE account_id = %(id)s AND id >= %(first)s)
+            """,
+            {"id": account.id, "first": _first_id(at)},
+        )
+    )
+
+
 def mark(db: Db, now: datetime) -> int:
     """Note how much lies on each account whose balance is not cached; of how many accounts."""
-    before_id = UUID(int=int((now - MARK_BEHIND).timestamp() * 1000) << 80)
+    before_id = _first_id(now - MARK_BEHIND)
     return db.run(
         """
         INSERT INTO ledger_marks (account_id, before_id, amount_cents, at)
@@ -335,6 +347,11 @@ def held_escrows(db: Db) -> list[HeldEscrow]:
         ORDER BY o.number
         """,
     )
+
+
+def _first_id(at: datetime) -> UUID:
+    """No entry made from then on has a lower one: ids begin with their milliseconds."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)
 
 
 def _hash(kind: str, legs: Sequence[Leg]) -> bytes:

@@ -48,6 +48,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "resume_payouts": Kind("money"),
     "refund_balance": Kind("money"),
     "pay_earnings": Kind("money"),
+    "submit_float_move": Kind("money"),
+    "query_float_move": Kind("money"),
+    "keep_float": Kind("money"),
+    "float_arrived": Kind("money"),
+    "ask_balance": Kind("money"),
     "sms": Kind("receipts", together=4),  # a call takes 13 s at most
     "sms_screen": Kind("receipts"),
     # The person waits, looking at the chat.

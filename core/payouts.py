@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from core import (
     freezes,
     incidents,
+    initiator,
     ledger,
     messages,
     money,
@@ -58,7 +59,9 @@ QUERY_AFTER: Final = (
 )
 # "No such payout" proves nothing soon after the call; by now M-Pesa would know it.
 ABSENT_AFTER: Final = timedelta(hours=24)
+# While the float is too low we look again, each time later: whoever puts money in says so.
 FLOAT_LOOK_AGAIN: Final = timedelta(minutes=1)
+FLOAT_LOOK_AGAIN_MAX: Final = timedelta(hours=1)
 RETRY_SECONDS_MAX: Final = 600
 REFUSALS_BEFORE_INCIDENT: Final = 8
 HALTED: Final = "payouts_halted"  # the incident while which nothing is sent; closing it ends that
@@ -102,7 +105,7 @@ payouts = sa.Table(
     sa.CheckConstraint("account IN ('buyer', 'seller')", name="account"),
     sa.CheckConstraint("kind IN ('withdrawal', 'refund', 'reversal')", name="kind"),
     sa.CheckConstraint("kind = 'withdrawal' OR account = 'buyer'", name="refund_of_buyer"),
-    sa.CheckConstraint("waits_for IN ('frozen', 'halted', 'float')", name="waits_for"),
+    sa.CheckConstraint("waits_for IN ('frozen', 'halted', 'float', 'probe')", name="waits_for"),
     sa.CheckConstraint("waits_for IS NULL OR state = 'approved'", name="waits"),
     sa.CheckConstraint(
         f"amount_cents % {CENTS} = 0 AND amount_cents <= {AMOUNT_CENTS_MAX} AND amount_cents >="
@@ -410,12 +413,11 @@ def claim_for_submit(db: Db, payout_id: UUID, rules: Rules, now: datetime) -> Cl
     None: nothing to do now. Where its member is frozen, M-Pesa refuses us or the float is too low,
     it waits, in the order of approval, and is asked for again when that is over.
     """
-    # One after the other: two must not count on the same shillings of the float.
-    db.run("SELECT pg_advisory_xact_lock(%(key)s)", {"key": _CLAIMS})
+    _lock_claims(db)
     payout = _lock(db, payout_id)
     if payout.state != "approved":
         return None
-    waits_for = _hindrance(db, payout, now)
+    waits_for = _hindrance(db, payout, rules, now)
     if waits_for is not None:
         db.run(
             "UPDATE payouts SET waits_for = %(why)s, updated_at = %(now)s WHERE id = %(id)s",
@@ -457,6 +459,7 @@ def record_ack(db: Db, payout_id: UUID, answer: PayoutAnswer, now: datetime) -> 
     if payout.state != "submitting":
         return
     if answer.outcome == "refused":
+        initiator.not_asked(db)
         _set_state(db, payout_id, "approved", now)
         pause = timedelta(seconds=min(2**payout.attempts, RETRY_SECONDS_MAX))
         outbox.put(db, "submit_payout", due_at=now + pause, payout_id=payout_id)
@@ -491,7 +494,7 @@ def query_due(
     Either way the next time is set here; after a week an incident takes its place.
     """
     payout = _lock(db, payout_id)
-    if payout.state not in SENT or _halted(db, "initiator"):
+    if payout.state not in SENT or is_halted(db, "initiator"):
         return None  # who ends the halt asks for all of them
     assert payout.claimed_at is not None, f"payout {payout_id} is {payout.state}, never claimed"
     patience = {
@@ -533,6 +536,8 @@ def settle(db: Db, payout_id: UUID, result: PayoutResult, now: datetime) -> Sett
     if result.halts is not None:
         halt(db, result.halts, result.code, now)
     doubts = _doubts(db, payout, result)
+    if result.halts != "initiator" and result.verdict in ("paid", "failed", "reversed"):
+        vouch(db, result.asked_at or payout.claimed_at, now, doubted=bool(doubts))
     meaning = "doubted" if doubts else result.verdict
     _keep_code(db, payout_id, result.source, result.code, meaning, now)
     if payout.state == "paid":
@@ -570,7 +575,29 @@ def halt(db: Db, why: Halt, code: str, now: datetime) -> None:
     "initiator": our name or password is wrong or locked, and each further call makes it worse.
     "float": there is too little to pay out, whatever our books say; reversals go on.
     """
-    incidents.open(db, HALTED, why, now, code=code)
+    if why == "initiator":
+        initiator.refused(db, now)
+    if incidents.open(db, HALTED, why, now, code=code) is not None and why == "float":
+        outbox.put(db, "ask_balance", due_at=now, float="b2c")  # it knows better than our books
+
+
+def is_halted(db: Db, why: Halt) -> bool:
+    """Whether nothing is sent, until an operator says so."""
+    return bool(
+        db.value(
+            """
+            SELECT EXISTS (SELECT FROM incidents
+                           WHERE kind = %(kind)s AND subject = %(why)s AND closed_at IS NULL)
+            """,
+            {"kind": HALTED, "why": why},
+        )
+    )
+
+
+def vouch(db: Db, called_at: datetime | None, now: datetime, *, doubted: bool = False) -> None:
+    """M-Pesa has worked on a call made then, so it takes our operator's word: the others may go."""
+    if called_at is not None and not doubted and initiator.accepted(db, called_at, now):
+        outbox.put(db, "resume_payouts", due_at=now)
 
 
 def resume(db: Db, by: str, now: datetime, rules: Rules, why: Halt | None = None) -> list[UUID]:
@@ -597,14 +624,28 @@ def resume(db: Db, by: str, now: datetime, rules: Rules, why: Halt | None = None
     for payout_id in _sent(db):
         outbox.put(db, "query_payout", due_at=now, payout_id=payout_id)
     outbox.put(db, "resume_payouts", due_at=now)
+    outbox.put(db, "keep_float", due_at=now)
     return again
 
 
-def resume_waiting(db: Db, now: datetime) -> int:
+def float_arrived(db: Db, rules: Rules, now: datetime) -> None:
+    """For the task of that name: money has come into the payout float, so what waited goes on.
+
+    Also what M-Pesa refused for want of it: nobody has to say that this is mended.
+    """
+    if is_halted(db, "float"):
+        resume(db, SYSTEM, now, rules, "float")
+    else:
+        outbox.put(db, "resume_payouts", due_at=now)
+
+
+def resume_waiting(db: Db, now: datetime, look: int | None = None) -> int:
     """For the timer resume_payouts: ask again for what waited, in its order; how many.
 
-    Whoever puts money into the float, ends a halt or lifts a freeze sets it.
+    Whoever puts money into the float, ends a halt or lifts a freeze sets it. look: the how manieth
+    look it is that nobody asked for.
     """
+    _lock_claims(db)
     waiting = db.rows(
         Payout,
         f"""
@@ -612,24 +653,61 @@ def resume_waiting(db: Db, now: datetime) -> int:
         FROM payouts WHERE state = 'approved' AND waits_for IS NOT NULL ORDER BY approved_at, id
         """,
     )
-    free_cents = _free_cents(db) if waiting else 0
+    left_cents = free_cents(db, ledger.B2C) if waiting else 0
     wanted, too_little = [], False
     for payout in waiting:
         if _is_halted_for(db, payout) or freezes.is_frozen(db, payout.member_id):
             continue
         if payout.kind != "reversal":
-            free_cents -= payout.amount_cents
-            if free_cents < 0:  # and those behind it wait as well, however small
+            left_cents -= payout.amount_cents
+            if left_cents < 0:  # and those behind it wait as well, however small
                 too_little = True
                 continue
         wanted.append(outbox.Wanted("submit_payout", now, {"payout_id": payout.id}))
-    if too_little:  # before the others, as who finds the float too low sets it
-        outbox.put(db, "resume_payouts", due_at=now + FLOAT_LOOK_AGAIN)
-    else:
+    if not too_little:
         _close_incident(db, "float_low", "payouts", "enough for all that waited", now)
+    elif look is not None:
+        pause = min(FLOAT_LOOK_AGAIN * 2**look, FLOAT_LOOK_AGAIN_MAX)
+        outbox.put(db, "resume_payouts", due_at=now + pause, look=look + 1)
+        outbox.put(db, "keep_float", due_at=now)
     if wanted:
         outbox.put_all(db, wanted)
     return len(wanted)
+
+
+def free_cents(db: Db, of: ledger.Account) -> int:
+    """What a float holds and no payout on its way may still take.
+
+    A reversal takes from the collection float, and counts there from its request on: money that
+    has gone elsewhere meanwhile cannot be given back so.
+    """
+    if of == ledger.C2B:
+        taken: int = db.value(
+            """
+            SELECT coalesce(sum(amount_cents), 0)::bigint FROM payouts
+            WHERE state IN ('requested', 'approved', 'submitting', 'accepted', 'unknown')
+              AND kind = 'reversal'
+            """
+        )
+    else:
+        taken = db.value(
+            """
+            SELECT coalesce(sum(amount_cents), 0)::bigint FROM payouts
+            WHERE state IN ('submitting', 'accepted', 'unknown') AND kind <> 'reversal'
+            """
+        )
+    return ledger.balance(db, of) - taken
+
+
+def waiting_cents(db: Db) -> int:
+    """What the payout float is to send and has not begun to."""
+    found: int = db.value(
+        """
+        SELECT coalesce(sum(amount_cents), 0)::bigint FROM payouts
+        WHERE state = 'approved' AND kind <> 'reversal'
+        """
+    )
+    return found
 
 
 def by_id(db: Db, payout_id: UUID) -> Payout | None:
@@ -687,6 +765,11 @@ def _shares(cents: int, earned: int, returned: int) -> list[int]:
     return [of_earned, of_returned] if fits else [0, 0]
 
 
+def _lock_claims(db: Db) -> None:
+    """One after the other: two must not count on the same shillings of the float."""
+    db.run("SELECT pg_advisory_xact_lock(%(key)s)", {"key": _CLAIMS})
+
+
 def _lock_member(db: Db, member_id: UUID) -> str:
     """First of all locks here: of two that ask at once the second counts the first. The number."""
     msisdn: str | None = db.value(
@@ -734,47 +817,32 @@ def _approve(db: Db, payout_id: UUID, by: str, now: datetime) -> None:
     outbox.put(db, "submit_payout", due_at=now, payout_id=payout_id)
 
 
-def _hindrance(db: Db, payout: Payout, now: datetime) -> str | None:
+def _hindrance(db: Db, payout: Payout, rules: Rules, now: datetime) -> str | None:
     """Why it cannot be sent now."""
     if freezes.is_frozen(db, payout.member_id):
         return "frozen"
     if _is_halted_for(db, payout):
         return "halted"
-    if payout.kind == "reversal":  # from the float that its receipt came to
-        return None
-    free_cents = _free_cents(db)
-    if payout.amount_cents <= free_cents and not _others_wait(db, payout):
-        return None
-    incidents.open(db, "float_low", "payouts", now, free_cents=free_cents)
-    outbox.put(db, "resume_payouts", due_at=now + FLOAT_LOOK_AGAIN)
-    return "float"
+    left_cents = None
+    if payout.kind != "reversal":  # that is from the float that its receipt came to
+        left_cents = free_cents(db, ledger.B2C) - payout.amount_cents
+        if left_cents < 0 or _others_wait(db, payout):
+            free = left_cents + payout.amount_cents
+            if incidents.open(db, "float_low", "payouts", now, free_cents=free) is not None:
+                outbox.put(db, "resume_payouts", due_at=now + FLOAT_LOOK_AGAIN, look=1)
+                outbox.put(db, "keep_float", due_at=now)
+            return "float"
+    if not initiator.may_call(db, rules, now):
+        outbox.put(db, "resume_payouts", due_at=now + initiator.PROBE_FOR)
+        return "probe"
+    floor_cents = rules.payout_float_floor_cents
+    if left_cents is not None and left_cents < floor_cents <= left_cents + payout.amount_cents:
+        outbox.put(db, "keep_float", due_at=now)
+    return None
 
 
 def _is_halted_for(db: Db, payout: Payout) -> bool:
-    return _halted(db, "initiator") or (payout.kind != "reversal" and _halted(db, "float"))
-
-
-def _halted(db: Db, why: Halt) -> bool:
-    return bool(
-        db.value(
-            """
-            SELECT EXISTS (SELECT FROM incidents
-                           WHERE kind = %(kind)s AND subject = %(why)s AND closed_at IS NULL)
-            """,
-            {"kind": HALTED, "why": why},
-        )
-    )
-
-
-def _free_cents(db: Db) -> int:
-    """What the payout float holds and no payout on its way may still take."""
-    taken: int = db.value(
-        """
-        SELECT coalesce(sum(amount_cents), 0)::bigint FROM payouts
-        WHERE state IN ('submitting', 'accepted', 'unknown') AND kind <> 'reversal'
-        """
-    )
-    return ledger.balance(db, ledger.B2C) - taken
+    return is_halted(db, "initiator") or (payout.kind != "reversal" and is_halted(db, "float"))
 
 
 def _others_wait(db: Db, payout: Payout) -> bool:

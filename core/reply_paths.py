@@ -13,7 +13,7 @@ from core.database import Db, metadata
 from core.rules import Rules
 
 # What was asked, and so how the answer is to be read.
-KINDS: Final = ("payout", "reversal", "payout_query", "balance", "top_up")
+KINDS: Final = ("payout", "reversal", "payout_query", "balance", "top_up", "top_up_query")
 
 reply_paths = sa.Table(
     "reply_paths",

@@ -10,6 +10,7 @@ class Rules:
     push_after_seconds: int = 4  # the handset shows no M-Pesa prompt over an open USSD screen
     open_checkouts_max: int = 3  # placed and unpaid, for each buyer
     payout_automatic_max_cents: int = 20_000_00  # of a member in a day; more needs a second person
+    payout_float_floor_cents: int = 100_000_00  # below it the payout float is filled up; 0: never
     dispute_second_above_cents: int = 20_000_00  # held by a dispute; of more two people decide
     paybill: str = "174379"  # where people pay by hand
     sms_an_hour_max: int = 60  # to one phone, whatever is asked for; advertising besides
@@ -21,4 +22,5 @@ class Rules:
     dial_code: str = "*384*7042#"  # what people dial to reach us
     bot_name: str = "SokoniBot"  # where they write to us on Telegram, as in t.me/SokoniBot
     pin_pepper: bytes = field(default=b"", repr=False)
+    initiator_key: bytes = field(default=b"", repr=False)  # other for each M-Pesa password
     token_key: bytes = field(default=b"", repr=False)  # callback path tokens are derived with it

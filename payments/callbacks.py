@@ -12,7 +12,7 @@ import structlog
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from core import charges, inbox, incidents, payouts, reply_paths
+from core import balances, charges, float_moves, inbox, incidents, payouts, reply_paths
 from core.charges import ChargeResult, Receipt
 from core.database import Database, Db
 from core.days import EAST_AFRICA_TIME
@@ -206,6 +206,22 @@ def parse_reversal(body: bytes) -> PayoutResult:
     )
 
 
+def parse_top_up(body: bytes) -> PayoutResult:
+    """What the Result of a move between our floats says. Too little to move stops no payout."""
+    said = _result(body)
+    return PayoutResult(
+        source="result",
+        verdict=said.verdict,
+        code=said.code,
+        amount_cents=cents_of(said.one("Amount")),
+        receipt=said.receipt,
+        originator_id=said.originator_id,
+        conversation_id=said.conversation_id,
+        ours=said.code in OUR_CODES,
+        halts=_halts(said.code, None),
+    )
+
+
 def parse_status(body: bytes, asked_at: datetime) -> PayoutResult:
     """What a Transaction Status says of the payout that it was asked about, at that time.
 
@@ -267,18 +283,30 @@ def settle(db: Db, kept: inbox.Item, now: datetime) -> str:
 
 def _settle_reply(db: Db, kept: inbox.Item, path: ReplyPath, now: datetime) -> str:
     if kept.source == "timeout":
-        if path.kind == "payout_query":
-            return "not_answered"  # it is asked again
-        return payouts.record_timeout(db, path.subject_id, now)
+        match path.kind:
+            case "payout" | "reversal":
+                return payouts.record_timeout(db, path.subject_id, now)
+            case "top_up":
+                return float_moves.record_timeout(db, path.subject_id, now)
+        return "not_answered"  # a question: it is asked again
     match path.kind:
         case "payout":
-            result = parse_payout(kept.body)
+            return payouts.settle(db, path.subject_id, parse_payout(kept.body), now)
         case "reversal":
-            result = parse_reversal(kept.body)
-        case _:
-            assert path.kind == "payout_query", f"nobody reads a reply to a {path.kind}"
-            result = parse_status(kept.body, path.opened_at)
-    return payouts.settle(db, path.subject_id, result, now)
+            return payouts.settle(db, path.subject_id, parse_reversal(kept.body), now)
+        case "payout_query":
+            status = parse_status(kept.body, path.opened_at)
+            return payouts.settle(db, path.subject_id, status, now)
+        case "top_up":
+            return float_moves.settle(db, path.subject_id, parse_top_up(kept.body), now)
+        case "top_up_query":
+            status = parse_status(kept.body, path.opened_at)
+            return float_moves.settle(db, path.subject_id, status, now)
+    assert path.kind == "balance", f"nobody reads a reply to a {path.kind}"
+    halts = _halts(_result(kept.body).code, None)
+    if halts is not None:
+        payouts.halt(db, halts, _result(kept.body).code, now)
+    return balances.hear(db, path.subject_id, parse_balances(kept.body), now)
 
 
 @dataclass(frozen=True)

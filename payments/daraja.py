@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from core.balances import Float
 from core.charges import ChargeResult, PushAnswer
 from core.days import EAST_AFRICA_TIME
 from core.errors import Declined, Unavailable
@@ -382,8 +383,8 @@ class Daraja:
             },
         )
 
-    def query_balance(self, of: Literal["c2b", "b2c"], token: str) -> PayoutAnswer:
-        """Ask what lies on our accounts of that shortcode (Account Balance)."""
+    def query_balance(self, of: Float, token: str) -> PayoutAnswer:
+        """Ask what lies on a shortcode (Account Balance). See payments.gateway.Gateway."""
         account = self._account
         return self._ask(
             _BALANCE_PATH,
@@ -397,10 +398,7 @@ class Daraja:
         )
 
     def top_up(self, amount_cents: int, reference: str, token: str) -> PayoutAnswer:
-        """Move money from the collection float to the payout float (BusinessPayToBulk).
-
-        Not idempotent: one call a move. reference: 1 to 13 characters.
-        """
+        """Fill the payout float up (BusinessPayToBulk). See payments.gateway.Gateway."""
         assert 1 <= len(reference) <= 13, f"reference {reference!r} is not 1 to 13 long"
         account = self._account
         return self._ask(

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from core.balances import Float
 from core.charges import ChargeResult, PushAnswer
 from core.payouts import PayoutAnswer
 
@@ -53,3 +54,12 @@ class Gateway(Protocol):
 
     def query_payout(self, originator_id: str, is_reversal: bool, token: str) -> PayoutAnswer:
         """Ask what became of a payout or a reversal. "accepted": the answer comes by the path."""
+
+    def query_balance(self, of: Float, token: str) -> PayoutAnswer:
+        """Ask what lies on our accounts of that float. "accepted": the answer comes by the path."""
+
+    def top_up(self, amount_cents: int, reference: str, token: str) -> PayoutAnswer:
+        """Move money from the collection float to the payout float. Not idempotent: one call each.
+
+        amount_cents: whole shillings; reference: 1 to 13 characters.
+        """

@@ -52,7 +52,8 @@ def resume_payouts(work: Work, item: outbox.Item) -> None:
     """Let go what waited for a float, an operator or a frozen member."""
     with work.database.begin() as db:
         now = work.database.clock()
-        payouts.resume_waiting(db, now)
+        look = item.arguments.get("look")
+        payouts.resume_waiting(db, now, None if look is None else int(look))
         outbox.done(db, item.id, now)
 
 

@@ -47,6 +47,11 @@ SCHEDULE: Final = {
         "schedule": crontab(minute="7"),
         "options": {"queue": "reports"},
     },
+    "look_after_money": {
+        "task": task_name("look_after_money"),
+        "schedule": crontab(minute="37"),
+        "options": {"queue": "money"},
+    },
 }
 
 

@@ -25,12 +25,13 @@ from core import (
     links,
     messages,
     outbox,
+    treasury,
 )
 from core.database import Db
 from core.errors import Unavailable
 from flows import conversations, funnel, nudges
 from payments import callbacks
-from worker import payouts, sms, telegram
+from worker import floats, payouts, sms, telegram
 from worker.app import task_name
 from worker.work import Work, in_the_end
 
@@ -167,6 +168,7 @@ TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "decision_deadline": _timer("dispute_id", disputes.escalate),
     "settle_inbox": settle_inbox,
     "nudge_cut_off": nudge_cut_off,
+    **floats.TASKS,
     **payouts.TASKS,
     **sms.TASKS,
     **telegram.TASKS,
@@ -212,6 +214,13 @@ def check_ledger(work: Work) -> None:
         ledger.mark(db, now)
 
 
+def look_after_money(work: Work) -> None:
+    """Is everybody's money there? And what does M-Pesa say lies on our floats?"""
+    with work.database.begin() as db:
+        if not treasury.look(db, work.database.clock()):
+            log.error("money_is_missing")
+
+
 def roll_up_funnel(work: Work) -> None:
     """Count who came to each screen and what became of them, before the hops are forgotten."""
     with work.database.begin(seconds=funnel.SECONDS_MAX) as db:
@@ -223,6 +232,7 @@ SCHEDULED: Final[Mapping[str, Callable[[Work], None]]] = {
     "tidy": tidy,
     "roll_up_funnel": roll_up_funnel,
     "check_ledger": check_ledger,
+    "look_after_money": look_after_money,
     "nudge": nudge,
 }
 

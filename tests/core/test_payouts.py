@@ -302,8 +302,6 @@ def test_a_low_float_makes_them_wait_in_order_and_tells_the_operator(db: Db, now
     assert purse.claim(third) is None, "it would fit, and is not the first"
     assert "float_low" in purse.open_incidents()
     assert purse.told() == []
-    purse.forget_work()
-    assert payouts.resume_waiting(db, now) == 0
     assert purse.due("resume_payouts") == now + payouts.FLOAT_LOOK_AGAIN
     purse.move("top-up", ledger.B2C, ledger.CAPITAL, THOUSAND)
     assert payouts.resume_waiting(db, now) == 2

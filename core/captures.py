@@ -95,7 +95,7 @@ def _close(
     others = [order.id for order in payable.orders if order not in waiting]
     if paid:
         escrow.hold(db, {order.id: order.total_cents for order in filled}, now)
-        deliveries.begin(db, paid, now)
+        deliveries.begin(db, filled, now)
     if missed:
         orders.move_all(db, missed, "expired", now, detail={"reason": "sold_out"})
     if others:

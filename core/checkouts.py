@@ -326,6 +326,54 @@ def place(
     return "placed"
 
 
+@dataclass(frozen=True)
+class Agreed:
+    """is_asked: the payer's phone will be prompted."""
+
+    order_id: UUID
+    is_asked: bool
+
+
+def agree(
+    db: Db,
+    buyer_id: UUID,
+    order: orders.NewOrder,
+    payer_msisdn: str | None,
+    deliver_on: date,
+    pay_by: datetime,
+    rules: Rules,
+    now: datetime,
+) -> Agreed:
+    """An order that two people agreed on, with a title in place of lines: its checkout, placed.
+
+    payer_msisdn: whom to ask for the money if the phone may be asked now; None: nobody yet.
+    """
+    checkout_id = db.new_id()
+    db.run(
+        """
+        INSERT INTO checkouts (id, buyer_id, state, total_cents, placed_at, pay_by, created_at,
+                               updated_at)
+        VALUES (%(id)s, %(buyer_id)s, 'placed', %(total_cents)s, %(now)s, %(pay_by)s, %(now)s,
+                %(now)s)
+        """,
+        {
+            "id": checkout_id,
+            "buyer_id": buyer_id,
+            "total_cents": order.total_cents,
+            "pay_by": pay_by,
+            "now": now,
+        },
+    )
+    placed = orders.place(db, checkout_id, buyer_id, [order], pay_by, deliver_on, None, now)
+    order_id = placed[order.seller_id]
+    escrow.prepare(db, [order_id], now)
+    is_asked = payer_msisdn is not None and (
+        charges.open(db, checkout_id, payer_msisdn, order.total_cents, rules, now) == "opened"
+    )
+    _set_timers(db, checkout_id, pay_by, now)
+    return Agreed(order_id, is_asked)
+
+
 def pay_again(
     db: Db, checkout_id: UUID, buyer_id: UUID, payer_msisdn: str, rules: Rules, now: datetime
 ) -> Literal["asked", "not_open", "payment_open", "too_soon"]:
@@ -658,6 +706,10 @@ def _commit(
     ]
     stock.reserve(db, checkout_id, wanted, pay_by, now)
     charges.create(db, checkout_id, payer_msisdn, total_cents, rules, now)
+    _set_timers(db, checkout_id, pay_by, now)
+
+
+def _set_timers(db: Db, checkout_id: UUID, pay_by: datetime, now: datetime) -> None:
     due = {"payment_reminder": pay_by - REMIND_BEFORE, "expire_checkout": pay_by}
     outbox.put_all(
         db,

@@ -66,11 +66,15 @@ _REMINDERS: Final[Mapping[str, _Reminder]] = {
 
 @dataclass(frozen=True)
 class SellerOrder:
-    """A paid order as its seller sees it. lines: product, thousandths of a unit, unit."""
+    """A paid order as its seller sees it. lines: product, thousandths of a unit, unit.
+
+    title: what it is of where it has no lines.
+    """
 
     id: UUID
     number: int
     state: str
+    title: str | None
     lines: Sequence[Sequence[Any]]
     buyer_name: str = field(repr=False)  # the first one
     place: str
@@ -83,8 +87,12 @@ class SellerOrder:
     code_locked: bool
 
     @property
+    def items(self) -> list[str]:
+        return _items(self.title, self.lines)
+
+    @property
     def goods(self) -> str:
-        return _goods(self.lines)
+        return ", ".join(self.items)
 
     @property
     def net_cents(self) -> int:
@@ -93,12 +101,13 @@ class SellerOrder:
 
 @dataclass(frozen=True)
 class BuyerOrder:
-    """An order as its buyer sees it, paid or not. lines: as a SellerOrder's."""
+    """An order as its buyer sees it, paid or not. title, lines: as a SellerOrder's."""
 
     id: UUID
     checkout_id: UUID
     number: int
     state: str
+    title: str | None
     lines: Sequence[Sequence[Any]]
     seller_name: str = field(repr=False)
     place: str
@@ -112,7 +121,7 @@ class BuyerOrder:
 
     @property
     def goods(self) -> str:
-        return _goods(self.lines)
+        return ", ".join(_items(self.title, self.lines))
 
 
 @dataclass(frozen=True)
@@ -132,19 +141,31 @@ class SellerLine:
         return self.total_cents - self.fee_cents
 
 
-def begin(db: Db, order_ids: Sequence[UUID], now: datetime) -> None:
-    """These orders are paid and their goods allocated: their sellers are asked to accept."""
+def begin(db: Db, paid: Sequence[Order], now: datetime) -> None:
+    """These orders are paid and their goods allocated: their sellers are asked to accept.
+
+    Who gave his word before has accepted.
+    """
+    asked = [order.id for order in paid if not order.agreed]
+    agreed = [order for order in paid if order.agreed]
     accept_by = now + ACCEPT_WITHIN
-    orders.move_all(db, order_ids, "paid", now, accept_by=accept_by)
+    if asked:
+        orders.move_all(db, asked, "paid", now, accept_by=accept_by)
+    for order in agreed:
+        by = {"reason": "agreed_paid", "dispatch_by": _dispatch_by(order, now).isoformat()}
+        orders.move_all(db, [order.id], "paid", now, accept_by=now, detail=by)
+    order_ids = [order.id for order in paid]
     db.run(
         """
         INSERT INTO deliveries (order_id, generation, tries, created_at, updated_at)
         SELECT order_id, 1, 0, %(now)s, %(now)s FROM unnest(%(ids)s::uuid[]) AS o (order_id)
         """,
-        {"ids": list(order_ids), "now": now},
+        {"ids": order_ids, "now": now},
     )
     orders.note(db, order_ids, "delivery_code", now)
-    _set_timers(db, order_ids, "accept_reminder", "accept_deadline", accept_by, now)
+    _set_timers(db, asked, "accept_reminder", "accept_deadline", accept_by, now)
+    for order in agreed:
+        _accepted(db, order, now, reason="agreed")
 
 
 def accept(
@@ -154,9 +175,7 @@ def accept(
     order = _sellers(db, order_id, seller_id, "paid")
     if order is None:
         return "not_open"
-    dispatch_by = max(days.end(order.deliver_on), now + DISPATCH_WITHIN_MIN)
-    orders.move_all(db, [order_id], "accepted", now, dispatch_by=dispatch_by)
-    _set_timers(db, [order_id], "dispatch_reminder", "dispatch_deadline", dispatch_by, now)
+    _accepted(db, order, now)
     return "accepted"
 
 
@@ -393,12 +412,12 @@ def resume(db: Db, order_id: UUID, now: datetime) -> Literal["released", "delive
 
 # Of the order o, in the words of %(language)s.
 _LINES: Final[LiteralString] = """(
-    SELECT json_agg(json_build_array(
+    SELECT coalesce(json_agg(json_build_array(
         coalesce(p.names->>%(language)s, p.names->>'en'),
         l.quantity_milli,
         coalesce(p.units->%(language)s, p.units->'en')
             ->> CASE WHEN l.quantity_milli = 1000 THEN 'one' ELSE 'many' END
-    ) ORDER BY l.created_at, l.id)
+    ) ORDER BY l.created_at, l.id), '[]')
     FROM lines l JOIN products p ON p.id = l.product_id WHERE l.order_id = o.id)"""
 
 
@@ -424,7 +443,7 @@ def for_seller(db: Db, order_id: UUID, seller_id: UUID, language: str) -> Seller
     return db.row(
         SellerOrder,
         f"""
-        SELECT o.id, o.number, o.state, {_LINES} AS lines,
+        SELECT o.id, o.number, o.state, o.title, {_LINES} AS lines,
                split_part(b.name, ' ', 1) AS buyer_name, q.name AS place, o.deliver_on,
                o.total_cents, o.fee_cents, o.accept_by, o.dispatch_by, o.inspect_by,
                coalesce(d.tries >= {TRIES_MAX}, false) AS code_locked
@@ -443,7 +462,7 @@ def for_buyer(db: Db, order_id: UUID, buyer_id: UUID, language: str) -> BuyerOrd
     return db.row(
         BuyerOrder,
         f"""
-        SELECT o.id, o.checkout_id, o.number, o.state, {_LINES} AS lines,
+        SELECT o.id, o.checkout_id, o.number, o.state, o.title, {_LINES} AS lines,
                s.name AS seller_name, q.name AS place, o.deliver_on,
                o.total_cents, o.pay_by, o.accept_by, o.dispatch_by, o.inspect_by,
                coalesce(d.tries >= {TRIES_MAX}, false) AS code_locked
@@ -457,12 +476,27 @@ def for_buyer(db: Db, order_id: UUID, buyer_id: UUID, language: str) -> BuyerOrd
     )
 
 
-def _goods(lines: Sequence[Sequence[Any]]) -> str:
-    """For a screen: "10 kilos Tomatoes, 1 bunch Kale"."""
-    return ", ".join(
+def sells(db: Db, member_id: UUID) -> bool:
+    """Has anybody ever paid for what the member sends?"""
+    return bool(
+        db.value(
+            """
+            SELECT EXISTS (SELECT FROM orders
+                           WHERE seller_id = %(id)s AND accept_by IS NOT NULL)
+            """,
+            {"id": member_id},
+        )
+    )
+
+
+def _items(title: str | None, lines: Sequence[Sequence[Any]]) -> list[str]:
+    """All that an order is of, for a screen: "10 kilos Tomatoes", "1 bunch Kale"."""
+    if title is not None:
+        return [title]
+    return [
         f"{catalogue.show_quantity(quantity_milli)} {unit} {product}"
         for product, quantity_milli, unit in lines
-    )
+    ]
 
 
 def _lock(db: Db, order_id: UUID, *states: str) -> Order | None:
@@ -479,6 +513,17 @@ def _sellers(db: Db, order_id: UUID, seller_id: UUID, *states: str) -> Order | N
 def _buyers(db: Db, order_id: UUID, buyer_id: UUID, *states: str) -> Order | None:
     order = _lock(db, order_id, *states)
     return order if order is not None and order.buyer_id == buyer_id else None
+
+
+def _dispatch_by(order: Order, now: datetime) -> datetime:
+    """By when it is to be sent if it is accepted now: the end of its day."""
+    return max(days.end(order.deliver_on), now + DISPATCH_WITHIN_MIN)
+
+
+def _accepted(db: Db, order: Order, now: datetime, **detail: str) -> None:
+    by = _dispatch_by(order, now)
+    orders.move_all(db, [order.id], "accepted", now, dispatch_by=by, detail=detail)
+    _set_timers(db, [order.id], "dispatch_reminder", "dispatch_deadline", by, now)
 
 
 def _complete(db: Db, order_id: UUID, now: datetime) -> None:

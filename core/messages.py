@@ -37,6 +37,7 @@ FULL_AFTER: Final = timedelta(minutes=10)  # while a phone has had as much as it
 HALTED: Final = "sms_halted"  # the incident while which sending stops
 BARRED: Final = frozenset({"UserInBlacklist", "UserInBlackList"})  # answered; reported
 SCREEN: Final = "screen"  # the trigger of a conversation's screen
+DEAL: Final = "deal_"  # of an order without lines, before the trigger
 ORDERS_NAMED_MAX: Final = 3
 
 Channel = Literal["sms", "telegram"]
@@ -140,28 +141,34 @@ def of_orders(
     """Tell buyers and sellers what happened to these orders, or nobody where the table says so.
 
     events: the timeline's line by order. The trigger is the detail's reason where the table knows
-    it, else the kind. Deadlines in the detail (dispatch_by, inspect_by) are ISO 8601.
+    it, else the kind; of an order that two people agreed on, the table may have other words, under
+    deal_<trigger>. Deadlines in the detail (dispatch_by, inspect_by) are ISO 8601.
     """
     known = wordings.table().triggers
     reason = detail.get("reason")
     trigger = reason if isinstance(reason, str) and reason in known else kind
-    spoken = known[trigger]
-    if not events or all(wording is None for wording in spoken.values()):
+    of_deals = f"{DEAL}{trigger}" if f"{DEAL}{trigger}" in known else trigger
+    said = [wording for name in (trigger, of_deals) for wording in known[name].values()]
+    if not events or all(wording is None for wording in said):
         return
     found = _orders(db, list(events))
     given = {name: _of_detail(name, value) for name, value in detail.items()}
     tellings = [
         _Telling(
-            f"{trigger}:{events[group[0].id]}:{receiver}",
-            trigger,
+            f"{spoken}:{events[group[0].id]}:{receiver}",
+            spoken,
             wording,
             _receiver(group[0], receiver),
             {**_values(group), **given},
             group[0].id,
         )
-        for receiver, wording in spoken.items()
+        for spoken, of_them in (
+            (trigger, [order for order in found if not order.is_deal]),
+            (of_deals, [order for order in found if order.is_deal]),
+        )
+        for receiver, wording in known[spoken].items()
         if wording is not None
-        for group in _groups(found, receiver, wording)
+        for group in _groups(of_them, receiver, wording)
     ]
     _queue(db, tellings, now)
 
@@ -510,6 +517,7 @@ class _Order:
     pay_by: datetime
     accept_by: datetime | None  # None: never paid
     deliver_on: date
+    is_deal: bool
     place: str
     buyer_id: UUID
     buyer_msisdn: str = field(repr=False)
@@ -566,7 +574,7 @@ def _orders(db: Db, ids: Sequence[UUID]) -> list[_Order]:
         _Order,
         """
         SELECT o.id, o.number, o.total_cents, o.fee_cents, o.pay_by, o.accept_by,
-               o.deliver_on, p.name AS place,
+               o.deliver_on, o.title IS NOT NULL AS is_deal, p.name AS place,
                b.id AS buyer_id, b.msisdn AS buyer_msisdn, b.name AS buyer_name,
                b.language AS buyer_language, b.deleted_at IS NULL AS buyer_is_here,
                s.id AS seller_id, s.msisdn AS seller_msisdn, s.name AS seller_name,
@@ -585,7 +593,7 @@ def _orders(db: Db, ids: Sequence[UUID]) -> list[_Order]:
 def _groups(found: Sequence[_Order], receiver: str, wording: Wording) -> Iterator[list[_Order]]:
     """The orders of each message: all of one receiver's, or one each."""
     if receiver == "seller":  # who never heard of an order need not hear of its end
-        found = [order for order in found if order.accept_by is not None]
+        found = [order for order in found if order.is_deal or order.accept_by is not None]
     if not wording.for_several:
         yield from ([order] for order in found)
         return

@@ -48,12 +48,16 @@ orders = sa.Table(
     sa.Column("accept_by", sa.DateTime(timezone=True)),  # set when paid
     sa.Column("dispatch_by", sa.DateTime(timezone=True)),  # set when accepted
     sa.Column("inspect_by", sa.DateTime(timezone=True)),  # set when said to be delivered
+    sa.Column("title", sa.Text),  # in place of lines, where two people agreed on it themselves
+    # Its seller gave his word, and his PIN, before it was placed: paid is accepted.
+    sa.Column("agreed", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
     sa.CheckConstraint(f"state IN ({', '.join(repr(state) for state in MOVES)})", name="state"),
     sa.CheckConstraint("total_cents > 0 AND total_cents % 100 = 0", name="total_cents"),
     sa.CheckConstraint("fee_cents BETWEEN 0 AND total_cents", name="fee_cents"),
     sa.CheckConstraint("buyer_id <> seller_id", name="two_people"),
+    sa.CheckConstraint("title <> ''", name="title"),
     sa.UniqueConstraint("checkout_id", "seller_id"),
     sa.Index("ix_orders_buyer_id", "buyer_id", "number"),
     sa.Index("ix_orders_seller_id", "seller_id", "number"),
@@ -72,7 +76,7 @@ order_events = sa.Table(
 
 _COLUMNS: Final[LiteralString] = """
     id, number, checkout_id, buyer_id, seller_id, state, total_cents, fee_cents, pay_by,
-    deliver_on, accept_by, dispatch_by, inspect_by"""
+    deliver_on, accept_by, dispatch_by, inspect_by, title, agreed"""
 
 
 class WrongMove(Exception):
@@ -81,13 +85,20 @@ class WrongMove(Exception):
 
 @dataclass(frozen=True)
 class NewOrder:
+    """title: in place of lines. number: one that it has already. agreed: see Order."""
+
     seller_id: UUID
     total_cents: int
     fee_cents: int
+    title: str | None = None
+    number: int | None = None
+    agreed: bool = False
 
 
 @dataclass(frozen=True)
 class Order:
+    """title: what it is of, if not of lines. agreed: its seller accepted before it was placed."""
+
     id: UUID
     number: int
     checkout_id: UUID
@@ -101,6 +112,8 @@ class Order:
     accept_by: datetime | None
     dispatch_by: datetime | None
     inspect_by: datetime | None
+    title: str | None
+    agreed: bool
 
 
 @dataclass(frozen=True)
@@ -130,21 +143,27 @@ def place(
     db.run(
         """
         INSERT INTO orders (id, number, checkout_id, buyer_id, seller_id, state, total_cents,
-                            fee_cents, pay_by, place_id, deliver_on, created_at, updated_at)
-        SELECT id, nextval('order_numbers'), %(checkout_id)s, %(buyer_id)s, seller_id, 'placed',
-               total_cents, fee_cents, %(pay_by)s,
+                            fee_cents, pay_by, place_id, deliver_on, title, agreed, created_at,
+                            updated_at)
+        SELECT id, coalesce(number, nextval('order_numbers')), %(checkout_id)s, %(buyer_id)s,
+               seller_id, 'placed', total_cents, fee_cents, %(pay_by)s,
                coalesce(%(place_id)s, (SELECT place_id FROM members WHERE id = %(buyer_id)s)),
-               %(deliver_on)s, %(now)s, %(now)s
-        FROM unnest(%(ids)s::uuid[], %(seller_ids)s::uuid[], %(totals)s::bigint[],
-                    %(fees)s::bigint[]) AS o (id, seller_id, total_cents, fee_cents)
+               %(deliver_on)s, title, agreed, %(now)s, %(now)s
+        FROM unnest(%(ids)s::uuid[], %(numbers)s::bigint[], %(seller_ids)s::uuid[],
+                    %(totals)s::bigint[], %(fees)s::bigint[], %(titles)s::text[],
+                    %(agreed)s::boolean[])
+            AS o (id, number, seller_id, total_cents, fee_cents, title, agreed)
         """,
         {
             "checkout_id": checkout_id,
             "buyer_id": buyer_id,
             "ids": [ids[order.seller_id] for order in new],
+            "numbers": [order.number for order in new],
             "seller_ids": [order.seller_id for order in new],
             "totals": [order.total_cents for order in new],
             "fees": [order.fee_cents for order in new],
+            "titles": [order.title for order in new],
+            "agreed": [order.agreed for order in new],
             "pay_by": pay_by,
             "place_id": place_id,
             "deliver_on": deliver_on,
@@ -186,6 +205,12 @@ def by_id(db: Db, order_id: UUID) -> Order | None:
         f"SELECT {_COLUMNS} FROM orders WHERE id = %(id)s",
         {"id": order_id},
     )
+
+
+def new_number(db: Db) -> int:
+    """One that no other order has or will have; for what becomes an order later."""
+    number: int = db.value("SELECT nextval('order_numbers')")
+    return number
 
 
 def numbered(db: Db, number: int) -> Order | None:

@@ -75,6 +75,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "answer_reminder": Kind("receipts"),
     "answer_deadline": Kind("money"),
     "decision_deadline": Kind("money"),
+    "deal_invitation": Kind("receipts"),
+    "deal_reminder": Kind("receipts"),
+    "deal_deadline": Kind("receipts"),
 }
 
 _URGENT: Final = {name: kind for name, kind in KINDS.items() if kind.queue in ("money", "receipts")}

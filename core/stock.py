@@ -179,9 +179,12 @@ def reserve(
 
 
 def still_promised(db: Db, order_ids: Sequence[UUID], now: datetime) -> bool:
-    """Is there still enough for every promise made of these orders' offers? They stay locked."""
+    """Is there still enough for every promise made of these orders' offers? They stay locked.
+
+    An order that no goods of ours were promised to needs none.
+    """
     promises = _lock_promises(db, order_ids, now)
-    return bool(promises) and all(p.live and p.available_milli >= 0 for p in promises)
+    return all(p.live and p.available_milli >= 0 for p in promises)
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,8 @@ def allocate(db: Db, order_ids: Sequence[UUID], now: datetime) -> set[UUID]:
     """These orders of one checkout are paid: their goods become theirs. Returns those that got all.
 
     A reservation that lapsed is honoured where nobody else was promised the goods meanwhile; an
-    order that cannot be filled whole gets nothing, and its reservation is released.
+    order that cannot be filled whole gets nothing, and its reservation is released. One that was
+    promised nothing lacks nothing.
     """
     promises = _lock_promises(db, order_ids, now)
     missed = {
@@ -207,7 +211,7 @@ def allocate(db: Db, order_ids: Sequence[UUID], now: datetime) -> set[UUID]:
         for p in promises
         if p.quantity_milli > (p.unallocated_milli if p.live else p.available_milli)
     }
-    filled = {p.order_id for p in promises} - missed
+    filled = set(order_ids) - missed
     _settle_promises(db, promises, filled, now)
     return filled
 
@@ -306,7 +310,7 @@ def _take_allocation(
     db: Db, order_id: UUID, state: Literal["released", "consumed"], now: datetime
 ) -> list[_Gone]:
     """End the order's allocation in this state; what it was. The stock rows stay locked."""
-    db.run(
+    promised = db.run(
         """
         SELECT FROM stock
         WHERE offer_id IN (SELECT offer_id FROM reservations WHERE order_id = %(order_id)s)
@@ -323,7 +327,7 @@ def _take_allocation(
         """,
         {"state": state, "now": now, "order_id": order_id},
     )
-    assert gone, f"nothing is allocated to order {order_id}"
+    assert gone or not promised, f"nothing is allocated to order {order_id}"
     return gone
 
 

@@ -16,6 +16,7 @@ from celery import Celery
 from core import (
     charges,
     checkouts,
+    deals,
     deliveries,
     disputes,
     heard,
@@ -166,6 +167,9 @@ TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "answer_reminder": _timer("dispute_id", disputes.remind_to_answer),
     "answer_deadline": _timer("dispute_id", disputes.end_answering),
     "decision_deadline": _timer("dispute_id", disputes.escalate),
+    "deal_invitation": _timer("deal_id", deals.invite),
+    "deal_reminder": _timer("deal_id", deals.remind),
+    "deal_deadline": _timer("deal_id", deals.lapse),
     "settle_inbox": settle_inbox,
     "nudge_cut_off": nudge_cut_off,
     **floats.TASKS,

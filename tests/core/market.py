@@ -4,7 +4,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from core import catalogue, charges, checkouts, deliveries, disputes, orders, outbox, stock
+from core import (
+    catalogue,
+    charges,
+    checkouts,
+    deals,
+    deliveries,
+    disputes,
+    orders,
+    outbox,
+    stock,
+)
 from core.charges import ChargeResult, PushAnswer, Receipt
 from core.database import Db
 from core.orders import Order
@@ -205,6 +215,9 @@ def run_timers(db: Db, now: datetime) -> list[tuple[str, object]]:
             "answer_reminder": disputes.remind_to_answer,
             "answer_deadline": disputes.end_answering,
             "decision_deadline": disputes.escalate,
+            "deal_invitation": deals.invite,
+            "deal_reminder": deals.remind,
+            "deal_deadline": deals.lapse,
         }[item.kind]
         results.append((item.kind, verb(db, subject, now)))
         outbox.done(db, item.id, now)

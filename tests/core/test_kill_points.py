@@ -54,6 +54,7 @@ TABLES = (
     "charge_codes",
     "receipts",
     "deliveries",
+    "deals",
     "messages",
     "inbox",
     "outbox",

@@ -44,8 +44,24 @@ SELECT json_build_object(
     (SELECT count(*) FROM reservations r WHERE NOT EXISTS
         (SELECT FROM lines l WHERE l.order_id = r.order_id AND l.offer_id = r.offer_id)),
     'orders that are not the sum of their lines',
-    (SELECT count(*) FROM orders o WHERE total_cents IS DISTINCT FROM
+    (SELECT count(*) FROM orders o WHERE title IS NULL AND total_cents IS DISTINCT FROM
         (SELECT sum(amount_cents) FROM lines l WHERE l.order_id = o.id)),
+    'orders of lines and of a title both',
+    (SELECT count(*) FROM orders o WHERE title IS NOT NULL
+        AND EXISTS (SELECT FROM lines l WHERE l.order_id = o.id)),
+    'deals that are not their orders',
+    (SELECT count(*) FROM deals d LEFT JOIN orders o ON o.id = d.order_id
+     WHERE (d.state = 'accepted' AND (d.number, d.total_cents, d.fee_cents, d.title, d.due_on)
+            IS DISTINCT FROM (o.number, o.total_cents, o.fee_cents, o.title, o.deliver_on))
+        OR (d.state <> 'accepted' AND EXISTS (
+            SELECT FROM orders taken WHERE taken.number = d.number))),
+    'orders of a title that nobody agreed on',
+    (SELECT count(*) FROM orders o WHERE title IS NOT NULL
+        AND NOT EXISTS (SELECT FROM deals d WHERE d.order_id = o.id)),
+    'open deals that nobody will close',
+    (SELECT count(*) FROM deals d WHERE state = 'open' AND NOT EXISTS (
+        SELECT FROM outbox x WHERE x.kind = 'deal_deadline' AND x.done_at IS NULL
+           AND x.arguments->>'deal_id' = d.id::text)),
     'checkouts that are not the sum of their orders',
     (SELECT count(*) FROM checkouts k WHERE total_cents <>
         (SELECT coalesce(sum(total_cents), 0) FROM orders o WHERE o.checkout_id = k.id)),
@@ -102,6 +118,7 @@ SELECT json_build_object(
                    FROM deliveries),
     'disputes', (SELECT json_agg(json_build_array(id, state) ORDER BY id) FROM disputes),
     'verdicts', (SELECT count(*) FROM verdicts),
+    'deals', (SELECT json_agg(json_build_array(id, state) ORDER BY id) FROM deals),
     'evidence', (SELECT count(*) FROM evidence),
     'cases', (SELECT count(*) FROM cases),
     'prices', (SELECT sum(price_cents) FROM offers),

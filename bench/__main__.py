@@ -1,5 +1,5 @@
 """`make bench`: what the production server answers in a second, beside the floor; what one worker
-sends; memory; where time goes.
+sends, books and pays out; memory; where time goes.
 """
 
 import argparse
@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench import layers, load, market, rounds, senders
+from bench import layers, load, market, money, rounds, senders
 from bench.load import Seen
+from bench.money import Money
 from bench.rounds import COURSES, Name, Pair, Rounds, Wrong
 from bench.senders import Rate, Sent
 from settings import load_environment
@@ -22,6 +23,7 @@ PARTS: Final[Mapping[str, Sequence[Name]]] = {
     "order": ["order"],
     "channels": ["browse", "telegram", "sms"],
     "senders": [],
+    "money": [],
 }
 
 
@@ -37,6 +39,8 @@ WORKER_MEGABYTES_MAX = 150
 OF_USSD_MIN = 0.7  # of the hops a second of the same journey by USSD
 SMS_A_SECOND_MIN = 300
 RECEIPT_P99_SECONDS_MAX = 2.0
+SETTLEMENTS_A_SECOND_MIN = 150
+FLAT_MAX = 1.5  # a settlement beside the longest history, of one beside the shortest
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
             slow = rounds.measured(opened, by_ussd, 1, *how, _tell, flush_ms=FLUSH_MS)
             profiles = {name: rounds.profiled(opened, name) for name in names}
             sent = senders.measured(opened) if "senders" in parts else None
+            booked = money.measured(opened) if "money" in parts else None
         except Wrong as error:
             print(error, file=sys.stderr)
             return 1
@@ -66,8 +71,11 @@ def main(arguments: Sequence[str]) -> int:
     _print_table(f"the disk {FLUSH_MS} ms slower, one round", slow)
     if sent is not None:
         _print_sent(sent)
+    if booked is not None:
+        _print_money(booked)
     print("\ntargets\n")
-    for about, is_reached in [*_targets(rows), *_targets_of_sending(sent)]:
+    reached = [*_targets(rows), *_targets_of_sending(sent), *_targets_of_money(booked)]
+    for about, is_reached in reached:
         print(f"  {'reached' if is_reached else 'MISSED ':8} {about}")
     for name, found in profiles.items():
         _print_profile(name, found)
@@ -151,6 +159,31 @@ def _print_rate(about: str, rate: Rate) -> None:
     print(f"{about:40}{rate.messages:>10,}{rate.a_second:>10,.0f}   {used}")
 
 
+def _print_money(booked: Money) -> None:
+    print("\none process, one M-Pesa callback after the other, from the inbox to the ledger\n")
+    print(f"{'entries in the ledger':40}{'us':>10}{'database':>10}   of it processor")
+    for one in booked.settlings:
+        print(f"{one.entries:>21,}{one.us:>29,.0f}{one.database_cpu_us:>10,.0f}")
+    drain, out = booked.drain, booked.paid_out
+    print(
+        f"\na backlog of {drain.backlog:,} callbacks, {money.ARRIVALS_A_SECOND} more a second: "
+        f"{drain.settled:,} booked in {drain.seconds:,.0f} s, {drain.a_second:,.0f} a second; "
+        f"all {drain.backlog + drain.arrived:,} after {drain.seconds_in_all:,.0f} s; "
+        f"p99 of our answer {drain.p99_answer_ms:.0f} ms"
+    )
+    _print_used(drain.cpu_us)
+    print(
+        f"\n{out.payouts:,} sellers paid out, from release to proof: {out.seconds:,.0f} s, "
+        f"{out.a_second:,.0f} a second"
+    )
+    _print_used(out.cpu_us)
+
+
+def _print_used(cpu_us: Mapping[str, float]) -> None:
+    used = ", ".join(f"{name} {us:,.0f}" for name, us in cpu_us.items())
+    print(f"  CPU us of each: {used}")
+
+
 def _targets(rows: Mapping[Name, Pair]) -> list[tuple[str, bool]]:
     found = []
     for name, target in TARGETS.items():
@@ -188,6 +221,26 @@ def _targets_of_sending(sent: Sent | None) -> list[tuple[str, bool]]:
         (
             f"receipts beside a broadcast: p99 below {RECEIPT_P99_SECONDS_MAX:.0f} s",
             sent.waits.p99_seconds < RECEIPT_P99_SECONDS_MAX,
+        ),
+    ]
+
+
+def _targets_of_money(booked: Money | None) -> list[tuple[str, bool]]:
+    if booked is None:
+        return []
+    drain, settlings = booked.drain, booked.settlings
+    return [
+        (
+            f"at least {SETTLEMENTS_A_SECOND_MIN} settlements a second",
+            drain.a_second >= SETTLEMENTS_A_SECOND_MIN,
+        ),
+        (
+            f"a backlog drains while {money.ARRIVALS_A_SECOND} a second arrive",
+            drain.a_second > money.ARRIVALS_A_SECOND,
+        ),
+        (
+            f"a settlement costs the same with {settlings[-1].entries:,} entries",
+            settlings[-1].us <= FLAT_MAX * settlings[0].us,
         ),
     ]
 

@@ -210,12 +210,12 @@ def _measured(opened: Market, receipts: int, broadcast: int) -> Sent:
     with opened.copy("senders") as url, ExitStack() as stack:
         store = valkey.start(opened.folder, dies_with_us=True)
         stack.callback(valkey.stop, store)
-        settings = _settings(opened, url, store.url)
-        pids = {name: stack.enter_context(_running(name, settings, opened)) for name in WORKER}
-        pids["gateway"] = stack.enter_context(_running(GATEWAY, settings, opened))
+        settings = settings_of(opened, url, store.url)
+        pids = {name: stack.enter_context(running(name, settings, opened)) for name in WORKER}
+        pids["gateway"] = stack.enter_context(running(GATEWAY, settings, opened))
         assert opened.server.process is not None, "somebody else keeps this server"
         pids["database"] = opened.server.process.pid
-        _without_reports(settings)
+        without_reports(settings)
         database = Database(url, size=1)
         stack.callback(database.close)
         line = _Line(database, pids)
@@ -231,7 +231,8 @@ class _Found:
     seconds: float
 
 
-def _settings(opened: Market, url: str, redis_url: str) -> Settings:
+def settings_of(opened: Market, url: str, redis_url: str) -> Settings:
+    """Of all the processes that `make run` starts, on this copy of the market."""
     settings = opened.settings_for(url)
     port = servers.free_port()
     pretend = f"http://{settings.host}:{port}"
@@ -252,7 +253,7 @@ def _settings(opened: Market, url: str, redis_url: str) -> Settings:
 
 
 @contextmanager
-def _running(name: str, settings: Settings, opened: Market) -> Iterator[int]:
+def running(name: str, settings: Settings, opened: Market) -> Iterator[int]:
     """One of the processes that `make run` starts; its number. Stopped afterwards."""
     with (opened.folder / f"{name}.log").open("wb") as output:
         process = processes.spawn(
@@ -270,7 +271,7 @@ def _running(name: str, settings: Settings, opened: Market) -> Iterator[int]:
         processes.end_group(process)
 
 
-def _without_reports(settings: Settings) -> None:
+def without_reports(settings: Settings) -> None:
     """Nobody here takes what the gateway reports."""
     url = f"http://{settings.host}:{settings.simulator_port}/simulator"
     until = monotonic() + START_SECONDS_MAX

@@ -43,10 +43,15 @@ class Server:
 
 @contextmanager
 def running(
-    application: Application, settings: Settings, log: Path, *, kind: Kind = "granian"
+    application: Application,
+    settings: Settings,
+    log: Path,
+    *,
+    kind: Kind = "granian",
+    port: int | None = None,
 ) -> Iterator[Server]:
-    """The application, answering; stopped afterwards."""
-    settings = settings.model_copy(update={"port": free_port()})
+    """The application, answering; stopped afterwards. port: None for any."""
+    settings = settings.model_copy(update={"port": port or free_port()})
     with log.open("wb") as output:
         process = processes.spawn(
             _command(application, kind, settings),

@@ -8,7 +8,7 @@ import pytest
 
 import app
 from bench import __main__ as bench
-from bench import floor, layers, load, market, rounds, senders, servers, wires
+from bench import floor, layers, load, market, money, pending, rounds, senders, servers, wires
 from bench.journeys import Step
 from bench.load import Seen
 from bench.rounds import COURSES, Pair, Round, Rounds
@@ -156,3 +156,20 @@ def test_without_wrk_the_line_that_installs_it_is_said(monkeypatch):
     monkeypatch.setattr(subprocess, "run", refused)
     with pytest.raises(load.NoTool, match="sudo apt-get install wrk"):
         load.ready()
+
+
+def test_a_backlog_is_booked_beside_what_arrives_and_sellers_are_paid_out(loaded):
+    booked = money.measured(loaded, backlog=60, histories=[1_000], payouts=20)
+    assert booked.drain.backlog == 60
+    assert booked.drain.settled >= 60
+    assert booked.drain.arrived > 0
+    assert booked.paid_out.payouts == 20
+    assert [one.entries for one in booked.settlings] == [1_000]
+    assert booked.settlings[0].us > 0
+
+
+def test_a_callback_that_was_not_booked_is_noticed(loaded):
+    with loaded.copy("unbooked") as url:
+        pending.put(url, 3, 2, loaded.settings.rules())
+        with pytest.raises(rounds.Wrong, match="of 3 callbacks"):
+            money._check(url, 3)

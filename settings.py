@@ -49,6 +49,21 @@ def _broker(earlier: dict[str, Any]) -> str | None:
     return broker_url(earlier.get("redis_url"))
 
 
+def _in_the_pretend_world(value: str) -> Callable[[dict[str, Any]], str | None]:
+    """Nothing in production, unless it is named."""
+
+    def default(earlier: dict[str, Any]) -> str | None:
+        return None if earlier.get("sokoni_env") == "production" else value
+
+    return default
+
+
+def _statement_url(earlier: dict[str, Any]) -> str | None:
+    if earlier.get("sokoni_env") == "production":
+        return None
+    return _at("simulator_port", "/simulator/api/statement?format=csv")(earlier)
+
+
 def _sender(earlier: dict[str, Any]) -> str | None:
     """The short code that the pretend world's phones write to."""
     return None if earlier.get("sokoni_env") == "production" else "22384"
@@ -212,6 +227,16 @@ class Settings(BaseModel):
         SecretStr("sandbox-c2b-path"), "the secret part of the paths for payments by hand", _STRONG
     )
 
+    daraja_pull_msisdn: str | None = _setting(
+        _in_the_pretend_world("+254700000000"),
+        "the number that M-Pesa knows us by, to pull transactions; without it none are pulled",
+        pattern=r"^\+254[17][0-9]{8}$",
+    )
+    daraja_statement_url: str | None = _setting(
+        _statement_url,
+        "where a day's statement is had as CSV; M-Pesa's own portal gives it to people only",
+        pattern=r"^https?://\S+$",
+    )
     daraja_b2c_shortcode: str = _setting(
         "600997", "our shortcode that pays out at M-Pesa", _GIVEN, pattern=r"^[0-9]{5,7}$"
     )
@@ -231,6 +256,9 @@ class Settings(BaseModel):
     )
     dispute_second_above: int = _setting(
         20_000, "shillings held by a dispute above which two people of ours decide it", ge=0
+    )
+    difference_second_above: int = _setting(
+        5_000, "shillings of a difference with M-Pesa above which two people of ours book it", ge=0
     )
     payout_automatic_max: int = _setting(
         20_000, "shillings a member is sent in a day without a second person's eyes", ge=0
@@ -364,7 +392,9 @@ class Settings(BaseModel):
             payout_automatic_max_cents=self.payout_automatic_max * 100,
             payout_float_floor_cents=self.payout_float_floor * 100,
             dispute_second_above_cents=self.dispute_second_above * 100,
+            difference_second_above_cents=self.difference_second_above * 100,
             paybill=self.daraja_shortcode,
+            payout_shortcode=self.daraja_b2c_shortcode,
             sms_an_hour_max=self.sms_an_hour_max,
             sms_a_day_max=self.sms_a_day_max,
             marketing_an_hour_max=self.marketing_an_hour_max,

@@ -12,7 +12,9 @@ class Rules:
     payout_automatic_max_cents: int = 20_000_00  # of a member in a day; more needs a second person
     payout_float_floor_cents: int = 100_000_00  # below it the payout float is filled up; 0: never
     dispute_second_above_cents: int = 20_000_00  # held by a dispute; of more two people decide
+    difference_second_above_cents: int = 5_000_00  # between M-Pesa and our books; as for disputes
     paybill: str = "174379"  # where people pay by hand
+    payout_shortcode: str = "600997"  # from which we pay out
     sms_an_hour_max: int = 60  # to one phone, whatever is asked for; advertising besides
     sms_a_day_max: int = 500
     marketing_an_hour_max: int = 1

@@ -1,5 +1,6 @@
 """Solvency: whether what lies at M-Pesa covers all that belongs to other people (I21)."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -48,3 +49,8 @@ def _keep_open(db: Db, kind: str, detail: dict[str, int], now: datetime) -> None
         incidents.open(db, kind, "books", now, **detail)
     elif found := incidents.find_open(db, kind, "books"):
         incidents.close(db, found.id, "it holds again", now)
+
+
+def surplus_after(db: Db, legs: Sequence[ledger.Leg]) -> int:
+    """The same, once these were posted."""
+    return surplus_cents(db) - sum(leg.amount_cents for leg in legs if leg.account in _OWN)

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -44,6 +44,8 @@ AMOUNT_SHILLINGS_MAX = 250_000  # of one push, and of one payout
 PAYOUT_SHILLINGS_MIN = 10
 AMOUNT_CENTS_MAX = 10**12  # far beyond any limit of M-Pesa: more is nonsense, not money
 ANSWER_BYTES_MAX = 64 * 1024
+PULLED_BYTES_MAX = 32 * 1024 * 1024  # of two days' payments, some 250 bytes each
+STATEMENT_SECONDS_MAX = 30.0
 
 _TOKEN_PATH = "/oauth/v1/generate?grant_type=client_credentials"  # noqa: S105 - a path
 _PUSH_PATH = "/mpesa/stkpush/v1/processrequest"
@@ -228,6 +230,8 @@ class Account:
     b2c_shortcode: str = ""
     initiator: str = ""
     initiator_password: str = field(default="", repr=False)
+    pulls: bool = True  # whether Safaricom lets us pull transactions
+    statement_url: str | None = None  # the portal's, where it can be asked for a file
     certificate: str | None = None  # PEM; None: fetched from base_url, as the pretend world has it
     calls_per_second: float = 5.0  # of this process; Safaricom publishes no limit
     connect_seconds: float = 3.0
@@ -416,16 +420,20 @@ class Daraja:
             },
         )
 
-    def register_pull(self, msisdn: str) -> Literal["registered", "registered_before"]:
+    def register_pull(
+        self, msisdn: str, c2b_secret: str
+    ) -> Literal["registered", "registered_before"]:
         """Be allowed to pull transactions. msisdn: the number Safaricom knows us by.
 
+        What M-Pesa may tell us of it by itself is a payment, and comes where those come.
         Raises Unavailable, and Declined with its code.
         """
+        base = f"{self._account.public_base_url}/payments/c2b/{c2b_secret}"
         fields = {
             "ShortCode": self._account.shortcode,
             "RequestType": "Pull",
             "NominatedNumber": msisdn[1:],
-            "CallBackURL": f"{self._account.public_base_url}/payments/pull",
+            "CallBackURL": f"{base}/confirmation",
         }
         try:
             answer = self._post(_PULL_REGISTER_PATH, fields)
@@ -436,11 +444,56 @@ class Daraja:
             return "registered" if status == "1000" else "registered_before"
         raise Declined(f"HTTP {answer.status} {answer.code}: {answer.said}")
 
-    def pull(self, since: datetime, until: datetime, offset: int = 0) -> list[Receipt]:
-        """The payments that M-Pesa says came in, within 48 hours (Pull Transactions).
+    def pull(self, since: datetime, until: datetime) -> list[Receipt] | None:
+        """The payments that M-Pesa says came in (Pull Transactions). See payments.gateway.Gateway.
 
-        A row without a receipt or an amount is left out, and logged. Raises Unavailable: no answer.
+        A row without a receipt or an amount is left out, and logged.
         """
+        if not self._account.pulls:
+            return None
+        found: list[Receipt] = []
+        offset, page, before = 0, self._pulled(since, until, 0), None
+        while page and page != before:  # a gateway that knows no offset says the same again
+            lines = [line for line in map(_pulled, page) if line is not None]
+            if len(lines) != len(page):
+                log.error("pulled_rows_unreadable", rows=len(page) - len(lines))
+            found += lines
+            offset, before = offset + len(page), page
+            page = self._pulled(since, until, offset)
+        return found
+
+    def statement(self, of: Literal["c2b", "b2c", "charges"], day: date) -> bytes | None:
+        """The day's statement of an account of ours, as a file. See payments.gateway.Gateway."""
+        account = self._account
+        if account.statement_url is None:
+            return None
+        query = {
+            "shortcode": account.shortcode if of == "c2b" else account.b2c_shortcode,
+            "account": "Charges" if of == "charges" else "Utility",
+            "date": day.isoformat(),
+        }
+        try:
+            with self._session().get(
+                account.statement_url,
+                params=query,
+                timeout=(account.connect_seconds, STATEMENT_SECONDS_MAX),
+                allow_redirects=False,
+            ) as answer:
+                if answer.status_code != 200:
+                    raise Unavailable(f"no statement: HTTP {answer.status_code}")
+                return answer.content
+        except requests.RequestException as error:
+            raise Unavailable("no statement") from error
+
+    def close(self) -> None:
+        """Let go of every connection; no call may be under way."""
+        for session in self._sessions:
+            session.close()
+        if self._store is not None:
+            self._store.close()
+
+    def _pulled(self, since: datetime, until: datetime, offset: int) -> list[Any]:
+        """The rows from there on, as they came."""
         form = "%Y-%m-%d %H:%M:%S"
         fields = {
             "ShortCode": self._account.shortcode,
@@ -449,24 +502,12 @@ class Daraja:
             "OffSetValue": str(offset),
         }
         try:
-            answer = self._post(_PULL_PATH, fields, method="GET")
+            answer = self._post(_PULL_PATH, fields, method="GET", bytes_max=PULLED_BYTES_MAX)
         except (_NotSent, _Lost) as error:
             raise Unavailable(f"nothing was pulled: {error.code}") from error
         if answer.status != 200 or answer.text("ResponseCode") not in ("1000", "1001"):
             raise Unavailable(f"nothing was pulled: HTTP {answer.status} {answer.code}")
-        rows = [row for row in _flat(answer.body.get("Response")) if isinstance(row, dict)]
-        found = [_pulled(row) for row in rows]
-        lines = [line for line in found if line is not None]
-        if len(lines) != len(rows):
-            log.error("pulled_rows_unreadable", rows=len(rows) - len(lines))
-        return lines
-
-    def close(self) -> None:
-        """Let go of every connection; no call may be under way."""
-        for session in self._sessions:
-            session.close()
-        if self._store is not None:
-            self._store.close()
+        return [row for row in _flat(answer.body.get("Response")) if isinstance(row, dict)]
 
     def _ask(self, path: str, token: str, fields: Mapping[str, str]) -> PayoutAnswer:
         """Ask for what is done and told of later, on the paths of this token."""
@@ -513,7 +554,14 @@ class Daraja:
             "Timestamp": stamp,
         }
 
-    def _post(self, path: str, fields: Mapping[str, str], *, method: str = "POST") -> "_Answer":
+    def _post(
+        self,
+        path: str,
+        fields: Mapping[str, str],
+        *,
+        method: str = "POST",
+        bytes_max: int = ANSWER_BYTES_MAX,
+    ) -> "_Answer":
         """Ask with the token in force; once more with another one if it was a dead one.
 
         Raises _NotSent: nothing was sent. Raises _Lost: sent perhaps, and no answer came.
@@ -522,14 +570,14 @@ class Daraja:
             token = self._token.get()
         except Unavailable as error:
             raise _NotSent("no_token") from error
-        answer = self._call(method, path, token=token, fields=fields)
+        answer = self._call(method, path, token=token, fields=fields, bytes_max=bytes_max)
         if answer.code not in INVALID_TOKEN_CODES:
             return answer
         try:
             token = self._token.replace(token)
         except Unavailable as error:
             raise _NotSent("no_token") from error
-        return self._call(method, path, token=token, fields=fields)
+        return self._call(method, path, token=token, fields=fields, bytes_max=bytes_max)
 
     def _fetch_token(self) -> Fetched:
         account = self._account
@@ -559,6 +607,7 @@ class Daraja:
         token: str | None = None,
         basic: tuple[str, str] | None = None,
         fields: Mapping[str, str] | None = None,
+        bytes_max: int = ANSWER_BYTES_MAX,
     ) -> "_Answer":
         """One HTTP request, in its turn, its answer read within bounds of size and time."""
         account = self._account
@@ -580,7 +629,7 @@ class Daraja:
                 body = b""
                 for piece in response.iter_content(8192):
                     body += piece
-                    if len(body) > ANSWER_BYTES_MAX or monotonic() > give_up_at:
+                    if len(body) > bytes_max or monotonic() > give_up_at:
                         raise _Lost("endless")
                 return _Answer(response.status_code, load_json(body))
         except requests.RequestException as error:
@@ -610,6 +659,8 @@ def connect(settings: Settings, *, clock: Callable[[], datetime], processes: int
         b2c_shortcode=settings.daraja_b2c_shortcode,
         initiator=settings.daraja_initiator,
         initiator_password=settings.daraja_initiator_password.get_secret_value(),
+        pulls=settings.daraja_pull_msisdn is not None,
+        statement_url=settings.daraja_statement_url,
         certificate=_certificate_of(settings.daraja_certificate),
         calls_per_second=settings.daraja_calls_per_second / processes,
     )

@@ -1,9 +1,10 @@
 """The port: what the market asks of whoever moves the money."""
 
-from typing import Protocol
+from datetime import date, datetime
+from typing import Literal, Protocol
 
 from core.balances import Float
-from core.charges import ChargeResult, PushAnswer
+from core.charges import ChargeResult, PushAnswer, Receipt
 from core.payouts import PayoutAnswer
 
 
@@ -62,4 +63,16 @@ class Gateway(Protocol):
         """Move money from the collection float to the payout float. Not idempotent: one call each.
 
         amount_cents: whole shillings; reference: 1 to 13 characters.
+        """
+
+    def pull(self, since: datetime, until: datetime) -> list[Receipt] | None:
+        """What payers paid to us in that time, which began less than 48 hours ago.
+
+        None: the provider does not let us ask. Raises Unavailable: no answer, none of it is known.
+        """
+
+    def statement(self, of: Literal["c2b", "b2c", "charges"], day: date) -> bytes | None:
+        """The day's statement of our collection or payout float, or of our charges, as a file.
+
+        None: the provider's portal gives it to people only. Raises Unavailable.
         """

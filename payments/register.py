@@ -1,4 +1,5 @@
-"""Register our addresses for payments by hand at M-Pesa: `python -m payments.register`.
+"""Register at M-Pesa our addresses for payments by hand, and that we may pull transactions:
+`python -m payments.register`.
 
 Once for each shortcode in production; at every start in the pretend world, which forgets them.
 """
@@ -15,7 +16,10 @@ def main() -> int:
     settings = all_settings.from_environment(needs=())
     gateway = daraja.connect(settings, clock=utc_now, processes=1)
     try:
-        print(gateway.register_urls(settings.daraja_c2b_secret.get_secret_value()))
+        secret = settings.daraja_c2b_secret.get_secret_value()
+        print(gateway.register_urls(secret))
+        if settings.daraja_pull_msisdn is not None:
+            print("to pull:", gateway.register_pull(settings.daraja_pull_msisdn, secret))
     except (Declined, Unavailable) as error:
         print(error, file=sys.stderr)
         return 1

@@ -42,6 +42,11 @@ SCHEDULE: Final = {
         "schedule": crontab(),  # each minute
         "options": {"queue": "receipts"},
     },
+    "reconcile": {  # at 04:17 in Nairobi, when the day before is all told
+        "task": task_name("reconcile"),
+        "schedule": crontab(minute="17", hour="1"),
+        "options": {"queue": "reports"},
+    },
     "check_ledger": {
         "task": task_name("check_ledger"),
         "schedule": crontab(minute="7"),

@@ -32,7 +32,7 @@ from core.database import Db
 from core.errors import Unavailable
 from flows import conversations, funnel, nudges
 from payments import callbacks
-from worker import floats, payouts, sms, telegram
+from worker import floats, payouts, reconciliation, sms, telegram
 from worker.app import task_name
 from worker.work import Work, in_the_end
 
@@ -238,6 +238,7 @@ SCHEDULED: Final[Mapping[str, Callable[[Work], None]]] = {
     "check_ledger": check_ledger,
     "look_after_money": look_after_money,
     "nudge": nudge,
+    "reconcile": reconciliation.reconcile,
 }
 
 

@@ -19,11 +19,13 @@ from core import (
     audit,
     cases,
     desk,
+    differences,
     disputes,
     evidence,
     ledger,
     orders,
     phone,
+    resolutions,
     staff,
     verdicts,
 )
@@ -32,6 +34,7 @@ from core.days import EAST_AFRICA_TIME
 from core.disputes import Dispute
 from core.errors import Invalid, Unavailable
 from core.money import CENTS, show
+from core.resolutions import AGAINST
 from core.rules import Rules
 from core.staff import ROLES, Actor
 
@@ -44,6 +47,7 @@ WHY: Final[Mapping[str, str]] = {
     "already_decided": "it is decided or withdrawn already",
     "already_frozen": "that money is frozen already",
     "already_proposed": "a decision waits for a second person; approve or decline it",
+    "insolvent": "other people's money would not be covered; own capital goes in first",
     "last_admin": "somebody must stay admin",
     "no_member": "nobody here has that number",
     "no_name": "a name is 2 to 30 of a-z, 0-9, . _ - after a letter, and not the system's own",
@@ -52,12 +56,16 @@ WHY: Final[Mapping[str, str]] = {
     "not_admin": "only an admin says who is staff; the first one must be an admin",
     "not_allowed": "your role does not allow that",
     "not_frozen": "that money is not frozen",
+    "no_such_posting": "it cannot be booked there: an unknown payment goes to suspense, a balance "
+    "is only explained",
     "not_open": "no such case is open",
     "not_proposed": "there is no decision to approve or decline",
     "not_there": "nobody of that name acts here",
     "not_yet": "the seller still has time to answer",
+    "outdated": "the difference is another one by now; decide anew",
     "own": "a second person must do that: it is your own act or your own money",
     "party": "you are a party to it, or paid for it; an incident is open",
+    "too_little": "there is less than that on one of the two accounts",
     "wrong_sum": "the two shares are not what is held",
 }
 GOOD: Final[Mapping[str, str]] = {
@@ -69,6 +77,7 @@ GOOD: Final[Mapping[str, str]] = {
     "frozen": "frozen: no money leaves",
     "lifted": "lifted: what waited goes on its way",
     "proposed": "kept; a second person must approve it before anything moves",
+    "resolved": "resolved and booked",
     "retired": "retired",
 }
 
@@ -238,6 +247,40 @@ def close_case(desk_: Desk, given: argparse.Namespace) -> str:
     return desk.close_case(desk_.db, given.case, given.note, by, desk_.now)
 
 
+def list_differences(desk_: Desk, _given: argparse.Namespace) -> str:
+    rows = [
+        (
+            str(it.number),
+            f"{it.what} {it.kind}".replace("_", " "),
+            it.receipt or "",
+            moment(it.at),
+            show(it.theirs_cents),
+            show(it.ours_cents),
+            f"{it.age_days(desk_.now)} d",
+            "to approve" if resolutions.proposed(desk_.db, it.id) else it.action,
+        )
+        for it in differences.undone(desk_.db)
+    ]
+    heads = ("case", "what", "receipt", "when", "at M-Pesa", "with us", "age", "to do")
+    return table(heads, rows, "Nothing differs.")
+
+
+def resolve(desk_: Desk, given: argparse.Namespace) -> str:
+    by = desk_.actor(given.by)
+    return resolutions.decide(
+        desk_.db, given.case, by, given.against, given.reason, desk_.rules, desk_.now
+    )
+
+
+def approve_resolution(desk_: Desk, given: argparse.Namespace) -> str:
+    return resolutions.approve(desk_.db, given.case, desk_.actor(given.by), desk_.now)
+
+
+def decline_resolution(desk_: Desk, given: argparse.Namespace) -> str:
+    by = desk_.actor(given.by)
+    return resolutions.decline(desk_.db, given.case, by, given.reason, desk_.now)
+
+
 def list_acts(desk_: Desk, given: argparse.Namespace) -> str:
     acts = audit.of(desk_.db, given.of) if given.of else audit.newest(desk_.db, ACTS_SHOWN)[::-1]
     rows = [
@@ -376,6 +419,11 @@ _OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     "--seller": {"type": _shillings, "metavar": "KSH", "help": "the seller's, before the fee"},
     "--reason": {"required": True, "help": "in writing; buyer and seller may read a decision's"},
     "--note": {"required": True, "help": "what came of it"},
+    "--against": {
+        "choices": AGAINST,
+        "required": True,
+        "help": "where it is booked; charges: what M-Pesa took, owed: what we owe it for them",
+    },
     "--of": {"help": "one subject, like 'case 5001'"},
     "--by": {"required": True, "metavar": "NAME", "help": "who you are"},
 }
@@ -396,6 +444,14 @@ _COMMANDS: Final[Mapping[str, tuple[Command, Sequence[str], str]]] = {
     "unfreeze": (unfreeze, ("msisdn", "--by"), "it may leave again, says a second person"),
     "cases": (list_cases, (), "who waits for a call"),
     "close-case": (close_case, ("case", "--note", "--by"), "they were called"),
+    "differences": (list_differences, (), "where M-Pesa and our books differ, the oldest first"),
+    "resolve": (resolve, ("case", "--against", "--reason", "--by"), "book a difference"),
+    "approve-resolution": (approve_resolution, ("case", "--by"), "agree, as a second person"),
+    "decline-resolution": (
+        decline_resolution,
+        ("case", "--reason", "--by"),
+        "do not agree, or take your own back",
+    ),
     "audit": (list_acts, ("--of",), "who did what"),
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from core import cases, freezes, staff, verdicts
+from core import cases, freezes, resolutions, staff, verdicts
 from core.database import Database, Db
 from core.rules import Rules
 from core.staff import __main__ as terminal
@@ -202,6 +202,8 @@ def test_every_refusal_of_a_verb_has_its_words() -> None:
     for verb in (verdicts.decide, verdicts.approve, verdicts.decline, staff.add, staff.retire):
         outcomes |= set(_outcomes(verb))
     for verb in (terminal.desk.freeze, terminal.desk.unfreeze, terminal.desk.close_case):
+        outcomes |= set(_outcomes(verb))
+    for verb in (resolutions.decide, resolutions.approve, resolutions.decline):
         outcomes |= set(_outcomes(verb))
     assert outcomes == said
 

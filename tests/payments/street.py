@@ -55,7 +55,7 @@ class Street:
         self.url = url  # where our callbacks listen
         self.daraja = daraja
         self.kinds = PAYMENT_KINDS  # what the worker works on here
-        self._work = tasks.Work(database, daraja, RULES, sender=Mute())
+        self.work = tasks.Work(database, daraja, RULES, sender=Mute())
         self._relay = Relay(database, self._run)
         with database.begin() as db:
             self.market = open_market(db, database.clock())
@@ -181,7 +181,7 @@ class Street:
     def _run(self, items: Sequence[outbox.Item]) -> None:
         for item in items:
             if item.kind in self.kinds:
-                tasks.run(self._work, item.id)
+                tasks.run(self.work, item.id)
 
     def _texts(self, sql: Any, parameters: dict[str, object] | None = None) -> list[str]:
         with self.database.begin() as db:
@@ -214,9 +214,11 @@ def street(new_database: Callable[[], Any], now: datetime) -> Iterator[Street]:
         app.register_blueprint(callbacks.blueprint(database, c2b_secret=SECRET))
         url = stack.enter_context(served(app))
         stack.callback(world.stop)
+        mpesa = stack.enter_context(served(create_app(world)))
         daraja = Daraja(
             Account(
-                base_url=stack.enter_context(served(create_app(world))),
+                base_url=mpesa,
+                statement_url=f"{mpesa}/simulator/api/statement?format=csv",
                 consumer_key=world.place.consumer_key,
                 consumer_secret=world.place.consumer_secret,
                 shortcode=SANDBOX_SHORTCODE,

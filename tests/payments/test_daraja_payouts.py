@@ -431,12 +431,33 @@ def test_pulled_rows_are_read_and_what_cannot_be_is_left_out(
     body = {"ResponseCode": "1000", "Response": rows}
     httpserver.expect_request(PULL, method="GET").respond_with_json(body)
     assert daraja.pull(now - timedelta(hours=24), now) == lines
-    assert json.loads(httpserver.log[-1][0].data) == {
+    asked = [json.loads(request.data) for request, _ in httpserver.log if request.path == PULL]
+    assert asked[0] == {
         "ShortCode": "174379",
         "StartDate": "2026-11-20 12:00:00",
         "EndDate": "2026-11-21 12:00:00",
         "OffSetValue": "0",
     }
+
+
+def test_all_is_pulled_page_by_page(httpserver: HTTPServer, daraja: Daraja, now: datetime) -> None:
+    rows = [{**ROW, "transactionId": f"RKL51ZDR{n}F"} for n in range(5)]
+    rows[1]["amount"] = "none"  # left out, and counted: the next page begins after it
+    for page in (rows[:2], rows[2:4], rows[4:], []):
+        body = {"ResponseCode": "1000" if page else "1001", "Response": [page]}
+        httpserver.expect_ordered_request(PULL).respond_with_json(body)
+    found = daraja.pull(now - timedelta(hours=24), now)
+    assert found is not None
+    assert [line.receipt[-2] for line in found] == ["0", "2", "3", "4"]
+    asked = [json.loads(request.data) for request, _ in httpserver.log if request.path == PULL]
+    assert [each["OffSetValue"] for each in asked] == ["0", "2", "4", "5"]
+
+
+def test_who_may_not_pull_asks_for_nothing(
+    httpserver: HTTPServer, daraja_at: Callable[..., Daraja], now: datetime
+) -> None:
+    assert daraja_at(httpserver.url_for(""), pulls=False).pull(now, now) is None
+    assert httpserver.log == []
 
 
 def test_nothing_to_pull_is_no_error_and_an_error_is_not_nothing(
@@ -453,7 +474,9 @@ def test_pulling_is_registered_once(httpserver: HTTPServer, daraja: Daraja) -> N
     path = "/pulltransactions/v1/register"
     for answer in ({"ResponseStatus": "1000"}, {"ResponseStatus": "1001"}, {"errorCode": "400"}):
         httpserver.expect_ordered_request(path).respond_with_json(answer)
-    assert daraja.register_pull("+254700000000") == "registered"
-    assert daraja.register_pull("+254700000000") == "registered_before"
+    assert daraja.register_pull("+254700000000", "secret-path") == "registered"
+    assert daraja.register_pull("+254700000000", "secret-path") == "registered_before"
     with pytest.raises(Declined):
-        daraja.register_pull("+254700000000")
+        daraja.register_pull("+254700000000", "secret-path")
+    (told,) = {json.loads(request.data)["CallBackURL"] for request, _ in httpserver.log[1:]}
+    assert told == "https://sokoni.example/payments/c2b/secret-path/confirmation"

@@ -1,0 +1,342 @@
+"""Resolutions: what staff decide about a difference, posted with its reason in writing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal, LiteralString, get_args
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from core import charges, differences, incidents, ledger, matching, solvency, statement_lines
+from core.database import Db, metadata
+from core.differences import Difference
+from core.money import show
+from core.rules import Rules
+from core.staff import Actor
+
+REASON_LETTERS_MIN: Final = 10
+REASON_LETTERS_MAX: Final = 500
+PENDING: Final = "resolution_to_approve"  # the incident while a second person is waited for
+
+# Against what the gap is posted; "nothing": M-Pesa or time will mend it, our books are right.
+Against = Literal["suspense", "loss", "charges", "owed", "bank", "transit", "capital", "nothing"]
+AGAINST: Final[tuple[Against, ...]] = get_args(Against)
+_ACCOUNTS: Final[Mapping[Against, ledger.Account]] = {
+    "suspense": ledger.SUSPENSE,
+    "loss": ledger.LOSS,
+    "charges": ledger.MPESA_CHARGES,
+    "owed": ledger.MPESA_CHARGES_OWED,
+    "bank": ledger.BANK,
+    "transit": ledger.TRANSIT,
+    "capital": ledger.CAPITAL,
+}
+
+Resolved = Literal[
+    "resolved",
+    "proposed",
+    "already_proposed",
+    "not_allowed",
+    "not_open",
+    "no_reason",
+    "no_such_posting",
+    "too_little",
+    "insolvent",
+]
+
+resolutions = sa.Table(
+    "resolutions",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column(
+        "difference_id", sa.Uuid, sa.ForeignKey("differences.id"), nullable=False, index=True
+    ),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("gap_cents", sa.BigInteger, nullable=False),  # of the difference, when it was decided
+    sa.Column("against", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("decided_by", sa.Uuid, sa.ForeignKey("staff.id"), nullable=False),
+    sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("approved_by", sa.Uuid, sa.ForeignKey("staff.id")),
+    sa.Column("declined_by", sa.Uuid, sa.ForeignKey("staff.id")),
+    sa.Column("ended_at", sa.DateTime(timezone=True)),
+    sa.CheckConstraint(
+        "state IN ('proposed', 'carried_out', 'declined', 'outdated')", name="state"
+    ),
+    sa.CheckConstraint(f"against IN ({', '.join(map(repr, AGAINST))})", name="against"),
+    sa.CheckConstraint("(state = 'proposed') = (ended_at IS NULL)", name="ended_at"),
+    sa.CheckConstraint("(state = 'declined') = (declined_by IS NOT NULL)", name="declined_by"),
+    sa.CheckConstraint("approved_by IS NULL OR state = 'carried_out'", name="approved_by"),
+    sa.CheckConstraint("approved_by <> decided_by", name="two_people"),
+    sa.CheckConstraint(
+        f"char_length(reason) BETWEEN {REASON_LETTERS_MIN} AND {REASON_LETTERS_MAX}", name="reason"
+    ),
+    sa.Index(
+        "uq_resolutions_proposed",
+        "difference_id",
+        unique=True,
+        postgresql_where=sa.text("state = 'proposed'"),
+    ),
+)
+
+_COLUMNS: Final[LiteralString] = """
+    id, difference_id, state, gap_cents, against, reason, decided_by, decided_at"""
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """gap_cents: what it posts on the account that differs, a debit above zero."""
+
+    id: UUID
+    difference_id: UUID
+    state: Literal["proposed", "carried_out", "declined", "outdated"]
+    gap_cents: int
+    against: Against
+    reason: str = field(repr=False)
+    decided_by: UUID
+    decided_at: datetime
+
+
+def decide(
+    db: Db, number: int, by: Actor, against: Against, reason: str, rules: Rules, now: datetime
+) -> Resolved:
+    """An operator says where a difference is to be booked, and why.
+
+    "proposed": it is so much that a second person must approve. "no_such_posting": a payment that
+    only M-Pesa has goes to suspense, where it finds its owner, and to no other account; of a
+    balance nobody knows what it is, so nothing can be posted. "too_little": an account would go
+    below zero. "insolvent": other people's money would not be covered; capital goes in first.
+    A refusal moves nothing.
+    """
+    if not by.may("operator"):
+        return "not_allowed"
+    statement_lines.lock(db)
+    difference = differences.numbered(db, number)
+    if difference is None or difference.state != "open":
+        return "not_open"
+    if proposed(db, difference.id) is not None:
+        return "already_proposed"
+    reason = " ".join(reason.split())
+    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
+        return "no_reason"
+    if refused := _refused(db, difference, against):
+        return refused
+    resolution = _propose(db, difference, by, against, reason, now)
+    if abs(difference.gap_cents) <= rules.difference_second_above_cents:
+        _carry_out(db, difference, resolution, by, None, now)
+        return "resolved"
+    after = {"state": "proposed", **_shown(resolution)}
+    by.write(db, "resolution_proposed", _case(difference), {"state": "open"}, after, now)
+    incidents.open(db, PENDING, difference.id, now, case=number, cents=difference.gap_cents)
+    return "proposed"
+
+
+def approve(
+    db: Db, number: int, by: Actor, now: datetime
+) -> Literal[
+    "resolved",
+    "not_proposed",
+    "not_open",
+    "not_allowed",
+    "own",
+    "outdated",
+    "too_little",
+    "insolvent",
+    "no_such_posting",
+]:
+    """A second person agrees, and it is posted. "outdated": the difference is another one now."""
+    if not by.may("approver"):
+        return "not_allowed"
+    statement_lines.lock(db)
+    difference = differences.numbered(db, number)
+    if difference is None:
+        return "not_open"
+    resolution = proposed(db, difference.id)
+    if resolution is None:
+        return "not_proposed"
+    if resolution.decided_by == by.who.id:
+        incidents.open(db, "resolution_own_approval", difference.id, now, by=by.name)
+        return "own"
+    if difference.state != "open" or difference.gap_cents != resolution.gap_cents:
+        _end(db, resolution, "outdated", None, now)
+        _close_incident(db, difference, "outdated", now)
+        return "outdated"
+    if refused := _refused(db, difference, resolution.against):
+        return refused
+    _carry_out(db, difference, resolution, by, by.who.id, now)
+    return "resolved"
+
+
+def decline(
+    db: Db, number: int, by: Actor, reason: str, now: datetime
+) -> Literal["declined", "not_proposed", "not_open", "not_allowed", "no_reason"]:
+    """A second person does not agree, or whoever decided takes it back: it is open to decide."""
+    statement_lines.lock(db)
+    difference = differences.numbered(db, number)
+    if difference is None:
+        return "not_open"
+    resolution = proposed(db, difference.id)
+    takes_back = resolution is not None and resolution.decided_by == by.who.id
+    if not by.may("operator" if takes_back else "approver"):
+        return "not_allowed"
+    if resolution is None:
+        return "not_proposed"
+    reason = " ".join(reason.split())
+    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
+        return "no_reason"
+    _end(db, resolution, "declined", by.who.id, now)
+    _close_incident(db, difference, "declined", now)
+    after = {"state": "declined", "reason": reason}
+    by.write(db, "resolution_declined", _case(difference), {"state": "proposed"}, after, now)
+    return "declined"
+
+
+def proposed(db: Db, difference_id: UUID) -> Resolution | None:
+    """The one that waits for a second person."""
+    return db.row(
+        Resolution,
+        f"""
+        SELECT {_COLUMNS} FROM resolutions
+        WHERE difference_id = %(id)s AND state = 'proposed'
+        """,
+        {"id": difference_id},
+    )
+
+
+def _refused(
+    db: Db, difference: Difference, against: Against
+) -> Literal["no_such_posting", "too_little", "insolvent"] | None:
+    if against == "nothing":
+        return None
+    if difference.kind == "balance" or _ACCOUNTS[against].kind == difference.book:
+        return "no_such_posting"
+    if difference.is_unknown_payment:
+        return None if against == "suspense" else "no_such_posting"
+    legs = _legs(difference, against)
+    for leg in legs:
+        side = 1 if leg.account.debit_normal else -1
+        after_cents = ledger.balance(db, leg.account) + side * leg.amount_cents
+        if leg.account.kind[0] in "AL" and side * leg.amount_cents < 0 and after_cents < 0:
+            return "too_little"
+    before, after = solvency.surplus_cents(db), solvency.surplus_after(db, legs)
+    return "insolvent" if after < min(before, 0) else None
+
+
+def _legs(difference: Difference, against: Against) -> list[ledger.Leg]:
+    gap_cents = difference.gap_cents
+    return [
+        ledger.Leg(ledger.Account(difference.book), gap_cents),
+        ledger.Leg(_ACCOUNTS[against], -gap_cents),
+    ]
+
+
+def _propose(
+    db: Db, difference: Difference, by: Actor, against: Against, reason: str, now: datetime
+) -> Resolution:
+    resolution = Resolution(
+        db.new_id(),
+        difference.id,
+        "proposed",
+        difference.gap_cents,
+        against,
+        reason,
+        by.who.id,
+        now,
+    )
+    db.run(
+        """
+        INSERT INTO resolutions (id, difference_id, state, gap_cents, against, reason, decided_by,
+                                 decided_at)
+        VALUES (%(id)s, %(difference_id)s, %(state)s, %(gap_cents)s, %(against)s, %(reason)s,
+                %(decided_by)s, %(decided_at)s)
+        """,
+        vars(resolution),
+    )
+    return resolution
+
+
+def _carry_out(
+    db: Db,
+    difference: Difference,
+    resolution: Resolution,
+    by: Actor,
+    approved_by: UUID | None,
+    now: datetime,
+) -> None:
+    """The gap is posted; the line, if only M-Pesa had it, has its movement."""
+    if resolution.against != "nothing":
+        _post(db, difference, resolution, now)
+    db.run(
+        """
+        UPDATE resolutions
+        SET state = 'carried_out', approved_by = %(approved_by)s, ended_at = %(now)s
+        WHERE id = %(id)s
+        """,
+        {"approved_by": approved_by, "now": now, "id": resolution.id},
+    )
+    differences.resolve(db, difference.id, f"resolved by {by.name}", now)
+    _close_incident(db, difference, "resolved", now)
+    what = "difference_resolved" if approved_by is None else "resolution_approved"
+    after = {"state": "resolved", **_shown(resolution)}
+    by.write(db, what, _case(difference), {"state": "open"}, after, now)
+
+
+def _post(db: Db, difference: Difference, resolution: Resolution, now: datetime) -> None:
+    if difference.is_unknown_payment:
+        _receive(db, difference, now)
+        matching.match(db, now)
+        return
+    movement = f"difference:{difference.id}"
+    legs = _legs(difference, resolution.against)
+    ledger.post(db, "difference", f"{movement}:{resolution.id}", legs, now)
+    if difference.line_id is not None:
+        matching.correct(db, difference.line_id, movement, now)
+
+
+def _receive(db: Db, difference: Difference, now: datetime) -> None:
+    """As if M-Pesa's confirmation had come: should it come yet, it finds the receipt known."""
+    assert difference.line_id is not None, f"difference {difference.id} is a payment of no line"
+    line = statement_lines.by_id(db, difference.line_id)
+    assert line.receipt is not None, f"line {difference.line_id} is a payment without a receipt"
+    done = charges.receive(
+        db,
+        charges.Receipt(
+            difference.source, line.receipt, line.amount_cents, line.reference, line.completed_at
+        ),
+        now,
+    )
+    assert done not in ("repeat", "conflict"), f"line {difference.line_id} is unmatched, and {done}"
+
+
+def _end(
+    db: Db,
+    resolution: Resolution,
+    state: Literal["declined", "outdated"],
+    declined_by: UUID | None,
+    now: datetime,
+) -> None:
+    db.run(
+        """
+        UPDATE resolutions
+        SET state = %(state)s, declined_by = %(declined_by)s, ended_at = %(now)s
+        WHERE id = %(id)s
+        """,
+        {"state": state, "declined_by": declined_by, "now": now, "id": resolution.id},
+    )
+
+
+def _close_incident(db: Db, difference: Difference, note: str, now: datetime) -> None:
+    if known := incidents.find_open(db, PENDING, difference.id):
+        incidents.close(db, known.id, note, now)
+
+
+def _shown(resolution: Resolution) -> dict[str, object]:
+    return {
+        "against": resolution.against,
+        "shillings": show(resolution.gap_cents),
+        "reason": resolution.reason,
+    }
+
+
+def _case(difference: Difference) -> str:
+    return f"case {difference.number}"

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from math import inf
+from time import monotonic
 
 import psycopg
 import structlog
@@ -26,6 +28,7 @@ log = structlog.get_logger(__name__)
 BATCH = 100
 WAITING_MAX = 200  # in a queue of the broker: what lies there longer than its lease comes twice
 POLL_SECONDS = 0.1  # for rows due without anybody saying so: who looks at a chat feels it
+LOOK_SECONDS = 0.2  # between two looks at how much waits there
 PAUSE_SECONDS_MIN = 0.2  # while the database or the broker is away
 PAUSE_SECONDS_MAX = 5.0
 
@@ -135,10 +138,13 @@ def _parcels(items: Sequence[outbox.Item]) -> list[list[outbox.Item]]:
 
 
 class Broker:
-    """Celery's, as the relay sees it."""
+    """Celery's, as the relay sees it. look_seconds: how old its word on full queues may be."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, *, look_seconds: float = LOOK_SECONDS) -> None:
         self._app = app
+        self._look_seconds = look_seconds
+        self._looked_at = -inf
+        self._full: set[Queue] = set()
         self._connection = app.connection_for_write()
         self._away = (
             OperationalError,
@@ -157,15 +163,19 @@ class Broker:
 
     def full(self) -> set[Queue]:
         """The queues in which so many tasks wait that more would only grow old there."""
+        if monotonic() - self._looked_at < self._look_seconds:
+            return self._full
         try:
             channel = self._connection.default_channel
-            return {
+            self._full = {
                 name
                 for name in QUEUES
                 if channel.queue_declare(queue=name, durable=True).message_count >= WAITING_MAX
             }
         except self._away as error:
             raise BrokerAway from error
+        self._looked_at = monotonic()
+        return self._full
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -15,7 +15,10 @@ import pytest
 
 from core import outbox
 from core.database import Database
-from worker.relay import BATCH, BrokerAway, Relay
+from local import valkey
+from settings import Settings, broker_url
+from worker.app import create
+from worker.relay import BATCH, WAITING_MAX, Broker, BrokerAway, Relay
 
 
 class Killed(BaseException):
@@ -242,3 +245,16 @@ def test_while_the_broker_is_away_every_parcel_comes_back(
     soon = now + timedelta(seconds=1)
     assert Relay(database, celery.send, clock=lambda: soon).hand_out() == BATCH - 40
     assert len(set(celery.taken)) == len(celery.taken) == BATCH
+
+
+def test_a_queue_is_full_while_the_broker_holds_enough_of_it(store: valkey.Server) -> None:
+    settings = Settings(sokoni_env="test", celery_broker_url=broker_url(store.url))
+    broker = Broker(create(settings), look_seconds=0)
+    assert broker.full() == set()
+    item = outbox.Item(UUID(int=1), "settle_inbox", {}, datetime.now(UTC), 1, None)
+    for _ in range(WAITING_MAX):
+        broker.send([item])
+    assert broker.full() == {"money"}
+    valkey.stop(store)
+    with pytest.raises(BrokerAway):
+        broker.full()

@@ -1,14 +1,18 @@
 """Demo data: a market with places, goods, sellers and stock, for an empty database.
 
-`python -m core.demo` loads it once; run again it changes nothing.
+`python -m core.demo` loads it once; run again it changes nothing. With `--capital` so many
+shillings of our own lie in the payout float, also once.
 """
 
+import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from core import catalogue, demo_data, members, places, stock
+from core import catalogue, demo_data, members, places, stock, treasury
 from core.database import Database, Db
+from core.money import CENTS
 from core.rules import Rules
 
 # The sellers' consent; a person's own is kept with the words of the screen it was given on.
@@ -54,7 +58,10 @@ def load(db: Db, rules: Rules, now: datetime) -> Loaded | None:
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m core.demo", description="Demo data.")
+    parser.add_argument("--capital", type=int, default=0, metavar="KSH", help="of our own")
+    given = parser.parse_args(arguments)
     from settings import from_environment  # here only: the business itself knows no settings
 
     settings = from_environment()
@@ -64,6 +71,8 @@ def main() -> None:
     try:
         with database.begin() as db:
             loaded = load(db, settings.rules(), database.clock())
+            if given.capital > 0:
+                treasury.found(db, given.capital * CENTS, database.clock())
     finally:
         database.close()
     if loaded is None:

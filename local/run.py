@@ -8,6 +8,7 @@ happens to this process, kill -9 too, its children get to know and stop.
 """
 
 import fcntl
+import json
 import signal
 import socket
 import subprocess
@@ -37,6 +38,8 @@ READY_SECONDS_MAX = 60
 RESTART_SECONDS = (0.5, 1, 2, 5, 10)  # the wait before each next start; the last is kept to
 STEADY_SECONDS = 30  # who lived this long starts again without a wait
 LOG_BYTES_MAX = 5_000_000
+# Our own money in the payout float of a market that is tried out, in our books and in M-Pesa's.
+CAPITAL_SHILLINGS = 1_000_000
 
 # Ten seconds in all. A hop takes 3 at most; a task that is cut off is done again from the outbox.
 STOP_SECONDS = {"web": 4.0, "rest": 3.0}
@@ -237,7 +240,10 @@ def _run_on(
     python = sys.executable
     steps = [("Preparing the database ...", [python, "-m", "alembic", "upgrade", "head"])]
     if not settings.in_production:
-        steps.append(("Looking after the demo's goods ...", [python, "-m", "core.demo"]))
+        demo = [python, "-m", "core.demo"]
+        if pretends(settings):
+            demo += ["--capital", str(CAPITAL_SHILLINGS)]
+        steps.append(("Looking after the demo's goods ...", demo))
     for about, arguments in steps:
         say(about)
         log = logs / "prepare.log"
@@ -253,6 +259,8 @@ def _run_on(
         return 0
     if not ready(settings):
         return _failed("the web server", logs / "web.log")
+    if pretends(settings) and not fund(settings):
+        say("The pretend M-Pesa took no capital: payouts wait, or are refused there.")
     supervisor.children = children
     if not settings.in_production:
         supervisor.run([python, "-m", "payments.register"], settings, logs / "prepare.log")
@@ -286,6 +294,23 @@ def ready(settings: Settings) -> bool:
     if not settings.in_production:
         asked.append(f"{_base(settings, settings.simulator_port)}/simulator")
     return all(map(_answers_well, asked))
+
+
+def pretends(settings: Settings) -> bool:
+    """Is our M-Pesa the pretend one of this machine?"""
+    world = _base(settings, settings.simulator_port)
+    return not settings.in_production and settings.daraja_base_url == world
+
+
+def fund(settings: Settings) -> bool:
+    """Put the capital that our books have into the pretend payout float, once for all starts."""
+    world = _base(settings, settings.simulator_port)
+    asked = urllib.request.Request(  # noqa: S310 our own address
+        f"{world}/simulator/api/shortcodes/{settings.daraja_b2c_shortcode}/deposits",
+        json.dumps({"amount": CAPITAL_SHILLINGS, "reference": "capital"}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    return _answers_well(asked)
 
 
 def welcome(settings: Settings) -> None:
@@ -376,9 +401,9 @@ def _cannot_listen(host: str, port: int) -> str | None:
     return None
 
 
-def _answers_well(url: str) -> bool:
+def _answers_well(asked: str | urllib.request.Request) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 our own address
+        with urllib.request.urlopen(asked, timeout=2) as answer:  # noqa: S310 our own address
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -122,6 +122,15 @@ def blueprint(world: World) -> Blueprint:
                     world.books.inject(owner, more, f"{name} set", world.clock.now())
         return _shortcode(world, number)
 
+    @route("/shortcodes/<number>/deposits", "POST")
+    def deposit(number: str) -> Any:
+        """Money from a bank into Utility, once for each reference."""
+        it = given("amount", "reference")
+        owner, cents = account(_known(world, number), "Utility"), _cents(it["amount"])
+        with world.journal.change():
+            came = world.books.deposit(owner, cents, it.text("reference"), world.clock.now())
+        return {"deposited": came, **_shortcode(world, number)}
+
     @route("/shortcodes/<number>/charges", "POST")
     def settle_charges(number: str) -> Any:
         """M-Pesa takes what it is owed."""

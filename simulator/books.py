@@ -164,6 +164,16 @@ class Books:
                 Movement(None, account, OUTSIDE, -amount_cents, "injected", reference, now)
             )
 
+    def deposit(self, account: str, amount_cents: int, reference: str, now: datetime) -> bool:
+        """Money from a bank, once for each reference; whether it came now."""
+        known = any(
+            each.source == OUTSIDE and (each.target, each.reference) == (account, reference)
+            for each in self._movements
+        )
+        if not known:
+            self.inject(account, amount_cents, reference, now)
+        return not known
+
     def move(
         self,
         source: str,

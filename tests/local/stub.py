@@ -1,6 +1,7 @@
 """A child for the supervisor's tests: `stub.py NAME PORT FOLDER`; a web server where PORT is not 0.
 
-Writes its number to FOLDER/NAME, and NAME to FOLDER/ended when it was asked to end.
+Writes its number to FOLDER/NAME, what is posted to it to FOLDER/posted, and NAME to FOLDER/ended
+when it was asked to end.
 """
 
 import os
@@ -19,6 +20,12 @@ class Answer(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"done")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        with (Path(sys.argv[3]) / "posted").open("a") as posted:
+            posted.write(f"{self.path} {body}\n")
+        self.do_GET()
 
     def log_message(self, *_: object) -> None: ...
 

@@ -1,5 +1,6 @@
 """`make run` for real, servers, tables, goods and all; only the parts are stubs."""
 
+import json
 import os
 import signal
 import socket
@@ -137,6 +138,19 @@ def test_it_restarts_what_dies_and_a_stop_finishes_answers_and_leaves_nothing_be
     ended = (running.folder / "ended").read_text().split()
     assert ended[0] == "web"
     assert set(ended) == NAMES
+
+
+def test_the_pretend_mpesa_is_given_as_much_capital_as_our_books_say(running):
+    posted = (running.folder / "posted").read_text().splitlines()
+    deposit = f'{{"amount": {run.CAPITAL_SHILLINGS}, "reference": "capital"}}'
+    wanted = f"/simulator/api/shortcodes/600997/deposits {deposit}"
+    assert posted[0] == wanted, "before anybody could be paid"
+    ledger = subprocess.run(
+        [sys.executable, "-m", "core.ledger", "--json"],
+        cwd=ROOT, env=running.environ, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    cents = run.CAPITAL_SHILLINGS * 100
+    assert json.loads(ledger.stdout)["accounts"] == {"A.b2c": cents, "Q.capital": cents}
 
 
 def test_when_it_is_killed_its_children_and_servers_stop_by_themselves(running):

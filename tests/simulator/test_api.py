@@ -56,6 +56,20 @@ def test_a_statement_lists_every_movement(api):
     assert receipt.isupper()
 
 
+def test_a_deposit_comes_once_for_each_reference(api, world):
+    deposit = {"amount": 1_000_000, "reference": "capital"}
+    path = "shortcodes/600997/deposits"
+    came, again = api.ok("POST", path, deposit), api.ok("POST", path, deposit)
+    assert (came["deposited"], again["deposited"]) == (True, False)
+    assert came["utility"] == again["utility"] == 1_000_000
+    assert api.ok("POST", path, {**deposit, "reference": "more"})["utility"] == 2_000_000
+    assert api.ok("GET", "audit")["balanced"] is True
+    for wrong in (-1, 9.99, "5", None, True, 10**12):
+        assert api("POST", path, {"amount": wrong, "reference": "x"}).status_code == 400
+    assert api("POST", path, {"amount": 5}).status_code == 400
+    assert api("POST", "shortcodes/600000/deposits", deposit).status_code == 404
+
+
 def test_the_clock_advances_only_where_it_is_virtual(world, api):
     assert api.ok("PUT", "clock", {"advance": 90})["now"] == "2026-08-17T11:05:49.250000+00:00"
     assert api.ok("GET", "clock")["virtual"] is True

@@ -266,6 +266,7 @@ def _confirm(db: Db, order: Order, code: str, rules: Rules, now: datetime) -> _T
         "wrong_code": "sms_code_wrong",
         "code_locked": "sms_code_locked",
         "frozen": "sms_frozen",
+        "waits": "sms_waits",
         "not_open": "sms_not_open",
     }[outcome]
     return _Told(trigger, {"order": str(order.number)}, order.id) if trigger else None
@@ -278,6 +279,6 @@ def _stands(order: Order, language: str) -> _Told:
         "order": str(order.number),
         "day": order.deliver_on,
         "status": known.get(language) or known["en"],
-        "net": money.show(order.total_cents - order.fee_cents),
+        "net": money.show(order.worth.net_cents),
     }
     return _Told("sms_order", values, order.id)

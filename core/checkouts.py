@@ -80,8 +80,17 @@ lines = sa.Table(
     sa.Column("quantity_milli", sa.BigInteger, nullable=False),
     sa.Column("price_cents", sa.BigInteger, nullable=False),  # of one unit
     sa.Column("amount_cents", sa.BigInteger, nullable=False),
+    # Of the quantity (core.trips): taken off by agreement; come in earlier trips; left for another.
+    sa.Column("reduced_milli", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("came_milli", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("behind_milli", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint(
+        "reduced_milli >= 0 AND came_milli >= 0 AND behind_milli >= 0"
+        " AND reduced_milli + came_milli + behind_milli <= quantity_milli",
+        name="parts",
+    ),
     sa.CheckConstraint("quantity_milli > 0", name="quantity_milli"),
     sa.CheckConstraint("price_cents > 0", name="price_cents"),
     sa.CheckConstraint("amount_cents > 0 AND amount_cents % 100 = 0", name="amount_cents"),
@@ -122,7 +131,7 @@ class Cart:
 
 @dataclass(frozen=True)
 class OrderLine:
-    """One of a buyer's orders, as a list shows it."""
+    """One of a buyer's orders, as a list shows it. total_cents: less what came back of it."""
 
     id: UUID
     checkout_id: UUID
@@ -511,8 +520,9 @@ def placed(db: Db, checkout_id: UUID) -> list[OrderLine]:
 
 
 _ORDER_LINES: Final[LiteralString] = """
-        SELECT o.id, o.checkout_id, o.number, o.state, m.name AS seller_name, o.total_cents,
-               o.pay_by, o.created_at AS placed_at
+        SELECT o.id, o.checkout_id, o.number, o.state, m.name AS seller_name,
+               o.total_cents - o.reduced_cents AS total_cents, o.pay_by,
+               o.created_at AS placed_at
         FROM orders o JOIN members m ON m.id = o.seller_id"""
 
 

@@ -3,11 +3,16 @@
 The seller accepts, sends, and types the code that the buyer gives him for the goods; that releases
 the money at once. Whatever is not done in time is done by a timer: an outbox row that is set with
 the order's move, and that may come early, late or twice.
+
+He may send it in parts (core.trips): each trip has a code and a release of its own, and when one
+has come the order stands as accepted again for the rest. While one side waits for the other's
+answer about less than was ordered (core.reductions), the order stands still: verbs say "waits",
+timers pass by; only what calls it off before it is sent still does.
 """
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final, Literal, LiteralString
@@ -15,14 +20,18 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import catalogue, days, escrow, incidents, orders, outbox, stock
+from core import catalogue, days, escrow, incidents, orders, outbox, reductions, stock, trips
 from core.database import Db, metadata
+from core.money import show
 from core.orders import Order
 from core.rules import Rules
+from core.trips import Line
+from core.worth import Worth
 
 ACCEPT_WITHIN: Final = timedelta(hours=24)
 DISPATCH_WITHIN_MIN: Final = timedelta(hours=4)  # for who accepts when the day is nearly over
 INSPECT_WITHIN: Final = timedelta(hours=24)
+REST_WITHIN: Final = timedelta(hours=24)  # after a part has come, to send the rest
 # After the last moment to send it: nobody has said anything of the goods, so an operator asks.
 SILENT_AFTER: Final = timedelta(hours=48)
 TRIES_MAX: Final = 5  # of 10,000 codes
@@ -65,22 +74,20 @@ _REMINDERS: Final[Mapping[str, _Reminder]] = {
 
 
 @dataclass(frozen=True)
-class SellerOrder:
-    """A paid order as its seller sees it. lines: product, thousandths of a unit, unit.
+class SellerOrder(Worth):
+    """A paid order as its seller sees it.
 
+    lines: product, thousandths of a unit, unit, of what is on the road, still to come, or came.
     title: what it is of where it has no lines.
     """
 
     id: UUID
     number: int
-    state: str
     title: str | None
     lines: Sequence[Sequence[Any]]
     buyer_name: str = field(repr=False)  # the first one
     place: str
     deliver_on: date
-    total_cents: int
-    fee_cents: int
     accept_by: datetime
     dispatch_by: datetime | None
     inspect_by: datetime | None
@@ -94,25 +101,19 @@ class SellerOrder:
     def goods(self) -> str:
         return ", ".join(self.items)
 
-    @property
-    def net_cents(self) -> int:
-        return self.total_cents - self.fee_cents
-
 
 @dataclass(frozen=True)
-class BuyerOrder:
+class BuyerOrder(Worth):
     """An order as its buyer sees it, paid or not. title, lines: as a SellerOrder's."""
 
     id: UUID
     checkout_id: UUID
     number: int
-    state: str
     title: str | None
     lines: Sequence[Sequence[Any]]
     seller_name: str = field(repr=False)
     place: str
     deliver_on: date
-    total_cents: int
     pay_by: datetime
     accept_by: datetime | None
     dispatch_by: datetime | None
@@ -125,20 +126,13 @@ class BuyerOrder:
 
 
 @dataclass(frozen=True)
-class SellerLine:
+class SellerLine(Worth):
     """One of a seller's paid orders, as a list shows it."""
 
     id: UUID
     number: int
-    state: str
     buyer_name: str = field(repr=False)  # the first one
     deliver_on: date
-    total_cents: int
-    fee_cents: int
-
-    @property
-    def net_cents(self) -> int:
-        return self.total_cents - self.fee_cents
 
 
 def begin(db: Db, paid: Sequence[Order], now: datetime) -> None:
@@ -170,11 +164,13 @@ def begin(db: Db, paid: Sequence[Order], now: datetime) -> None:
 
 def accept(
     db: Db, order_id: UUID, seller_id: UUID, now: datetime
-) -> Literal["accepted", "not_open"]:
+) -> Literal["accepted", "waits", "not_open"]:
     """The seller will send it, by the end of its day."""
     order = _sellers(db, order_id, seller_id, "paid")
     if order is None:
         return "not_open"
+    if reductions.open_of(db, order_id):
+        return "waits"
     _accepted(db, order, now)
     return "accepted"
 
@@ -186,30 +182,66 @@ def refuse(
     order = _sellers(db, order_id, seller_id, "paid", "accepted")
     if order is None:
         return "not_open"
-    _call_off(db, order_id, now, reason="refused")
+    call_off(db, order, now, reason="refused", of_rest="rest_refused")
     return "refused"
 
 
 def dispatch(
     db: Db, order_id: UUID, seller_id: UUID, now: datetime
-) -> Literal["dispatched", "not_open"]:
+) -> Literal["dispatched", "waits", "not_open"]:
     """The goods have left the seller; from here on she cannot cancel."""
     order = _sellers(db, order_id, seller_id, "accepted")
     if order is None:
         return "not_open"
+    if reductions.open_of(db, order_id):
+        return "waits"
     stock.dispatch(db, order_id, now)
-    orders.move(db, order_id, "dispatched", now)
-    outbox.put(db, "delivery_deadline", due_at=_silent_at(order), order_id=order_id)
+    _sent(db, order, now)
+    return "dispatched"
+
+
+def dispatch_part(
+    db: Db, order_id: UUID, seller_id: UUID, load: Mapping[UUID, int], now: datetime
+) -> Literal["dispatched", "wrong_load", "waits", "not_open"]:
+    """Some of the goods have left the seller; the others stay allocated for another trip.
+
+    load: thousandths of a unit by line. "wrong_load": it is nothing or more than is to come, not in
+    the steps of its unit, or worth no shilling, as then the rest must not be either. All that is to
+    come is no part: the order is sent whole.
+    """
+    order = _sellers(db, order_id, seller_id, "accepted")
+    if order is None:
+        return "not_open"
+    if reductions.open_of(db, order_id):
+        return "waits"
+    lines = trips.of_order(db, order_id)
+    loaded = [
+        replace(line, behind_milli=line.to_come_milli - load.get(line.id, 0)) for line in lines
+    ]
+    if not load.keys() <= {line.id for line in lines} or not all(map(_can_go, loaded)):
+        return "wrong_load"
+    behind = {line.id: line.behind_milli for line in loaded if line.behind_milli}
+    if not behind:
+        return dispatch(db, order_id, seller_id, now)
+    part_cents = trips.on_road_cents(loaded)
+    if part_cents <= 0 or trips.behind_cents(loaded) <= 0:
+        return "wrong_load"
+    part = {line.offer_id: line.on_road_milli for line in loaded if line.on_road_milli}
+    stock.dispatch(db, order_id, now, part)
+    trips.leave_behind(db, behind, now)
+    _sent(db, order, now, reason="part_dispatched", total=show(part_cents))
     return "dispatched"
 
 
 def enter_code(
     db: Db, order_id: UUID, seller_id: UUID, typed: str, rules: Rules, now: datetime
-) -> Literal["released", "wrong_code", "code_locked", "frozen", "not_open"]:
+) -> Literal["released", "wrong_code", "code_locked", "frozen", "waits", "not_open"]:
     """The buyer gave the seller her code, so she has the goods: the money is his at once.
 
     "code_locked": by this or an earlier wrong one; only a new code of the buyer's opens it again.
-    "frozen": the code is right and kept in evidence, but a dispute holds the money.
+    "frozen": the code is right and kept in evidence, but a dispute holds the money. "waits": it is
+    right and kept too, but she has said since, or before, that less came: the seller answers that
+    first. Else a code that she gave at the door would outdo what she found in the sack.
     """
     order = _sellers(db, order_id, seller_id, "dispatched", "delivered", "disputed")
     if order is None:
@@ -227,17 +259,18 @@ def enter_code(
         """,
         {"now": now, "order_id": order_id},
     )
-    if order.state == "disputed":
+    waits = reductions.open_of(db, order_id)
+    if waits or order.state == "disputed":
         orders.note(db, [order_id], "code_kept", now)
-        return "frozen"
+        return "waits" if waits else "frozen"
     orders.note(db, [order_id], "code_accepted", now)
-    _complete(db, order_id, now)
+    arrive(db, order, now)
     return "released"
 
 
 def claim(
     db: Db, order_id: UUID, seller_id: UUID, now: datetime, note: str | None = None
-) -> Literal["claimed", "not_open"]:
+) -> Literal["claimed", "waits", "not_open"]:
     """The seller says, without her code, that she has the goods: she has a day to object.
 
     note: what he says in evidence.
@@ -245,7 +278,8 @@ def claim(
     order = _sellers(db, order_id, seller_id, "dispatched")
     if order is None:
         return "not_open"
-    inspect_by = now + INSPECT_WITHIN
+    if reductions.open_of(db, order_id):
+        return "waits"
     db.run(
         """
         UPDATE deliveries SET claimed_at = %(now)s, claim_note = %(note)s, updated_at = %(now)s
@@ -253,21 +287,24 @@ def claim(
         """,
         {"now": now, "note": note, "order_id": order_id},
     )
-    detail = {"inspect_by": inspect_by.isoformat()}
-    orders.move_all(db, [order_id], "delivered", now, inspect_by=inspect_by, detail=detail)
-    _set_timers(db, [order_id], "inspection_reminder", "inspection_over", inspect_by, now)
+    _inspect(db, order_id, now)
     return "claimed"
 
 
 def received(
     db: Db, order_id: UUID, buyer_id: UUID, now: datetime
-) -> Literal["released", "not_open"]:
-    """The buyer says that she has the goods: the money is the seller's at once."""
+) -> Literal["released", "waits", "not_open"]:
+    """The buyer says that she has the goods: the money is the seller's at once.
+
+    "waits": she has said that less came, and has not taken it back.
+    """
     order = _buyers(db, order_id, buyer_id, "dispatched", "delivered")
     if order is None:
         return "not_open"
+    if reductions.open_of(db, order_id):
+        return "waits"
     orders.note(db, [order_id], "received", now)
-    _complete(db, order_id, now)
+    arrive(db, order, now)
     return "released"
 
 
@@ -278,7 +315,7 @@ def cancel(
     order = _buyers(db, order_id, buyer_id, "paid", "accepted")
     if order is None:
         return "not_open"
-    _call_off(db, order_id, now)
+    call_off(db, order, now, reason=None, of_rest="rest_cancelled")
     return "cancelled"
 
 
@@ -289,14 +326,7 @@ def new_code(
     order = _buyers(db, order_id, buyer_id, *_ON_ITS_WAY)
     if order is None:
         return "not_open"
-    db.run(
-        """
-        UPDATE deliveries SET generation = generation + 1, tries = 0, updated_at = %(now)s
-        WHERE order_id = %(order_id)s
-        """,
-        {"now": now, "order_id": order_id},
-    )
-    orders.note(db, [order_id], "code_renewed", now)
+    _renew_code(db, order_id, now)
     return "renewed"
 
 
@@ -341,7 +371,8 @@ def accept_missed(
         return "not_open"
     if _too_soon(db, "accept_deadline", order, order.accept_by, now):
         return "not_yet"
-    _call_off(db, order_id, now, reason="accept_missed")
+    reason = "short_unanswered" if reductions.open_of(db, order_id) else "accept_missed"
+    call_off(db, order, now, reason=reason, of_rest="rest_missed")
     return "cancelled"
 
 
@@ -354,7 +385,8 @@ def dispatch_missed(
         return "not_open"
     if _too_soon(db, "dispatch_deadline", order, order.dispatch_by, now):
         return "not_yet"
-    _call_off(db, order_id, now, reason="dispatch_missed")
+    reason = "short_unanswered" if reductions.open_of(db, order_id) else "dispatch_missed"
+    call_off(db, order, now, reason=reason, of_rest="rest_missed")
     return "cancelled"
 
 
@@ -364,7 +396,7 @@ def silent(db: Db, order_id: UUID, now: datetime) -> Literal["asked", "not_yet",
     The money stays where it is: who has the goods is not for a clock to say.
     """
     order = _lock(db, order_id, "dispatched")
-    if order is None:
+    if order is None or reductions.open_of(db, order_id):
         return "not_open"
     if _too_soon(db, "delivery_deadline", order, _silent_at(order), now):
         return "not_yet"
@@ -377,57 +409,145 @@ def inspection_over(
 ) -> Literal["released", "not_yet", "not_open"]:
     """For the timer inspection_over: she did not object in time, so the money is the seller's."""
     order = _lock(db, order_id, "delivered")
-    if order is None:
+    if order is None or reductions.open_of(db, order_id):
         return "not_open"
     if _too_soon(db, "inspection_over", order, order.inspect_by, now):
         return "not_yet"
-    _complete(db, order_id, now)
+    arrive(db, order, now)
     return "released"
 
 
 def resume(db: Db, order_id: UUID, now: datetime) -> Literal["released", "delivered", "dispatched"]:
-    """Its dispute is withdrawn and its money held again: it goes on from where it stood.
+    """What the buyer had against it she has taken back: it goes on from where it stood.
 
-    The buyer's time to look at the goods begins anew. The right code, typed while it was disputed,
-    counts now.
+    Her dispute, and the money is held again, or her word that less came. Her time to look at the
+    goods begins anew. The right code, typed meanwhile, counts now.
     """
-    order = _lock(db, order_id, "disputed")
-    assert order is not None, f"order {order_id} is not disputed"
+    order = _lock(db, order_id, "disputed", "dispatched", "delivered")
+    assert order is not None, f"order {order_id} is not with the buyer"
     slip = _slip(db, order_id)
     if slip.entered:
         orders.note(db, [order_id], "code_accepted", now)
-        _complete(db, order_id, now)
+        arrive(db, order, now)
         return "released"
     if slip.claimed:
-        by = now + INSPECT_WITHIN
-        detail = {"reason": "inspected_anew", "inspect_by": by.isoformat()}
-        orders.move_all(db, [order_id], "delivered", now, inspect_by=by, detail=detail)
-        _set_timers(db, [order_id], "inspection_reminder", "inspection_over", by, now)
+        _inspect(db, order_id, now, reason="inspected_anew")
         return "delivered"
-    orders.move(db, order_id, "dispatched", now, reason="resumed")
+    if order.state == "disputed":
+        orders.move(db, order_id, "dispatched", now, reason="resumed")
     due_at = max(_silent_at(order), now + INSPECT_WITHIN)
     outbox.put(db, "delivery_deadline", due_at=due_at, order_id=order_id)
     return "dispatched"
 
 
-# Of the order o, in the words of %(language)s.
+def object_to(db: Db, order_id: UUID, now: datetime) -> None:
+    """The seller says that nothing was missing: the buyer has a day to complain, and a new code.
+
+    Whatever code she gave with the goods, before she counted them, is void; else he had only to
+    type it.
+    """
+    _renew_code(db, order_id, now)
+    db.run(
+        """
+        UPDATE deliveries SET claimed_at = coalesce(claimed_at, %(now)s), entered_at = NULL
+        WHERE order_id = %(order_id)s
+        """,
+        {"now": now, "order_id": order_id},
+    )
+    _inspect(db, order_id, now, reason="less_refused")
+
+
+def arrive(db: Db, order: Order, now: datetime) -> None:
+    """What is on the road is the buyer's: the money for it is the seller's.
+
+    With the last of it the order is complete. Else it stands as accepted, and the rest has a day
+    and a code of its own.
+    """
+    if not trips.is_part(db, order.id):
+        gross_cents = order.worth.total_cents
+        net_cents = escrow.release(db, order.id, now)
+        last = {"total": show(gross_cents), "net": show(net_cents)} if order.came_cents else {}
+        orders.move(db, order.id, "completed", now, **last)
+        return
+    part_cents = trips.on_road_cents(trips.of_order(db, order.id))
+    net_cents = escrow.release(db, order.id, now, part_cents)
+    trips.come(db, order.id, now)
+    orders.part_came(db, order.id, part_cents, now)
+    db.run(
+        """
+        UPDATE deliveries
+        SET generation = generation + 1, tries = 0, entered_at = NULL, claimed_at = NULL,
+            claim_note = NULL, updated_at = %(now)s
+        WHERE order_id = %(order_id)s
+        """,
+        {"now": now, "order_id": order.id},
+    )
+    by = max(days.end(order.deliver_on), now + REST_WITHIN)
+    paid = {"total": show(part_cents), "net": show(net_cents)}
+    detail = {"reason": "part_came", **paid, "dispatch_by": by.isoformat()}
+    orders.move_all(db, [order.id], "accepted", now, dispatch_by=by, detail=detail)
+    orders.note(db, [order.id], "rest_code", now)
+    _set_timers(db, [order.id], "dispatch_reminder", "dispatch_deadline", by, now)
+
+
+def call_off(
+    db: Db,
+    order: Order,
+    now: datetime,
+    *,
+    reason: str | None,
+    of_rest: str,
+    short: reductions.Ended = "lapsed",
+) -> None:
+    """It will not be sent: the goods stay with the seller, the money goes back.
+
+    of_rest: the reason where a part of it came before; then it is complete without the rest. short:
+    how ends what waits for an answer; what the seller then said is gone does not come back to him.
+    Stock first, in the order of locks.
+    """
+    waits = reductions.open_of(db, order.id)
+    if waits is not None:
+        reductions.end(db, waits.id, short, now)
+        if not waits.restock:
+            stock.take_off(db, order.id, waits.offer_id, waits.off_milli, False, now)
+    stock.give_back(db, order.id, now)
+    back_cents = escrow.refund(db, order.id, None, now)
+    if order.came_cents:
+        orders.reduce(db, order.id, back_cents, now)
+        orders.move(db, order.id, "completed", now, reason=of_rest, back=show(back_cents))
+    else:
+        why = {"reason": reason} if reason else {}
+        orders.move(db, order.id, "cancelled", now, **why)
+
+
+# Of the order o, in the words of %(language)s: what is on the road of one that was sent, what is
+# still to come of one that was not, and what came of one that has ended.
 _LINES: Final[LiteralString] = """(
     SELECT coalesce(json_agg(json_build_array(
         coalesce(p.names->>%(language)s, p.names->>'en'),
-        l.quantity_milli,
+        l.milli,
         coalesce(p.units->%(language)s, p.units->'en')
-            ->> CASE WHEN l.quantity_milli = 1000 THEN 'one' ELSE 'many' END
+            ->> CASE WHEN l.milli = 1000 THEN 'one' ELSE 'many' END
     ) ORDER BY l.created_at, l.id), '[]')
-    FROM lines l JOIN products p ON p.id = l.product_id WHERE l.order_id = o.id)"""
+    FROM (
+        SELECT id, product_id, created_at, quantity_milli - reduced_milli - behind_milli
+            - CASE WHEN o.state IN ('paid', 'accepted', 'dispatched', 'delivered', 'disputed')
+                   THEN came_milli ELSE 0 END AS milli
+        FROM lines WHERE order_id = o.id) AS l
+    JOIN products p ON p.id = l.product_id WHERE l.milli > 0)"""
+
+
+_WORTH: Final[LiteralString] = """
+    o.state, o.total_cents AS placed_cents, o.fee_cents AS placed_fee_cents, o.reduced_cents,
+    o.came_cents"""
 
 
 def orders_of_seller(db: Db, seller_id: UUID, limit: int) -> list[SellerLine]:
     """His paid orders: those on their way first, by the day they are wanted; then the newest."""
     return db.rows(
         SellerLine,
-        """
-        SELECT o.id, o.number, o.state, split_part(b.name, ' ', 1) AS buyer_name, o.deliver_on,
-               o.total_cents, o.fee_cents
+        f"""
+        SELECT o.id, o.number, split_part(b.name, ' ', 1) AS buyer_name, o.deliver_on, {_WORTH}
         FROM orders o JOIN members b ON b.id = o.buyer_id
         WHERE o.seller_id = %(seller_id)s AND o.accept_by IS NOT NULL
         ORDER BY CASE WHEN o.state IN ('paid', 'accepted', 'dispatched', 'delivered', 'disputed')
@@ -443,9 +563,9 @@ def for_seller(db: Db, order_id: UUID, seller_id: UUID, language: str) -> Seller
     return db.row(
         SellerOrder,
         f"""
-        SELECT o.id, o.number, o.state, o.title, {_LINES} AS lines,
+        SELECT o.id, o.number, {_WORTH}, o.title, {_LINES} AS lines,
                split_part(b.name, ' ', 1) AS buyer_name, q.name AS place, o.deliver_on,
-               o.total_cents, o.fee_cents, o.accept_by, o.dispatch_by, o.inspect_by,
+               o.accept_by, o.dispatch_by, o.inspect_by,
                coalesce(d.tries >= {TRIES_MAX}, false) AS code_locked
         FROM orders o
         JOIN members b ON b.id = o.buyer_id
@@ -462,9 +582,9 @@ def for_buyer(db: Db, order_id: UUID, buyer_id: UUID, language: str) -> BuyerOrd
     return db.row(
         BuyerOrder,
         f"""
-        SELECT o.id, o.checkout_id, o.number, o.state, o.title, {_LINES} AS lines,
-               s.name AS seller_name, q.name AS place, o.deliver_on,
-               o.total_cents, o.pay_by, o.accept_by, o.dispatch_by, o.inspect_by,
+        SELECT o.id, o.checkout_id, o.number, {_WORTH}, o.title, {_LINES} AS lines,
+               s.name AS seller_name, q.name AS place, o.deliver_on, o.pay_by,
+               o.accept_by, o.dispatch_by, o.inspect_by,
                coalesce(d.tries >= {TRIES_MAX}, false) AS code_locked
         FROM orders o
         JOIN members s ON s.id = o.seller_id
@@ -526,16 +646,41 @@ def _accepted(db: Db, order: Order, now: datetime, **detail: str) -> None:
     _set_timers(db, [order.id], "dispatch_reminder", "dispatch_deadline", by, now)
 
 
-def _complete(db: Db, order_id: UUID, now: datetime) -> None:
-    escrow.release(db, order_id, now)
-    orders.move(db, order_id, "completed", now)
+def _can_go(line: Line) -> bool:
+    """Whether so much of it can be on the road, and so much stay behind."""
+    on_road_milli = line.on_road_milli
+    return 0 <= on_road_milli <= line.to_come_milli and not on_road_milli % line.step_milli
 
 
-def _call_off(db: Db, order_id: UUID, now: datetime, **detail: str) -> None:
-    """The goods stay with the seller, the money goes back; stock first, in the order of locks."""
-    stock.give_back(db, order_id, now)
-    escrow.refund(db, order_id, None, now)
-    orders.move(db, order_id, "cancelled", now, **detail)
+def _sent(db: Db, order: Order, now: datetime, **detail: str) -> None:
+    orders.move(db, order.id, "dispatched", now, **detail)
+    outbox.put(db, "delivery_deadline", due_at=_silent_at(order), order_id=order.id)
+
+
+def _inspect(db: Db, order_id: UUID, now: datetime, **detail: str) -> None:
+    """From now the buyer has a day to look at the goods. Of a part the money for it is named."""
+    by = now + INSPECT_WITHIN
+    detail |= {"inspect_by": by.isoformat(), **_of_part(db, order_id)}
+    orders.move_all(db, [order_id], "delivered", now, inspect_by=by, detail=detail)
+    _set_timers(db, [order_id], "inspection_reminder", "inspection_over", by, now)
+
+
+def _of_part(db: Db, order_id: UUID) -> dict[str, str]:
+    """What a part that was sent is worth, for who is told of it; nothing of a whole order."""
+    if not trips.is_part(db, order_id):
+        return {}
+    return {"total": show(trips.on_road_cents(trips.of_order(db, order_id)))}
+
+
+def _renew_code(db: Db, order_id: UUID, now: datetime) -> None:
+    db.run(
+        """
+        UPDATE deliveries SET generation = generation + 1, tries = 0, updated_at = %(now)s
+        WHERE order_id = %(order_id)s
+        """,
+        {"now": now, "order_id": order_id},
+    )
+    orders.note(db, [order_id], "code_renewed", now)
 
 
 @dataclass(frozen=True)
@@ -619,7 +764,7 @@ def _remind(db: Db, kind: str, order_id: UUID, now: datetime) -> Reminded:
     """Once for each of its times, however often the timer comes; the next one is set here."""
     reminder = _REMINDERS[kind]
     order = _lock(db, order_id, reminder.state)
-    if order is None:
+    if order is None or reductions.open_of(db, order_id):
         return "not_open"
     by: datetime = getattr(order, reminder.deadline)
     next_at = _next_at(reminder, by, now)
@@ -630,7 +775,8 @@ def _remind(db: Db, kind: str, order_id: UUID, now: datetime) -> Reminded:
         return "not_yet"
     if by <= now or orders.noted(db, order_id, kind, since):
         return "not_open"
-    orders.note(db, [order_id], kind, now, **{reminder.deadline: by.isoformat()})
+    part = _of_part(db, order_id) if order.state == "delivered" else {}
+    orders.note(db, [order_id], kind, now, **{reminder.deadline: by.isoformat(), **part})
     return "reminded"
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import cases, deliveries, escrow, evidence, incidents, orders, outbox
+from core import cases, deliveries, escrow, evidence, incidents, orders, outbox, reductions
 from core.database import Db, metadata
 
 Reason = Literal["rotten", "less", "wrong", "not_come", "other"]
@@ -98,7 +98,7 @@ class Dispute:
 
 @dataclass(frozen=True)
 class Disputable:
-    """An order whose buyer may say that something is wrong."""
+    """An order whose buyer may say that something is wrong. total_cents: what is held for it."""
 
     order_id: UUID
     number: int
@@ -108,7 +108,10 @@ class Disputable:
 
 @dataclass(frozen=True)
 class Answerable:
-    """A complaint of which the seller may tell his side. number: its order's."""
+    """A complaint of which the seller may tell his side. number: its order's.
+
+    total_cents: what is held for it.
+    """
 
     order_id: UUID
     number: int
@@ -131,6 +134,7 @@ def open(  # noqa: A001 - read as disputes.open
     stands = _STANDS.get(order.state, "too_late")
     if stands != "disputable":
         return stands
+    reductions.lapse(db, order_id, now)  # what she says now goes before what she said then
     number = cases.new_number(db)
     dispute_id, answer_by = db.new_id(), now + ANSWER_WITHIN
     db.run(
@@ -339,7 +343,8 @@ def disputable(db: Db, member_id: UUID, limit: int) -> list[Disputable]:
     return db.rows(
         Disputable,
         """
-        SELECT o.id AS order_id, o.number, s.name AS seller_name, o.total_cents
+        SELECT o.id AS order_id, o.number, s.name AS seller_name,
+               o.total_cents - o.reduced_cents - o.came_cents AS total_cents
         FROM orders o JOIN members s ON s.id = o.seller_id
         WHERE o.buyer_id = %(member_id)s AND o.state IN ('dispatched', 'delivered', 'disputed')
         ORDER BY o.number DESC LIMIT %(limit)s
@@ -353,7 +358,8 @@ def answerable(db: Db, member_id: UUID, limit: int) -> list[Answerable]:
     return db.rows(
         Answerable,
         """
-        SELECT o.id AS order_id, o.number, d.reason, o.total_cents
+        SELECT o.id AS order_id, o.number, d.reason,
+               o.total_cents - o.reduced_cents - o.came_cents AS total_cents
         FROM orders o JOIN disputes d ON d.order_id = o.id
         WHERE o.seller_id = %(member_id)s AND d.state IN ('open', 'seller_reply', 'review')
         ORDER BY d.answered_at IS NOT NULL, d.answer_by, d.number LIMIT %(limit)s

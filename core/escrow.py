@@ -92,37 +92,50 @@ class _Held:
         return part_cents(self.order_fee_cents, gross_cents, self.total_cents) - self.fee_cents
 
 
-def release(db: Db, order_id: UUID, now: datetime) -> int:
-    """All that is left goes to the seller, less the fee; what he gets, in cents.
+def release(db: Db, order_id: UUID, now: datetime, cents: int | None = None) -> int:
+    """So much goes to the seller, less the fee; what he gets, in cents.
 
-    Of what went back to the buyer he pays no fee. The caller holds the order's lock.
-    Raises NotHeld, and nothing has moved.
+    cents: of a part that came, less than all that is left; None for all of it. Of what went back
+    to the buyer he pays no fee. The caller holds the order's lock.
+    Raises NotHeld, also where less is left, and nothing has moved.
     """
     held = _lock(db, order_id)
-    fee_cents = held.fee_of(held.left_cents)
-    net_cents = held.left_cents - fee_cents
+    gross_cents = held.left_cents if cents is None else cents
+    whole_shillings(gross_cents)
+    if cents is not None and not 0 < cents < held.left_cents:
+        raise NotHeld(f"{cents} is no part of the {held.left_cents} cents held for {order_id}")
+    fee_cents = held.fee_of(gross_cents)
+    net_cents = gross_cents - fee_cents
     legs = [
-        ledger.debit(ledger.escrow(order_id), held.left_cents),
+        ledger.debit(ledger.escrow(order_id), gross_cents),
         ledger.credit(ledger.seller(held.seller_id), net_cents),
         ledger.credit(ledger.FEES, fee_cents),
     ]
     moving = [leg for leg in legs if leg.amount_cents]  # the fee of a small order is nothing
-    ledger.post(db, "release", f"release:{order_id}", moving, now)
+    so_far = held.released_cents + held.fee_cents + gross_cents
+    key = f"release:{order_id}" if cents is None else f"release:{order_id}:{so_far}"
+    ledger.post(db, "release", key, moving, now)
     db.run(
         """
         UPDATE escrows
-        SET state = 'settled', released_cents = released_cents + %(net_cents)s,
+        SET state = %(state)s, released_cents = released_cents + %(net_cents)s,
             fee_cents = fee_cents + %(fee_cents)s, updated_at = %(now)s
         WHERE order_id = %(order_id)s
         """,
-        {"net_cents": net_cents, "fee_cents": fee_cents, "now": now, "order_id": order_id},
+        {
+            "state": "settled" if cents is None else "held",
+            "net_cents": net_cents,
+            "fee_cents": fee_cents,
+            "now": now,
+            "order_id": order_id,
+        },
     )
     earnings.due(db, held.seller_id, now)
     return net_cents
 
 
-def refund(db: Db, order_id: UUID, cents: int | None, now: datetime) -> None:
-    """So much goes back to the buyer's balance; an escrow with nothing left is settled.
+def refund(db: Db, order_id: UUID, cents: int | None, now: datetime) -> int:
+    """So much goes back to the buyer's balance; an escrow with nothing left is settled. The cents.
 
     cents: None for all that is left. The caller holds the order's lock.
     Raises NotHeld, also where less is left, and nothing has moved.
@@ -158,6 +171,7 @@ def refund(db: Db, order_id: UUID, cents: int | None, now: datetime) -> None:
         },
     )
     refunds.due(db, held.buyer_id, now)
+    return cents
 
 
 def freeze(db: Db, order_id: UUID, now: datetime) -> None:

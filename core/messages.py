@@ -21,6 +21,7 @@ from core import gsm, incidents, money, opt_outs, outbox, quiet, reach, wordings
 from core.database import Db, metadata
 from core.rules import Rules
 from core.wordings import Wording
+from core.worth import Worth
 
 # queued -> sending -> sent -> delivered | failed; never back, but where a call surely sent nothing.
 # "unknown": it may have been sent. It is sent once more; if maybe_twice is set, it was.
@@ -509,11 +510,9 @@ class _Spent:
 
 
 @dataclass(frozen=True)
-class _Order:
+class _Order(Worth):
     id: UUID
     number: int
-    total_cents: int
-    fee_cents: int
     pay_by: datetime
     accept_by: datetime | None  # None: never paid
     deliver_on: date
@@ -573,8 +572,10 @@ def _orders(db: Db, ids: Sequence[UUID]) -> list[_Order]:
     return db.rows(
         _Order,
         """
-        SELECT o.id, o.number, o.total_cents, o.fee_cents, o.pay_by, o.accept_by,
-               o.deliver_on, o.title IS NOT NULL AS is_deal, p.name AS place,
+        SELECT o.id, o.number, o.state, o.total_cents AS placed_cents,
+               o.fee_cents AS placed_fee_cents, o.reduced_cents, o.came_cents, o.pay_by,
+               o.accept_by, o.deliver_on, o.title IS NOT NULL AS is_deal,
+               p.name AS place,
                b.id AS buyer_id, b.msisdn AS buyer_msisdn, b.name AS buyer_name,
                b.language AS buyer_language, b.deleted_at IS NULL AS buyer_is_here,
                s.id AS seller_id, s.msisdn AS seller_msisdn, s.name AS seller_name,
@@ -624,12 +625,11 @@ def _values(group: Sequence[_Order]) -> dict[str, object]:
     first = group[0]
     named = [str(order.number) for order in group[:ORDERS_NAMED_MAX]]
     more = len(group) - len(named)
-    total_cents = sum(order.total_cents for order in group)
     return {
         "order": str(first.number),
         "orders": ", ".join(named) + (f" +{more}" if more else ""),
-        "total": money.show(total_cents),
-        "net": money.show(total_cents - sum(order.fee_cents for order in group)),
+        "total": money.show(sum(order.total_cents for order in group)),
+        "net": money.show(sum(order.net_cents for order in group)),
         "name": first.buyer_name,
         "seller": first.seller_name,
         "pay_by": first.pay_by,

@@ -12,16 +12,22 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from core import messages
 from core.database import Db, metadata
+from core.worth import Worth
 
 # From state to state; a move that is not here cannot be made.
 MOVES: Final[Mapping[str, frozenset[str]]] = {
     "placed": frozenset({"paid", "expired", "cancelled"}),
     "paid": frozenset({"accepted", "cancelled"}),
-    "accepted": frozenset({"dispatched", "cancelled"}),
-    "dispatched": frozenset({"completed", "delivered", "disputed"}),
-    "delivered": frozenset({"completed", "disputed"}),
+    # It ends here where a part came before, and the rest does not.
+    "accepted": frozenset({"dispatched", "cancelled", "completed"}),
+    # Accepted again for the rest, where a part of it came.
+    "dispatched": frozenset({"completed", "delivered", "disputed", "accepted"}),
+    # And delivered again where the time to look at the goods begins anew.
+    "delivered": frozenset({"completed", "disputed", "accepted", "delivered"}),
     # Back to where it stood if the dispute is withdrawn.
-    "disputed": frozenset({"completed", "refunded", "split", "dispatched", "delivered"}),
+    "disputed": frozenset(
+        {"completed", "refunded", "split", "dispatched", "delivered", "accepted"}
+    ),
     "completed": frozenset(),
     "expired": frozenset(),
     "cancelled": frozenset(),
@@ -42,6 +48,9 @@ orders = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("total_cents", sa.BigInteger, nullable=False),
     sa.Column("fee_cents", sa.BigInteger, nullable=False),  # the seller's, fixed when placed
+    # Of the total: gone back because less comes; and the seller's for what came in earlier trips.
+    sa.Column("reduced_cents", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("came_cents", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("pay_by", sa.DateTime(timezone=True), nullable=False),
     sa.Column("place_id", sa.Uuid, sa.ForeignKey("places.id"), nullable=False),  # to bring it to
     sa.Column("deliver_on", sa.Date, nullable=False),  # a day of the market's calendar
@@ -56,6 +65,10 @@ orders = sa.Table(
     sa.CheckConstraint(f"state IN ({', '.join(repr(state) for state in MOVES)})", name="state"),
     sa.CheckConstraint("total_cents > 0 AND total_cents % 100 = 0", name="total_cents"),
     sa.CheckConstraint("fee_cents BETWEEN 0 AND total_cents", name="fee_cents"),
+    sa.CheckConstraint(
+        "reduced_cents >= 0 AND came_cents >= 0 AND reduced_cents + came_cents <= total_cents",
+        name="parts",
+    ),
     sa.CheckConstraint("buyer_id <> seller_id", name="two_people"),
     sa.CheckConstraint("title <> ''", name="title"),
     sa.UniqueConstraint("checkout_id", "seller_id"),
@@ -75,8 +88,8 @@ order_events = sa.Table(
 
 
 _COLUMNS: Final[LiteralString] = """
-    id, number, checkout_id, buyer_id, seller_id, state, total_cents, fee_cents, pay_by,
-    deliver_on, accept_by, dispatch_by, inspect_by, title, agreed"""
+    id, number, checkout_id, buyer_id, seller_id, state, total_cents, fee_cents, reduced_cents,
+    came_cents, pay_by, deliver_on, accept_by, dispatch_by, inspect_by, title, agreed"""
 
 
 class WrongMove(Exception):
@@ -97,7 +110,10 @@ class NewOrder:
 
 @dataclass(frozen=True)
 class Order:
-    """title: what it is of, if not of lines. agreed: its seller accepted before it was placed."""
+    """total_cents, fee_cents: as it was placed; worth: as it stands.
+
+    title: what it is of, if not of lines. agreed: its seller accepted before it was placed.
+    """
 
     id: UUID
     number: int
@@ -107,6 +123,8 @@ class Order:
     state: str
     total_cents: int
     fee_cents: int
+    reduced_cents: int
+    came_cents: int
     pay_by: datetime
     deliver_on: date
     accept_by: datetime | None
@@ -114,6 +132,12 @@ class Order:
     inspect_by: datetime | None
     title: str | None
     agreed: bool
+
+    @property
+    def worth(self) -> Worth:
+        return Worth(
+            self.state, self.total_cents, self.fee_cents, self.reduced_cents, self.came_cents
+        )
 
 
 @dataclass(frozen=True)
@@ -278,6 +302,28 @@ def move_all(
     if moved != len(order_ids):
         raise WrongMove(f"{len(order_ids) - moved} of {len(order_ids)} orders cannot become {to}")
     note(db, order_ids, to, now, **(detail or {}))
+
+
+def reduce(db: Db, order_id: UUID, cents: int, now: datetime) -> None:
+    """So much of its total goes back to the buyer because less comes."""
+    db.run(
+        """
+        UPDATE orders SET reduced_cents = reduced_cents + %(cents)s, updated_at = %(now)s
+        WHERE id = %(id)s
+        """,
+        {"cents": cents, "now": now, "id": order_id},
+    )
+
+
+def part_came(db: Db, order_id: UUID, cents: int, now: datetime) -> None:
+    """So much of its total is the seller's, for a part that came; there is more to come."""
+    db.run(
+        """
+        UPDATE orders SET came_cents = came_cents + %(cents)s, updated_at = %(now)s
+        WHERE id = %(id)s
+        """,
+        {"cents": cents, "now": now, "id": order_id},
+    )
 
 
 def note(db: Db, order_ids: Sequence[UUID], kind: str, now: datetime, **detail: object) -> None:

@@ -4,7 +4,7 @@ What can be promised is computed when it is asked for: a reservation counts whil
 a payment for it may still come in, so no sweep is needed for it to lapse.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, LiteralString
@@ -47,7 +47,7 @@ reservations = sa.Table(
     sa.Column("offer_id", sa.Uuid, sa.ForeignKey("stock.offer_id"), nullable=False),
     sa.Column("checkout_id", sa.Uuid, sa.ForeignKey("checkouts.id"), nullable=False),
     sa.Column("order_id", sa.Uuid, sa.ForeignKey("orders.id"), nullable=False, index=True),
-    sa.Column("quantity_milli", sa.BigInteger, nullable=False),
+    sa.Column("quantity_milli", sa.BigInteger, nullable=False),  # of a part sent, what is left
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("until", sa.DateTime(timezone=True), nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -276,9 +276,49 @@ def release(db: Db, order_ids: Sequence[UUID], now: datetime) -> None:
     )
 
 
+@dataclass(frozen=True)
+class _Gone:
+    offer_id: UUID
+    quantity_milli: int
+
+
 def give_back(db: Db, order_id: UUID, now: datetime) -> None:
     """A paid order will not be sent: what was allocated to it can be promised again."""
-    gone = _take_allocation(db, order_id, "released", now)
+    _free(db, _take_allocation(db, order_id, "released", now), now)
+
+
+def give_back_rest(db: Db, order_id: UUID, now: datetime) -> None:
+    """The same where a part was sent before, or all of it."""
+    _free(db, _take_allocation(db, order_id, "released", now, sent_before=True), now)
+
+
+def take_off(
+    db: Db, order_id: UUID, offer_id: UUID, quantity_milli: int, restock: bool, now: datetime
+) -> None:
+    """So much of a paid order will not be sent.
+
+    restock: it can be promised again; else it is not there, and is counted out.
+    """
+    free = _take_part(db, order_id, {offer_id: quantity_milli}, "released", now)
+    _free(db, free, now)
+    if not restock:
+        _move_out(db, free, "corrected", "short of an order", order_id, now)
+
+
+def dispatch(db: Db, order_id: UUID, now: datetime, part: Mapping[UUID, int] | None = None) -> None:
+    """A paid order is sent: what was allocated to it leaves the seller's stock.
+
+    part: so much only, in thousandths by offer, of each no more than is allocated.
+    """
+    if part is None:
+        gone = _take_allocation(db, order_id, "consumed", now)
+    else:
+        gone = _take_part(db, order_id, part, "consumed", now)
+    _move_out(db, gone, "dispatched", "order", order_id, now)
+
+
+def _free(db: Db, free: Sequence[_Gone], now: datetime) -> None:
+    """These, of stock rows that are locked, are nobody's any more."""
     db.run(
         """
         UPDATE stock s
@@ -288,36 +328,25 @@ def give_back(db: Db, order_id: UUID, now: datetime) -> None:
         """,
         {
             "now": now,
-            "offer_ids": [line.offer_id for line in gone],
-            "quantities": [line.quantity_milli for line in gone],
+            "offer_ids": [line.offer_id for line in free],
+            "quantities": [line.quantity_milli for line in free],
         },
     )
 
 
-def dispatch(db: Db, order_id: UUID, now: datetime) -> None:
-    """A paid order is sent: what was allocated to it leaves the seller's stock."""
-    gone = _take_allocation(db, order_id, "consumed", now)
-    _move_out(db, gone, "dispatched", "order", order_id, now)
-
-
-@dataclass(frozen=True)
-class _Gone:
-    offer_id: UUID
-    quantity_milli: int
-
-
 def _take_allocation(
-    db: Db, order_id: UUID, state: Literal["released", "consumed"], now: datetime
+    db: Db,
+    order_id: UUID,
+    state: Literal["released", "consumed"],
+    now: datetime,
+    *,
+    sent_before: bool = False,
 ) -> list[_Gone]:
-    """End the order's allocation in this state; what it was. The stock rows stay locked."""
-    promised = db.run(
-        """
-        SELECT FROM stock
-        WHERE offer_id IN (SELECT offer_id FROM reservations WHERE order_id = %(order_id)s)
-        ORDER BY offer_id FOR NO KEY UPDATE
-        """,
-        {"order_id": order_id},
-    )
+    """End the order's allocation in this state; what it was. The stock rows stay locked.
+
+    sent_before: perhaps nothing of it is left.
+    """
+    promised = _lock_of_order(db, order_id)
     gone = db.rows(
         _Gone,
         """
@@ -327,8 +356,52 @@ def _take_allocation(
         """,
         {"state": state, "now": now, "order_id": order_id},
     )
-    assert gone or not promised, f"nothing is allocated to order {order_id}"
+    assert gone or sent_before or not promised, f"nothing is allocated to order {order_id}"
     return gone
+
+
+def _take_part(
+    db: Db,
+    order_id: UUID,
+    part: Mapping[UUID, int],
+    state: Literal["released", "consumed"],
+    now: datetime,
+) -> list[_Gone]:
+    """The same of so much only, by offer; a reservation of which nothing is left ends so."""
+    _lock_of_order(db, order_id)
+    taken = db.run(
+        """
+        UPDATE reservations r
+        SET quantity_milli = r.quantity_milli
+                - CASE WHEN r.quantity_milli > p.milli THEN p.milli ELSE 0 END,
+            state = CASE WHEN r.quantity_milli > p.milli THEN r.state ELSE %(state)s END,
+            updated_at = %(now)s
+        FROM unnest(%(offer_ids)s::uuid[], %(quantities)s::bigint[]) AS p (offer_id, milli)
+        WHERE r.order_id = %(order_id)s AND r.offer_id = p.offer_id
+          AND r.state = 'allocated' AND r.quantity_milli >= p.milli
+        """,
+        {
+            "state": state,
+            "now": now,
+            "offer_ids": list(part),
+            "quantities": list(part.values()),
+            "order_id": order_id,
+        },
+    )
+    assert taken == len(part), f"{taken} of {len(part)} offers had so much for order {order_id}"
+    return [_Gone(offer_id, milli) for offer_id, milli in part.items()]
+
+
+def _lock_of_order(db: Db, order_id: UUID) -> int:
+    """How many offers it has ever been promised goods of."""
+    return db.run(
+        """
+        SELECT FROM stock
+        WHERE offer_id IN (SELECT offer_id FROM reservations WHERE order_id = %(order_id)s)
+        ORDER BY offer_id FOR NO KEY UPDATE
+        """,
+        {"order_id": order_id},
+    )
 
 
 def _move_out(

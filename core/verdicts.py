@@ -7,7 +7,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import disputes, escrow, incidents, orders
+from core import disputes, escrow, incidents, orders, stock
 from core.database import Db, metadata
 from core.disputes import Dispute
 from core.money import CENTS, show
@@ -279,7 +279,11 @@ def _propose(
 def _carry_out(
     db: Db, dispute: Dispute, verdict: Verdict, by: Actor, approved_by: UUID | None, now: datetime
 ) -> None:
-    """The money goes, the order ends, both hear of it. What was sent stays out of the stock."""
+    """The money goes, the order ends, both hear of it. What was sent stays out of the stock.
+
+    What was left behind for another trip is not to come any more; stock first, as locks go.
+    """
+    stock.give_back_rest(db, dispute.order_id, now)
     divided = escrow.settle(db, dispute.order_id, verdict.buyer_cents, now)
     db.run(
         """

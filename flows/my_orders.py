@@ -116,7 +116,8 @@ def cancel(context: Context, answers: Any) -> Literal["cancelled", "not_open"]:
 def received(context: Context, answers: Any) -> Literal["released", "not_open"]:
     if not context.private:  # others can send an SMS in her name
         raise Invalid("by_code", order=str(_order(context, answers).number))
-    return deliveries.received(context.db, answers.order, context.buyer.id, context.now)
+    outcome = deliveries.received(context.db, answers.order, context.buyer.id, context.now)
+    return "not_open" if outcome == "waits" else outcome
 
 
 def withdraw(context: Context, answers: Any) -> Literal["withdrawn", "too_late", "not_open"]:

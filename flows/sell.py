@@ -128,7 +128,8 @@ def goods(context: Context, answers: Any) -> list[Option[int]]:
 
 
 def accept(context: Context, answers: Any) -> Literal["accepted", "not_open"]:
-    return deliveries.accept(context.db, answers.order, context.buyer.id, context.now)
+    outcome = deliveries.accept(context.db, answers.order, context.buyer.id, context.now)
+    return "not_open" if outcome == "waits" else outcome
 
 
 def refuse(context: Context, answers: Any) -> Literal["refused", "not_open"]:
@@ -136,11 +137,13 @@ def refuse(context: Context, answers: Any) -> Literal["refused", "not_open"]:
 
 
 def dispatch(context: Context, answers: Any) -> Literal["dispatched", "not_open"]:
-    return deliveries.dispatch(context.db, answers.order, context.buyer.id, context.now)
+    outcome = deliveries.dispatch(context.db, answers.order, context.buyer.id, context.now)
+    return "not_open" if outcome == "waits" else outcome
 
 
 def claim(context: Context, answers: Any) -> Literal["claimed", "not_open"]:
-    return deliveries.claim(context.db, answers.order, context.buyer.id, context.now)
+    outcome = deliveries.claim(context.db, answers.order, context.buyer.id, context.now)
+    return "not_open" if outcome == "waits" else outcome
 
 
 @hints("code_digits")
@@ -153,9 +156,10 @@ def code(_context: Context, _answers: Any, text: str) -> str:
 def enter_code(
     context: Context, answers: Any, typed: str
 ) -> Literal["released", "wrong_code", "code_locked", "frozen", "not_open"]:
-    return deliveries.enter_code(
+    outcome = deliveries.enter_code(
         context.db, answers.order, context.buyer.id, typed, context.rules, context.now
     )
+    return "not_open" if outcome == "waits" else outcome
 
 
 def offers(context: Context, _answers: Any) -> list[Option[UUID]]:

@@ -26,6 +26,7 @@ from core import (
     links,
     messages,
     outbox,
+    shortages,
     treasury,
 )
 from core.database import Db
@@ -164,6 +165,9 @@ TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "delivery_deadline": _timer("order_id", deliveries.silent),
     "inspection_reminder": _timer("order_id", deliveries.remind_to_inspect),
     "inspection_over": _timer("order_id", deliveries.inspection_over),
+    "short_reminder": _timer("reduction_id", shortages.remind),
+    "less_came_reminder": _timer("reduction_id", shortages.remind),
+    "less_came_deadline": _timer("reduction_id", shortages.run_out),
     "answer_reminder": _timer("dispute_id", disputes.remind_to_answer),
     "answer_deadline": _timer("dispute_id", disputes.end_answering),
     "decision_deadline": _timer("dispute_id", disputes.escalate),

@@ -1,10 +1,12 @@
 """A deal: one paid order of one seller, walked from state to state."""
 
 from datetime import datetime
+from uuid import UUID
 
-from core import deliveries, ledger, orders, outbox, stock
+from core import deliveries, disputes, ledger, orders, outbox, reductions, shortages, stock, trips
 from core.database import Db
 from core.orders import Order
+from core.reductions import Reduction
 from tests.core.market import RULES, Market, open_market, order_of, purchase, run_timers, settled
 
 STATES = ("placed", "paid", "accepted", "dispatched", "delivered")
@@ -64,6 +66,53 @@ class Deal:
     def enter_wrong(self) -> str:
         return self.enter(f"{(int(self.code()) + 1) % 10_000:04}")
 
+    def send_part(self, units: float = 1) -> str:
+        (line,) = trips.of_order(self.db, self.id)
+        load = {line.id: round(units * 1000)}
+        return deliveries.dispatch_part(self.db, self.id, self.seller, load, self.now)
+
+    def complain(self) -> str:
+        return disputes.open(self.db, self.id, self.buyer, "rotten", None, self.now)
+
+    def offer_less(self, units: float = 1, *, restock: bool = False) -> str:
+        """Of the two units he can send so many."""
+        (line,) = trips.of_order(self.db, self.id)
+        can_milli = round(units * 1000)
+        return shortages.offer_less(
+            self.db, self.id, self.seller, line.id, can_milli, restock, self.now
+        )
+
+    def say_less_came(self, units: float = 1) -> str:
+        (line,) = trips.of_order(self.db, self.id)
+        came_milli = round(units * 1000)
+        return shortages.say_less_came(self.db, self.id, self.buyer, line.id, came_milli, self.now)
+
+    def agree(self) -> str:
+        """Whoever is to."""
+        return shortages.agree(self.db, self.id, self._answers(), self.now)
+
+    def decline(self) -> str:
+        return shortages.decline(self.db, self.id, self._answers(), self.now)
+
+    def take_back(self) -> str:
+        said = self.seller if self._answers() == self.buyer else self.buyer
+        return shortages.take_back(self.db, self.id, said, self.now)
+
+    def _answers(self) -> UUID:
+        found = self.reduction()
+        return self.buyer if found is None or found.kind == "short" else self.seller
+
+    def reduction(self) -> Reduction | None:
+        return reductions.open_of(self.db, self.id)
+
+    def ended(self) -> list[str]:
+        """How each of its reductions stands, the oldest first."""
+        found: list[str] | None = self.db.value(
+            "SELECT array_agg(state ORDER BY created_at, id) FROM reductions WHERE order_id = %s",
+            [self.id],
+        )
+        return found or []
+
     def comes_to(self, state: str) -> None:
         steps = {
             "accepted": self.accept,
@@ -81,7 +130,8 @@ class Deal:
     def purses(self) -> tuple[int, int, int, int]:
         """Escrow, buyer, seller and fee, in cents; not what came back from the other order."""
         others = self.db.value(
-            "SELECT sum(refunded_cents)::bigint FROM escrows WHERE order_id <> %s", [self.id]
+            "SELECT coalesce(sum(refunded_cents), 0)::bigint FROM escrows WHERE order_id <> %s",
+            [self.id],
         )
         return (
             ledger.balance(self.db, ledger.escrow(self.id)),
@@ -104,9 +154,12 @@ class Deal:
         rows = self.db.value(
             """
             SELECT coalesce(json_agg(json_build_array(kind, due_at)), '[]') FROM outbox
-            WHERE done_at IS NULL AND arguments = jsonb_build_object('order_id', %s::text)
+            WHERE done_at IS NULL AND (
+                arguments = jsonb_build_object('order_id', %s::text)
+                OR arguments->>'reduction_id' IN (
+                    SELECT id::text FROM reductions WHERE order_id = %s))
             """,
-            [str(self.id)],
+            [str(self.id), self.id],
         )
         return {kind: datetime.fromisoformat(due_at) for kind, due_at in rows}
 

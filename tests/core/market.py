@@ -13,6 +13,7 @@ from core import (
     disputes,
     orders,
     outbox,
+    shortages,
     stock,
 )
 from core.charges import ChargeResult, PushAnswer, Receipt
@@ -69,7 +70,7 @@ def open_market(db: Db, now: datetime, on_hand_milli: int = 10_000) -> Market:
         db, slug="vegetables", names={"en": "Vegetables", "sw": "Mboga"}, position=1, now=now
     )
     offers = [
-        _offer(db, category, slug, seller, price_cents, step_milli, on_hand_milli, now)
+        add_offer(db, category, slug, seller, price_cents, step_milli, on_hand_milli, now)
         for slug, seller, price_cents, step_milli in (
             ("tomatoes", wanjiku, PRICE_CENTS, 1000),
             ("beans", otieno, OTHER_PRICE_CENTS, 500),
@@ -78,7 +79,7 @@ def open_market(db: Db, now: datetime, on_hand_milli: int = 10_000) -> Market:
     return Market(buyer, wanjiku, otieno, *offers)
 
 
-def _offer(
+def add_offer(
     db: Db,
     category: UUID,
     slug: str,
@@ -212,6 +213,9 @@ def run_timers(db: Db, now: datetime) -> list[tuple[str, object]]:
             "delivery_deadline": deliveries.silent,
             "inspection_reminder": deliveries.remind_to_inspect,
             "inspection_over": deliveries.inspection_over,
+            "short_reminder": shortages.remind,
+            "less_came_reminder": shortages.remind,
+            "less_came_deadline": shortages.run_out,
             "answer_reminder": disputes.remind_to_answer,
             "answer_deadline": disputes.end_answering,
             "decision_deadline": disputes.escalate,

@@ -210,8 +210,9 @@ def test_every_event_of_an_order_finds_its_words(
     db.run("UPDATE orders SET accept_by = %s", [now])
     db.run("DELETE FROM messages")
     deadlines = dict.fromkeys(("dispatch_by", "inspect_by", "answer_by"), now.isoformat())
+    of_less = {"product": "Tomatoes", "has": "8", "quantity": "10"}
     ids = [order.id for order in orders.lock(db, bought.checkout_id)]
-    orders.note(db, ids, trigger, now, case="1042", back="1,000", **deadlines)
+    orders.note(db, ids, trigger, now, case="1042", back="1,000", **of_less, **deadlines)
     spoken = [wording for wording in wordings.table().triggers[trigger].values() if wording]
     kept = db.value("SELECT array_agg(DISTINCT class || ' ' || language) FROM messages")
     assert set(kept or ()) == {f"{wording.kind} {language}" for wording in spoken}

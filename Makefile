@@ -7,7 +7,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: help run demo test check bench accept services web worker beat simulator migrate settings lock clean
+.PHONY: help run demo test check bench simulate accept services web worker beat simulator migrate settings lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -31,6 +31,9 @@ check: .venv/.dev  ## lint, types, layers, the flows' proofs
 
 bench: .venv/.dev  ## hops and messages a second of the production servers, beside the floor
 	@$(BIN)/python -m bench
+
+simulate: .venv/.dev  ## seeded days of disaster: SEEDS=500 FROM=0; a broken one tells its story
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),500) --from $(or $(FROM),0)
 
 accept: .venv/.dev  ## record the dialogues anew; read the difference as a member would
 	@$(BIN)/python -m pytest -q tests/flows --accept

@@ -1,0 +1,605 @@
+"""Acts: what buyers, sellers, operators and M-Pesa do of their own will. A new one is a function.
+
+An act looks at the town and says what somebody does now, as a Deed; None: there is nothing to do.
+"""
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from core import (
+    checkouts,
+    deliveries,
+    disputes,
+    freezes,
+    ledger,
+    payouts,
+    stock,
+    verdicts,
+)
+from core.database import Db
+from simulator.c2b import NotPaid
+from simulator.handset import NoSuchSession, SessionClosed
+from simulator.mpesa import PromptGone
+from simulator.world import SANDBOX_SHORTCODE
+from tests.core import office
+from tests.simulation.town import PIN, Person, Town
+
+WHY = "The photos show it clearly."
+DIAL = "*384*7042#"
+
+
+@dataclass(frozen=True)
+class Deed:
+    """who does what. moves: the outcomes by which money may move; None: it may by any."""
+
+    who: str
+    what: str
+    do: Callable[[], str]
+    moves: frozenset[str] | None = None
+
+
+Act = Callable[[Town, random.Random], Deed | None]
+ACTS: Final[dict[str, tuple[int, Act]]] = {}  # by name: how often, and the act
+
+
+def act(weight: int) -> Callable[[Act], Act]:
+    """weight: how often it is chosen, beside the others."""
+
+    def register(made: Act) -> Act:
+        ACTS[made.__name__] = weight, made
+        return made
+
+    return register
+
+
+@dataclass(frozen=True)
+class _Order:
+    id: UUID
+    number: int
+    checkout_id: UUID
+    buyer_id: UUID
+    seller_id: UUID
+    state: str
+    total_cents: int
+
+
+def _verb(
+    town: Town,
+    who: str,
+    what: str,
+    verb: Callable[[Db, datetime], object],
+    *moves: str,
+) -> Deed:
+    """A verb of the core's in a transaction of its own. moves: see Deed; none: it moves nothing."""
+
+    def do() -> str:
+        with town.database.begin() as db:
+            return _said(verb(db, town.now))
+
+    return Deed(who, what, do, frozenset(moves))
+
+
+def _said(outcome: object) -> str:
+    return outcome if isinstance(outcome, str) else "asked" if outcome else "nothing"
+
+
+def _orders(town: Town, *states: str) -> list[_Order]:
+    with town.database.begin() as db:
+        return db.rows(
+            _Order,
+            """
+            SELECT id, number, checkout_id, buyer_id, seller_id, state, total_cents FROM orders
+            WHERE state = ANY(%(states)s) ORDER BY number
+            """,
+            {"states": list(states)},
+        )
+
+
+def _name(town: Town, member_id: UUID) -> str:
+    return next(each.name for each in town.people if each.id == member_id)
+
+
+# --- buyers ---------------------------------------------------------------------------------
+
+
+@act(9)
+def buys(town: Town, dice: random.Random) -> Deed | None:
+    buyer = dice.choice(town.buyers)
+    if buyer.msisdn in town.world.mpesa._open and dice.random() < 0.9:
+        return None  # a prompt is open on her phone
+    tomatoes, beans = dice.randint(0, 4), dice.randint(0, 5)
+    phone = buyer.msisdn if dice.random() < 0.8 else dice.choice(town.buyers).msisdn
+    wanted = [(town.market.tomatoes, tomatoes * 1000), (town.market.beans, beans * 500)]
+
+    def do() -> str:
+        for offer_id, quantity_milli in wanted:
+            if quantity_milli:
+                with town.database.begin() as db:
+                    checkouts.add(db, buyer.id, offer_id, quantity_milli, None, town.now)
+        with town.database.begin() as db:
+            total = checkouts.cart(db, buyer.id, "en", town.now).total_cents
+            return checkouts.place(db, buyer.id, phone, total, town.rules, town.now)
+
+    return Deed(buyer.name, f"buys {tomatoes} tomatoes, {beans} halves of beans", do, frozenset())
+
+
+@act(2)
+def pays_again(town: Town, dice: random.Random) -> Deed | None:
+    if not (found := _orders(town, "placed")):
+        return None
+    order = dice.choice(found)
+    phone = dice.choice(town.buyers).msisdn
+
+    def verb(db: Db, now: datetime) -> str:
+        return checkouts.pay_again(db, order.checkout_id, order.buyer_id, phone, town.rules, now)
+
+    return _verb(town, _name(town, order.buyer_id), f"wants to pay {order.number} again", verb)
+
+
+@act(1)
+def gives_up(town: Town, dice: random.Random) -> Deed | None:
+    if not (found := _orders(town, "placed")):
+        return None
+    order = dice.choice(found)
+
+    def verb(db: Db, now: datetime) -> str:
+        return checkouts.cancel(db, order.checkout_id, order.buyer_id, now)
+
+    return _verb(town, _name(town, order.buyer_id), f"gives up {order.number}", verb)
+
+
+@act(14)
+def answers_prompt(town: Town, dice: random.Random) -> Deed | None:
+    open_ = [
+        (each, prompt) for each in town.buyers for prompt in town.world.mpesa.prompts(each.msisdn)
+    ]
+    if not open_:
+        return None
+    payer, prompt = dice.choice(open_)
+    pin = dice.choices(["1234", "9999", None], [8, 1, 1])[0]
+
+    def do() -> str:
+        try:
+            return f"result {town.world.mpesa.answer(prompt.prompt_id, pin).result}"
+        except PromptGone:
+            return "gone"
+
+    words = {"1234": "types her PIN", "9999": "types a wrong PIN", None: "cancels the prompt"}
+    return Deed(payer.name, words[pin], do, frozenset())
+
+
+@act(2)
+def pays_by_hand(town: Town, dice: random.Random) -> Deed | None:
+    with town.database.begin() as db:
+        found = db.rows(
+            _Charge, "SELECT reference, amount_cents FROM charges ORDER BY created_at, id"
+        )
+    if not found:
+        return None
+    payer, charge = dice.choice(town.buyers), dice.choice(found[-6:])
+    off = dice.choice([0, 0, 0, -5_000, 5_000])
+    cents = max(100, charge.amount_cents + off)
+    typed = dice.choices([charge.reference, charge.reference.lower(), "MAMA1"], [6, 2, 1])[0]
+
+    def do() -> str:
+        try:
+            town.world.c2b.pay(payer.msisdn, SANDBOX_SHORTCODE, typed, cents)
+        except NotPaid as refused:
+            return str(refused)
+        return "paid"
+
+    return Deed(payer.name, f"pays {cents // 100} to {typed} by hand", do, frozenset())
+
+
+@dataclass(frozen=True)
+class _Charge:
+    reference: str
+    amount_cents: int
+
+
+@act(3)
+def calls_off(town: Town, dice: random.Random) -> Deed | None:
+    return _buyers(town, dice, deliveries.cancel, "calls off", ("paid", "accepted"), "cancelled")
+
+
+@act(4)
+def has_it(town: Town, dice: random.Random) -> Deed | None:
+    states = ("dispatched", "delivered")
+    return _buyers(town, dice, deliveries.received, "has", states, "released")
+
+
+@act(1)
+def wants_new_code(town: Town, dice: random.Random) -> Deed | None:
+    states = ("paid", "accepted", "dispatched", "delivered")
+    return _buyers(town, dice, deliveries.new_code, "wants a new code of", states)
+
+
+@act(6)
+def complains(town: Town, dice: random.Random) -> Deed | None:
+    reason = dice.choice(disputes.REASONS)
+
+    def verb(db: Db, order_id: UUID, member_id: UUID, now: datetime) -> str:
+        return disputes.open(db, order_id, member_id, reason, None, now)
+
+    return _buyers(town, dice, verb, "complains of", ("dispatched", "delivered", "completed"))
+
+
+@act(2)
+def takes_it_back(town: Town, dice: random.Random) -> Deed | None:
+    return _buyers(
+        town, dice, disputes.withdraw, "takes back the complaint of", ("disputed",), "withdrawn"
+    )
+
+
+def _buyers(
+    town: Town, dice: random.Random, verb: Any, what: str, states: Sequence[str], *moves: str
+) -> Deed | None:
+    """A verb of the buyer's on an order in one of the states; now and then somebody else tries."""
+    return _of_order(town, dice, verb, what, states, "buyer_id", moves)
+
+
+def _sellers(
+    town: Town, dice: random.Random, verb: Any, what: str, states: Sequence[str], *moves: str
+) -> Deed | None:
+    return _of_order(town, dice, verb, what, states, "seller_id", moves)
+
+
+def _of_order(
+    town: Town,
+    dice: random.Random,
+    verb: Any,
+    what: str,
+    states: Sequence[str],
+    whose: str,
+    moves: Sequence[str],
+) -> Deed | None:
+    if not (found := _orders(town, *states)):
+        return None
+    order = dice.choice(found)
+    member_id: UUID = getattr(order, whose)
+    if dice.random() < 0.05:
+        member_id = dice.choice(town.people).id
+
+    def do(db: Db, now: datetime) -> object:
+        return verb(db, order.id, member_id, now)
+
+    return _verb(town, _name(town, member_id), f"{what} {order.number}", do, *moves)
+
+
+# --- sellers --------------------------------------------------------------------------------
+
+
+@act(14)
+def accepts(town: Town, dice: random.Random) -> Deed | None:
+    return _sellers(town, dice, deliveries.accept, "accepts", ("paid",))
+
+
+@act(1)
+def refuses(town: Town, dice: random.Random) -> Deed | None:
+    return _sellers(town, dice, deliveries.refuse, "refuses", ("paid", "accepted"), "refused")
+
+
+@act(14)
+def sends(town: Town, dice: random.Random) -> Deed | None:
+    return _sellers(town, dice, deliveries.dispatch, "sends", ("accepted",))
+
+
+@act(3)
+def claims_delivery(town: Town, dice: random.Random) -> Deed | None:
+    return _sellers(town, dice, deliveries.claim, "says she has", ("dispatched",))
+
+
+@act(9)
+def enters_code(town: Town, dice: random.Random) -> Deed | None:
+    wrong = dice.random() < 0.2
+
+    def verb(db: Db, order_id: UUID, member_id: UUID, now: datetime) -> str:
+        code = deliveries.code_of(db, order_id, town.rules) or "0000"
+        typed = f"{(int(code) + 1) % 10_000:04}" if wrong else code
+        return deliveries.enter_code(db, order_id, member_id, typed, town.rules, now)
+
+    states = ("dispatched", "delivered", "disputed")
+    what = "enters a wrong code of" if wrong else "enters the code of"
+    return _sellers(town, dice, verb, what, states, "released")
+
+
+@act(2)
+def answers_complaint(town: Town, dice: random.Random) -> Deed | None:
+    def verb(db: Db, order_id: UUID, member_id: UUID, now: datetime) -> str:
+        return disputes.answer(db, order_id, member_id, "They were fresh.", now)
+
+    return _sellers(town, dice, verb, "answers the complaint of", ("disputed",))
+
+
+@act(1)
+def restocks(town: Town, dice: random.Random) -> Deed:
+    offer_id = dice.choice([town.market.tomatoes, town.market.beans])
+    units = dice.choice([-3, -1, 2, 5])
+
+    def verb(db: Db, now: datetime) -> object:
+        if units < 0:
+            return stock.count_out(db, offer_id, -units * 1000, "spoilt", now)
+        return stock.receive(db, offer_id, units * 1000, "more", now) or "received"
+
+    return _verb(town, "a seller", f"counts {units:+} units", verb)
+
+
+def _rich(town: Town) -> list[Person]:
+    """Who has something to withdraw."""
+    with town.database.begin() as db:
+        found: list[UUID] = db.value(
+            """
+            SELECT coalesce(array_agg(DISTINCT owner_id), '{}') FROM accounts
+            WHERE kind IN ('L.buyer', 'L.seller') AND balance_cents > 0
+            """
+        )
+    return [each for each in town.people if each.id in found]
+
+
+@act(9)
+def withdraws(town: Town, dice: random.Random) -> Deed | None:
+    everybody = town.people if dice.random() < 0.1 else _rich(town)
+    if not everybody:
+        return None
+    member = dice.choice(everybody)
+    cents = dice.choice([None, None, 1_000, 20_000, 50_000, 999, 2_550])
+
+    def verb(db: Db, now: datetime) -> object:
+        asked = payouts.withdraw(db, member.id, cents, town.rules, now)
+        return asked if isinstance(asked, str) else "asked"
+
+    what = "all" if cents is None else f"{cents / 100:g}"
+    return _verb(town, member.name, f"withdraws {what}", verb, "asked")
+
+
+@act(2)
+def asks_with_a_key(town: Town, dice: random.Random) -> Deed | None:
+    """The same request twice, under one key; the second time perhaps with another body."""
+    rich = [each for each in _rich(town) if each in town.sellers]
+    if not rich:
+        return None
+    member = dice.choice(rich)
+    cents, other = 10_000, dice.choice([10_000, 20_000])
+    key = f"asked {town.now.isoformat()} {dice.random()}"
+
+    def ask(cents: int) -> object:
+        with town.database.begin() as db:
+            return payouts.request(
+                db, member.id, "seller", "withdrawal", cents, town.rules, town.now,
+                requested_by=str(member.id), key=key,
+            )  # fmt: skip
+
+    def do() -> str:
+        first = ask(cents)
+        if isinstance(first, str):
+            return first
+        with town.database.begin() as db:
+            before = ledger.balance(db, ledger.seller(member.id))
+        try:
+            again = ask(other)
+        except ledger.Conflict:
+            again = "conflict"
+        with town.database.begin() as db:
+            after = ledger.balance(db, ledger.seller(member.id))
+        fits = before == after and (again == first if other == cents else again == "conflict")
+        assert fits or again in ("frozen", "overdrawn", "insolvent"), "I15 a key was used twice"
+        return "asked once"
+
+    return Deed(member.name, f"asks for {cents // 100}, and with the key again", do)
+
+
+# --- operators ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Disputed:
+    id: UUID
+    number: int
+    held_cents: int
+
+
+def disputed(town: Town) -> list[_Disputed]:
+    with town.database.begin() as db:
+        return db.rows(
+            _Disputed,
+            """
+            SELECT d.id, d.number, e.captured_cents - e.released_cents - e.refunded_cents
+                - e.fee_cents AS held_cents
+            FROM disputes d JOIN escrows e ON e.order_id = d.order_id
+            WHERE d.state IN ('open', 'seller_reply', 'review') ORDER BY d.number
+            """,
+        )
+
+
+@act(8)
+def decides(town: Town, dice: random.Random) -> Deed | None:
+    if not (found := disputed(town)):
+        return None
+    dispute = dice.choice(found)
+    shillings = dispute.held_cents // 100
+    buyer_cents = dice.choice([0, shillings, dice.randint(0, shillings)]) * 100
+    seller_cents = dispute.held_cents - buyer_cents + dice.choice([0, 0, 0, 0, 100])
+    what = f"gives the buyer {buyer_cents // 100} of case {dispute.number}"
+
+    def verb(db: Db, now: datetime) -> object:
+        by = office.at_work(db, "olive")
+        return verdicts.decide(db, dispute.id, by, buyer_cents, seller_cents, WHY, town.rules, now)
+
+    return _verb(town, "Olive", what, verb, "decided")
+
+
+@act(3)
+def approves_verdict(town: Town, dice: random.Random) -> Deed | None:
+    if not (found := disputed(town)):
+        return None
+    dispute, name = dice.choice(found), dice.choice(["peter", "peter", "peter", "olive"])
+    agrees = dice.random() < 0.8
+
+    def verb(db: Db, now: datetime) -> object:
+        by = office.at_work(db, name)
+        if agrees:
+            return verdicts.approve(db, dispute.id, by, now)
+        return verdicts.decline(db, dispute.id, by, WHY, now)
+
+    what = f"{'approves' if agrees else 'declines'} the verdict on case {dispute.number}"
+    return _verb(town, name.capitalize(), what, verb, "decided")
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    id: UUID
+    amount_cents: int
+
+
+def waiting_payouts(town: Town) -> list[_Waiting]:
+    with town.database.begin() as db:
+        return db.rows(
+            _Waiting,
+            """
+            SELECT id, amount_cents FROM payouts WHERE state = 'requested' ORDER BY created_at, id
+            """,
+        )
+
+
+@act(4)
+def approves_payout(town: Town, dice: random.Random) -> Deed | None:
+    if not (found := waiting_payouts(town)):
+        return None
+    payout, agrees = dice.choice(found), dice.random() < 0.75
+
+    def verb(db: Db, now: datetime) -> object:
+        if agrees:
+            return payouts.approve(db, payout.id, "peter", now)
+        return payouts.reject(db, payout.id, "peter", now)
+
+    what = f"{'approves' if agrees else 'rejects'} a payout of {payout.amount_cents // 100}"
+    return _verb(town, "Peter", what, verb, "rejected")
+
+
+@act(1)
+def freezes_member(town: Town, dice: random.Random) -> Deed:
+    member = dice.choice(town.people)
+
+    def verb(db: Db, now: datetime) -> object:
+        return freezes.freeze(db, member.id, "lost phone", "olive", now)
+
+    return _verb(town, "Olive", f"freezes {member.name}", verb)
+
+
+@act(4)
+def lifts(town: Town, dice: random.Random) -> Deed | None:
+    those = frozen(town) or town.people[:1] * (dice.random() < 0.1)
+    return lifting(town, dice.choice(those)) if those else None
+
+
+def lifting(town: Town, member: Person) -> Deed:
+    def verb(db: Db, now: datetime) -> object:
+        return freezes.lift(db, member.id, "peter", now)
+
+    return _verb(town, "Peter", f"lets {member.name} go on", verb)
+
+
+def frozen(town: Town) -> list[Person]:
+    with town.database.begin() as db:
+        return [each for each in town.people if freezes.is_frozen(db, each.id)]
+
+
+def clearing(town: Town) -> list[Deed]:
+    """What the staff does in the evening: everything that waits for a person is ended."""
+
+    def decide(dispute: _Disputed) -> Callable[[Db, datetime], object]:
+        half = dispute.held_cents // 200 * 100
+        rest = dispute.held_cents - half
+
+        def verb(db: Db, now: datetime) -> object:
+            by = office.at_work(db, "olive")
+            done = verdicts.decide(db, dispute.id, by, half, rest, WHY, town.rules, now)
+            if done in ("proposed", "already_proposed"):
+                return verdicts.approve(db, dispute.id, office.at_work(db, "peter"), now)
+            return done
+
+        return verb
+
+    def approve(payout: _Waiting) -> Callable[[Db, datetime], object]:
+        return lambda db, now: payouts.approve(db, payout.id, "peter", now)
+
+    def resume(db: Db, now: datetime) -> object:
+        payouts.resume(db, "olive", now, town.rules)
+        return "resumed"
+
+    def deed(who: str, what: str, verb: Callable[[Db, datetime], object]) -> Deed:
+        made = _verb(town, who, what, verb)
+        return Deed(made.who, made.what, made.do)
+
+    return [
+        *(lifting(town, each) for each in frozen(town)),
+        *(deed("Olive", f"decides case {each.number}", decide(each)) for each in disputed(town)),
+        *(deed("Peter", "approves a payout", approve(each)) for each in waiting_payouts(town)),
+        deed("Olive", "resumes payouts", resume),
+    ]
+
+
+@act(1)
+def resumes(town: Town, dice: random.Random) -> Deed:
+    def verb(db: Db, now: datetime) -> object:
+        return f"{len(payouts.resume(db, 'olive', now, town.rules))} anew"
+
+    deed = _verb(town, "Olive", "resumes payouts", verb)
+    return Deed(deed.who, deed.what, deed.do)
+
+
+@act(1)
+def fills_float(town: Town, dice: random.Random) -> Deed:
+    cents = dice.choice([50_000, 200_000])
+    key = f"{town.now.isoformat()} {dice.random()}"
+    return Deed("Chief", f"adds {cents // 100} of our own", lambda: town.fill_float(cents, key))
+
+
+# --- anybody with a phone in the hand ---------------------------------------------------------
+
+
+@act(4)
+def dials(town: Town, dice: random.Random) -> Deed:
+    """One hop through our web server: a screen is opened, or answered with what it offers."""
+    person = dice.choice(town.people)
+    handsets = town.world.handsets
+    if person.session is None or dice.random() < 0.05:
+
+        def dial() -> str:
+            return _show(person, handsets.dial(person.msisdn, DIAL))
+
+        return Deed(person.name, "dials", dial)
+    typed, session = _typed(town, person, dice), person.session
+
+    def reply() -> str:
+        try:
+            return _show(person, handsets.reply(session, typed))
+        except (NoSuchSession, SessionClosed):
+            person.session = None
+            return "it is closed"
+
+    return Deed(person.name, f"types {typed}", reply)
+
+
+def _show(person: Person, view: Any) -> str:
+    person.session = view.session if view.is_open else None
+    person.screen = view.screen
+    return view.screen.partition("\n")[0][:50] + ("" if view.is_open else " (end)")
+
+
+def _typed(town: Town, person: Person, dice: random.Random) -> str:
+    screen = person.screen
+    if "PIN" in screen and "1 " not in screen:
+        return PIN if dice.random() < 0.9 else "0000"
+    options = re.findall(r"^(\d{1,2}) ", screen, re.MULTILINE)
+    forward = [each for each in options if each not in ("0", "99")]
+    if forward and dice.random() < 0.9:
+        return dice.choice(forward)
+    if options and dice.random() < 0.5:
+        return dice.choice(options)
+    return dice.choice(["1", "2", "3", "500", "1000", "tomato", "0", PIN])

@@ -1,0 +1,250 @@
+"""What must hold after every step, and at the end of every day, whatever befell anybody."""
+
+from typing import Final
+
+from core import stock
+from core.database import Db
+from tests.simulation.town import B2C_UTILITY, C2B_UTILITY, Town
+
+# Each condition finds what is broken. Only what one statement can see: it is asked after each step.
+_ALWAYS: Final = {
+    "I1 each transfer sums to zero": """
+        SELECT FROM transfers t LEFT JOIN entries e ON e.transfer_id = t.id
+        GROUP BY t.id HAVING count(e.id) < 2 OR sum(e.amount_cents) <> 0""",
+    "I2 no account of other people's money and no float is below zero": """
+        SELECT FROM folds WHERE kind LIKE 'L.%%' AND debit_cents > 0
+                             OR kind LIKE 'A.%%' AND debit_cents < 0""",
+    "I3 the escrow accounts hold what the escrows say": """
+        SELECT FROM folds WHERE kind = 'L.escrow' HAVING coalesce(-sum(debit_cents), 0) <> (
+            SELECT coalesce(sum(captured_cents - released_cents - refunded_cents - fee_cents), 0)
+            FROM escrows)""",
+    "I4 no escrow gives more than it took, and all of it when it is settled": """
+        SELECT FROM escrows
+        WHERE released_cents + refunded_cents + fee_cents > captured_cents
+           OR (released_cents + refunded_cents + fee_cents <> captured_cents
+               AND state = 'settled')""",
+    "I5 each receipt is booked once": """
+        SELECT FROM entries e JOIN transfers t ON t.id = e.transfer_id
+        JOIN accounts a ON a.id = e.account_id
+        WHERE t.kind IN ('capture', 'receipt') AND a.kind = 'A.c2b'
+        HAVING coalesce(sum(e.amount_cents), 0) <>
+            (SELECT coalesce(sum(amount_cents), 0) FROM receipts)
+            + (SELECT coalesce(sum(amount_cents), 0) FROM charges
+               WHERE state IN ('paid', 'reversed') AND receipt IS NULL)""",
+    "I6 a paid charge is captured once": """
+        SELECT FROM transfers WHERE kind = 'capture'
+        HAVING count(*) <> (SELECT count(*) FROM charges WHERE state IN ('paid', 'reversed'))""",
+    "I6 a paid payout leaves a float once": """
+        SELECT FROM payouts p
+        LEFT JOIN transfers t ON t.kind = 'paid' AND t.key LIKE 'payout:' || p.id || ':paid%%'
+        LEFT JOIN entries e ON e.transfer_id = t.id AND e.account_id IN (
+            SELECT id FROM accounts WHERE kind IN ('A.b2c', 'A.c2b'))
+        GROUP BY p.id HAVING coalesce(-sum(e.amount_cents), 0) <>
+            CASE p.state WHEN 'paid' THEN p.amount_cents ELSE 0 END""",
+    "I7 money is in flight exactly while its payout is": """
+        SELECT FROM payouts p LEFT JOIN folds f ON f.kind = 'L.out' AND f.owner_id = p.id
+        WHERE coalesce(-f.debit_cents, 0) <>
+            CASE WHEN p.state IN ('paid', 'failed') THEN 0 ELSE p.amount_cents END""",
+    "I8 an escrow is frozen exactly while a dispute is open": """
+        SELECT FROM orders o JOIN escrows e ON e.order_id = o.id
+        WHERE (e.state = 'frozen') <> EXISTS (
+            SELECT FROM disputes d WHERE d.order_id = o.id
+               AND d.state IN ('open', 'seller_reply', 'review'))""",
+    "I9 what was paid stays paid": """
+        SELECT FROM transfers t JOIN charges c ON t.key = 'capture:' || c.id
+        WHERE c.state NOT IN ('paid', 'reversed')
+        UNION ALL
+        SELECT FROM transfers t JOIN payouts p ON t.key = 'payout:' || p.id || ':paid'
+        WHERE p.state <> 'paid'""",
+    "I12 no more is promised than there is": f"""
+        SELECT FROM stock s WHERE {stock.AVAILABLE_MILLI} < 0""",
+    "I12 stock is the sum of its movements": """
+        SELECT FROM stock s WHERE on_hand_milli <> (
+            SELECT sum(quantity_milli) FROM stock_movements m WHERE m.offer_id = s.offer_id)""",
+    "I12 what is allocated is what paid orders were allocated": """
+        SELECT FROM stock s WHERE allocated_milli <> coalesce((
+            SELECT sum(quantity_milli) FROM reservations r
+            WHERE r.offer_id = s.offer_id AND r.state = 'allocated'), 0)""",
+    "I12 each line is promised, allocated, gone or free as its order says": """
+        SELECT FROM orders o JOIN reservations r ON r.order_id = o.id
+        WHERE r.state <> CASE
+            WHEN o.state = 'placed' THEN 'live'
+            WHEN o.state IN ('paid', 'accepted') THEN 'allocated'
+            WHEN o.state IN ('expired', 'cancelled') THEN 'released' ELSE 'consumed' END""",
+    "I16 cached balances are the sum of their entries": """
+        SELECT FROM folds WHERE balance_cents IS NOT NULL AND balance_cents <> -debit_cents
+        UNION ALL
+        SELECT FROM ledger_marks m LEFT JOIN entries e
+            ON e.account_id = m.account_id AND e.id < m.before_id
+        GROUP BY m.account_id HAVING m.amount_cents <> coalesce(sum(e.amount_cents), 0)""",
+    "I17 the fee is rounded once, of all that the seller got": """
+        SELECT FROM orders o JOIN escrows e ON e.order_id = o.id
+        WHERE o.fee_cents <> (o.total_cents * 250 + 500000) / 1000000 * 100
+           OR e.fee_cents <> (2 * o.fee_cents * (e.released_cents + e.fee_cents)
+                              + o.total_cents * 100) / (2 * o.total_cents * 100) * 100""",
+    "I17 the fees are what the escrows gave": """
+        SELECT FROM folds WHERE kind = 'R.fee' HAVING coalesce(-sum(debit_cents), 0) <>
+            (SELECT coalesce(sum(fee_cents), 0) FROM escrows)""",
+    "I19 each change of an order is told once": """
+        SELECT FROM orders o LEFT JOIN order_events v ON v.order_id = o.id AND v.kind = o.state
+        WHERE o.state IN ('paid', 'accepted', 'completed', 'cancelled', 'expired', 'refunded',
+                          'split')
+        GROUP BY o.id HAVING count(v.id) <> 1""",
+    "I19 each change of an order is told to each once": """
+        SELECT FROM messages
+        WHERE trigger IN ('placed', 'paid', 'accepted', 'refused', 'cancelled', 'completed',
+                          'refunded', 'split', 'expired', 'dispatch_missed', 'accept_missed')
+        GROUP BY trigger, order_id, member_id HAVING count(*) > 1""",
+    "I19 each payout that was paid is told of once": """
+        SELECT FROM messages WHERE trigger IN ('payout_paid', 'refund_paid')
+        HAVING count(*) <> (SELECT count(*) FROM payouts WHERE state = 'paid')""",
+    "I13 no order is forgotten": """
+        SELECT FROM orders o
+        WHERE o.state IN ('paid', 'accepted', 'dispatched', 'delivered')
+          AND NOT EXISTS (
+            SELECT FROM outbox x WHERE x.done_at IS NULL
+              AND x.arguments = jsonb_build_object('order_id', o.id)
+              AND x.kind = CASE o.state
+                WHEN 'paid' THEN 'accept_deadline' WHEN 'accepted' THEN 'dispatch_deadline'
+                WHEN 'dispatched' THEN 'delivery_deadline' ELSE 'inspection_over' END)
+          AND NOT EXISTS (SELECT FROM incidents i WHERE i.kind = 'delivery_silent'
+                            AND i.subject = o.id::text)""",
+    "I13 no dispute is forgotten": """
+        SELECT FROM disputes d
+        WHERE d.state IN ('open', 'seller_reply', 'review') AND NOT EXISTS (
+            SELECT FROM outbox x WHERE x.done_at IS NULL
+              AND x.arguments = jsonb_build_object('dispute_id', d.id)
+              AND x.kind = CASE d.state WHEN 'review' THEN 'decision_deadline'
+                                        ELSE 'answer_deadline' END)""",
+    "I13 no checkout is forgotten": """
+        SELECT FROM checkouts k WHERE k.state = 'placed' AND NOT EXISTS (
+            SELECT FROM outbox x WHERE x.done_at IS NULL AND x.kind = 'expire_checkout'
+              AND x.arguments = jsonb_build_object('checkout_id', k.id))""",
+    "I13 no charge is forgotten": """
+        SELECT FROM charges c
+        WHERE c.state IN ('created', 'pending', 'unknown') AND NOT EXISTS (
+            SELECT FROM outbox x WHERE x.done_at IS NULL
+              AND x.arguments = jsonb_build_object('charge_id', c.id)
+              AND x.kind = CASE WHEN c.claimed_at IS NULL THEN 'stk_push'
+                                ELSE 'query_charge' END)
+          AND NOT EXISTS (SELECT FROM incidents i WHERE i.closed_at IS NULL
+                            AND i.kind = 'charge_unanswered' AND i.subject = c.id::text)""",
+    "I13 no payout is forgotten": """
+        SELECT FROM payouts p
+        WHERE p.state IN ('approved', 'submitting', 'accepted', 'unknown')
+          AND p.waits_for IS NULL AND NOT EXISTS (
+            SELECT FROM outbox x WHERE x.done_at IS NULL
+              AND x.arguments = jsonb_build_object('payout_id', p.id)
+              AND x.kind = CASE p.state WHEN 'approved' THEN 'submit_payout'
+                                        ELSE 'query_payout' END)
+          AND NOT EXISTS (SELECT FROM incidents i WHERE i.closed_at IS NULL AND (
+            i.kind = 'payouts_halted' OR i.kind = 'payout_unanswered' AND i.subject = p.id::text))
+        """,
+    "I13 nothing that came is left unread": """
+        SELECT FROM inbox i WHERE i.processed_at IS NULL AND NOT EXISTS (
+            SELECT FROM outbox x WHERE x.done_at IS NULL AND x.kind = 'settle_inbox'
+              AND x.arguments = jsonb_build_object('inbox_id', i.id))""",
+    "I20 no phone is asked twice at once": """
+        SELECT FROM charges WHERE state IN ('created', 'pending', 'unknown')
+        GROUP BY msisdn HAVING count(*) > 1""",
+    "I21 the floats cover all that is other people's": """
+        SELECT FROM folds
+        WHERE kind IN ('A.c2b', 'A.b2c', 'A.transit', 'L.escrow', 'L.buyer', 'L.seller', 'L.out',
+                       'L.suspense')
+        HAVING coalesce(sum(debit_cents), 0) < 0""",
+}
+
+_FOLDS: Final = """
+    WITH folds AS MATERIALIZED (
+        SELECT a.id, a.kind, a.owner_id, a.balance_cents,
+               coalesce(sum(e.amount_cents), 0)::bigint AS debit_cents
+        FROM accounts a LEFT JOIN entries e ON e.account_id = a.id GROUP BY a.id
+    )"""
+
+_CASES: Final = ", ".join(
+    f"CASE WHEN EXISTS ({sql}) THEN $${name}$$ END" for name, sql in _ALWAYS.items()
+)
+_BROKEN: Final = f"{_FOLDS} SELECT array_remove(ARRAY[{_CASES}], NULL)"
+
+_MONEY: Final = """
+    SELECT coalesce(array_agg(id::text || amount_cents::text ORDER BY id), '{}') FROM entries"""
+
+# At the end, when nothing is on its way any more: what is still open, and nobody looks at.
+_ENDED: Final = {
+    "I13 every paid order is released, refunded, split or in an open case": """
+        SELECT FROM orders o JOIN escrows e ON e.order_id = o.id
+        WHERE e.state IN ('held', 'frozen') AND NOT EXISTS (
+            SELECT FROM incidents i WHERE i.subject = o.id::text AND i.closed_at IS NULL
+              AND i.kind IN ('delivery_silent', 'disputed', 'dispute_late'))""",
+    "I13 no charge is unknown for ever": """
+        SELECT FROM charges c WHERE c.state IN ('created', 'pending', 'unknown')
+           OR c.state = 'review' AND NOT EXISTS (
+               SELECT FROM incidents i WHERE i.subject = c.id::text AND i.closed_at IS NULL)""",
+    "I13 no payout is unknown for ever": """
+        SELECT FROM payouts p WHERE p.state IN ('approved', 'submitting', 'accepted', 'unknown')
+           OR p.state = 'requested' AND NOT EXISTS (
+               SELECT FROM incidents i WHERE i.subject = p.id::text AND i.closed_at IS NULL)""",
+    "I13 no checkout waits for ever": "SELECT FROM checkouts WHERE state = 'placed'",
+    "I13 what came back to a buyer was sent to her, or somebody knows why not": """
+        SELECT FROM accounts a WHERE a.kind = 'L.buyer' AND a.balance_cents >= 1000
+          AND NOT EXISTS (SELECT FROM freezes f
+                          WHERE f.member_id = a.owner_id AND f.lifted_at IS NULL)
+          AND NOT EXISTS (
+            SELECT FROM payouts p JOIN incidents i ON i.subject = p.id::text
+            WHERE p.member_id = a.owner_id AND i.closed_at IS NULL)
+          AND NOT EXISTS (
+            SELECT FROM payouts p WHERE p.member_id = a.owner_id AND p.account = 'buyer'
+              AND p.kind = 'withdrawal' AND p.state = 'failed')""",
+}
+
+
+def broken(town: Town) -> list[str]:
+    """The invariants that do not hold now."""
+    with town.database.begin() as db:
+        found: list[str] = db.value(_BROKEN, {"now": town.now})  # type: ignore[arg-type]
+    return found + _broken_at_mpesa(town)
+
+
+def money(db: Db) -> list[str]:
+    """Every entry there is: the same before and after what must move nothing."""
+    found: list[str] = db.value(_MONEY)
+    return found
+
+
+def broken_at_the_end(town: Town) -> list[str]:
+    """The invariants that do not hold when nothing is on its way any more."""
+    with town.database.begin() as db:
+        found: list[str] = [
+            name
+            for name, sql in _ENDED.items()
+            if db.value(f"SELECT EXISTS ({sql})")  # type: ignore[arg-type]
+        ]
+        floats = {
+            kind: db.value(
+                """
+                SELECT coalesce(sum(e.amount_cents), 0)::bigint FROM entries e
+                JOIN accounts a ON a.id = e.account_id WHERE a.kind = %(kind)s
+                """,
+                {"kind": kind},
+            )
+            for kind in ("A.c2b", "A.b2c")
+        }
+    books = town.world.books
+    for kind, name in (("A.c2b", C2B_UTILITY), ("A.b2c", B2C_UTILITY)):
+        if floats[kind] != books.balance_cents(name):
+            theirs = books.balance_cents(name)
+            found.append(f"I10 {kind} is M-Pesa's: {floats[kind]} with us, {theirs} with them")
+    return found
+
+
+def _broken_at_mpesa(town: Town) -> list[str]:
+    """What only the pretend world can tell."""
+    found = []
+    if not town.world.books.audit()["balanced"]:
+        found.append("I11 money is conserved in M-Pesa's books")
+    pushed: dict[str, int] = {}
+    for push in town.world.mpesa._pushes.values():
+        pushed[push.request.reference] = pushed.get(push.request.reference, 0) + 1
+    if any(times > 1 for times in pushed.values()):
+        found.append("I6 each charge is pushed once at most")
+    return found

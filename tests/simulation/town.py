@@ -1,0 +1,427 @@
+"""A town to live a day in: the real system and the pretend world, under one clock and one fate."""
+
+import logging
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import argon2
+import structlog
+
+import app as web
+from channels import sms_africastalking
+from core import ledger, outbox, pins
+from core.database import Db
+from core.errors import Unavailable
+from core.rules import Rules
+from payments import daraja
+from settings import Settings
+from simulator import outbound, server
+from simulator.books import account
+from simulator.world import (
+    SANDBOX_B2C_SHORTCODE,
+    SANDBOX_PASSKEY,
+    SANDBOX_SHORTCODE,
+    Place,
+    World,
+)
+from tests.core import office
+from tests.core.market import Market, open_market, person
+from tests.simulation.fate import Fate, Job, Killed
+from tests.simulation.mortal import MortalDatabase, mortal_statements
+from tests.simulation.wires import Wire, WiredDaraja, WiredSms, answer
+from worker import tasks
+from worker.relay import BrokerAway, Relay
+
+BEGIN = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
+C2B_UTILITY = account(SANDBOX_SHORTCODE, "Utility")
+B2C_UTILITY = account(SANDBOX_B2C_SHORTCODE, "Utility")
+CAPITAL_CENTS = 3_000_00
+RICH_CENTS = 100_000_00
+PIN = "2580"
+OUR_URL, THEIR_URL = "http://sokoni", "http://pretend"
+# These wait for what we say; everything else travels by the post.
+_ASKED = ("/channels/ussd/", "/validation")
+# Weak on purpose: a PIN is typed thousands of times here, and nobody steals these.
+_WEAK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+@dataclass
+class Letter:
+    """Something M-Pesa or Africa's Talking posts to us, not delivered yet.
+
+    must_arrive: nothing else would ever tell us.
+    """
+
+    number: int
+    path: str
+    body: bytes
+    headers: Mapping[str, str]
+    must_arrive: bool
+
+    @property
+    def name(self) -> str:
+        """The path without its secret."""
+        parts = self.path.strip("/").split("/")
+        return "/".join(parts[:2]) if parts[0] == "payments" else parts[-1]
+
+
+@dataclass
+class Person:
+    id: UUID
+    name: str
+    msisdn: str
+    session: str | None = None  # of USSD
+    screen: str = ""
+
+
+class Ground:
+    """What is built once a process: the database, both web applications."""
+
+    def __init__(self, url: str) -> None:
+        self.settings = Settings(
+            sokoni_env="test",
+            hop_seconds_max=9,
+            public_base_url=OUR_URL,
+            daraja_base_url=THEIR_URL,
+            africastalking_base_url=THEIR_URL,
+            quiet_hours="0-0",
+            hops_a_minute_max=0,
+            log_level="ERROR",
+        )
+        self.town: Town | None = None
+        self.database = MortalDatabase(url, self._now)
+        self.web = web.create_app(self.settings, database=self.database)
+        self.pretend = server.create_app(_Present(self))  # type: ignore[arg-type]
+        self.broken: list[str] = []  # what was logged as an error
+        with self.database.begin() as db:
+            self._reset = _reset_of(db)
+
+    def _now(self) -> datetime:
+        return self.town.world.clock.now() if self.town else BEGIN
+
+    def _hear(self, _logger: Any, _level: str, event: Any) -> Any:
+        """Keep what no day may bring; that something was away for a while is not of it."""
+        if event["event"] in ("hop_broken", "ledger_is_wrong"):
+            self.broken.append(f"{event['event']} {sys.exc_info()[1] or ''}".strip())
+        raise structlog.DropEvent
+
+    def clear(self) -> None:
+        """Nobody and nothing is in the database any more; numbers begin anew."""
+        with self.database.begin() as db:
+            db._session.tell(self._reset)
+
+
+@contextmanager
+def ground(url: str) -> Iterator[Ground]:
+    """A ground on that database; what is logged meanwhile is heard by it alone."""
+    configured, root = structlog.get_config(), logging.getLogger()
+    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook)
+    made = Ground(url)
+    structlog.configure(
+        processors=[made._hear],
+        wrapper_class=structlog.make_filtering_bound_logger("error"),
+        cache_logger_on_first_use=False,
+    )
+    logging.disable()
+    try:
+        with mortal_statements(made.database):
+            yield made
+    finally:
+        logging.disable(logging.NOTSET)
+        structlog.configure(**configured)
+        root.handlers[:], (sys.excepthook, threading.excepthook) = handlers, hooks
+        root.setLevel(level)
+        logging.captureWarnings(False)
+        made.database.close()
+
+
+class _Present:
+    """The pretend world of the day that is being lived; before the first, an empty one."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._empty = World(virtual_from=BEGIN, chance=random.Random(0))
+
+    def __getattr__(self, name: str) -> Any:
+        town = self._ground.town
+        return getattr(self._empty if town is None else town.world, name)
+
+
+class Town:
+    """One day's town: its people, what travels to and fro, and who works on it."""
+
+    def __init__(self, ground: Ground, seed: object, fate: Fate) -> None:
+        self.ground, self.fate, self.database = ground, fate, ground.database
+        ground.town = None
+        ground.broken.clear()
+        ground.clear()
+        self.letters: list[Letter] = []
+        self.lost: list[Letter] = []  # that must arrive once
+        self.queue: list[outbox.Item] = []  # what the broker holds
+        self.deaf: frozenset[str] = frozenset()  # kinds nobody works on
+        self._names: dict[object, int] = {}
+        self._letters = 0
+        self.world = World(
+            _place(), virtual_from=BEGIN, chance=random.Random(f"world {seed}"), post=self._post
+        )
+        ground.town = self
+        self.database.fate = fate
+        self.database.random.seed(f"database {seed}")
+        self.rules: Rules = replace(
+            ground.settings.rules(),
+            payout_automatic_max_cents=1_500_00,
+            dispute_second_above_cents=1_000_00,
+        )
+        self.wire = Wire(ground.pretend, fate, self.wait)
+        self.start_workers()
+        with self.database.begin() as db:
+            self.market = self._open(db)
+        self.fill_float(CAPITAL_CENTS, "morning")
+
+    @property
+    def now(self) -> datetime:
+        return self.world.clock.now()
+
+    def start_workers(self) -> None:
+        """Processes of the worker and the relay begin, with nothing in their heads."""
+        self.daraja = WiredDaraja(
+            daraja.Account(
+                base_url=THEIR_URL,
+                consumer_key=self.world.place.consumer_key,
+                consumer_secret=self.world.place.consumer_secret,
+                shortcode=SANDBOX_SHORTCODE,
+                passkey=SANDBOX_PASSKEY,
+                public_base_url=OUR_URL,
+                b2c_shortcode=SANDBOX_B2C_SHORTCODE,
+                initiator=self.world.place.initiator,
+                initiator_password=self.world.place.initiator_password,
+                certificate=_certificate(self.world),
+                calls_per_second=1e9,
+            ),
+            self.wire,
+            clock=self.world.clock.now,
+        )
+        sender = WiredSms(
+            sms_africastalking.Account(
+                THEIR_URL,
+                self.world.place.africastalking_username,
+                self.world.place.africastalking_api_key,
+                "22384",
+            ),
+            self.wire,
+        )
+        self.work = tasks.Work(self.database, self.daraja, self.rules, sender, wait=self.wait)
+        self.relay = Relay(self.database, self._send)
+        if not self.world.c2b._urls:
+            secret = self.ground.settings.daraja_c2b_secret.get_secret_value()
+            assert self.daraja.register_urls(secret) == "registered"
+
+    def restart(self) -> None:
+        """All processes die, and the broker with what it held; the database stands."""
+        self.queue.clear()
+        self.start_workers()
+
+    # --- what is done, each as a job ----------------------------------------------------------
+
+    def do(self, job: Job, act: Callable[[], object]) -> str:
+        """The job's outcome in a word. Raises whatever nobody may raise."""
+        with self.fate.working(job):
+            try:
+                outcome = str(act())
+            except Killed:
+                return "dies"
+            except Exception as error:
+                if not _is_borne(error):
+                    raise
+                return type(error).__name__
+        return outcome
+
+    def run_task(self, item: outbox.Item) -> str:
+        tasks.run(self.work, item.id)
+        return "done"
+
+    def deliver(self, letter: Letter) -> str:
+        """Our web server's answer to it."""
+        status, _, _ = answer(
+            self.ground.web, "POST", OUR_URL + letter.path, letter.headers, letter.body
+        )
+        return str(status)
+
+    def wait(self, seconds: float) -> None:
+        """Time passes; M-Pesa and the phones do what they do."""
+        self.world.advance(seconds)
+
+    def named(self, kind: str, subject: object) -> str:
+        """A short name for an id, the same each time it is met."""
+        number = self._names.setdefault((kind, subject), 1 + len(self._names))
+        return f"{kind} #{number}"
+
+    def fill_float(self, cents: int, key: str) -> str:
+        """Own capital comes to the payout float, at M-Pesa and in the books."""
+        with self.world.journal.change():
+            self.world.books.inject(B2C_UTILITY, cents, "capital", self.now)
+        legs = [ledger.debit(ledger.B2C, cents), ledger.credit(ledger.CAPITAL, cents)]
+        # The bank's money is there whatever befalls us: whoever booked it looks whether it is.
+        with self.fate.working(None), self.database.begin() as db:
+            ledger.post(db, "capital", f"capital:{key}", legs, self.now)
+            outbox.put(db, "resume_payouts", due_at=self.now)
+        return "there"
+
+    def _send(self, item: outbox.Item) -> None:
+        """To the broker, which may be away, or lose it, or us."""
+        job = self.fate.job
+        if job is not None:
+            job.sends += 1
+            if self.fate.passes(job, "before send", job.sends) is not None:
+                raise BrokerAway
+        self.queue.append(item)
+        if job is not None:
+            self.fate.passes(job, "after send", job.sends)
+
+    def _post(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        _timeout_seconds: float,
+        /,
+        *,
+        method: str = "POST",
+    ) -> outbound.Answer:
+        """A request leaves the pretend world. Most travel as letters; some wait for an answer."""
+        path = urlsplit(url).path
+        if any(part in path for part in _ASKED):
+            return self._ask(method, path, headers, body)
+        self._letters += 1
+        must_arrive = "/confirmation" in path
+        letter = Letter(self._letters, path, body, headers, must_arrive)
+        job = self.fate.job
+        if job is not None and job.calls and self.world.rulebook.happens(0.5):
+            # M-Pesa tells it before it answers the call that is under way: both are on their way.
+            try:
+                said = self._ask(method, path, headers, body)
+            except outbound.Unanswered:
+                said = None
+            if said is not None and said.status == 200:
+                return said
+        self.letters.append(letter)
+        return outbound.Answer(200, {}, "")
+
+    def _ask(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> outbound.Answer:
+        caller = self.fate.job
+        job = Job(_route(path))
+        if caller is not None:  # who shall stop, stops there too
+            job.stops_before, job.stop = caller.stops_before, caller.stop
+        with self.fate.working(job):
+            try:
+                status, said, text = answer(self.ground.web, method, OUR_URL + path, headers, body)
+            except Killed:
+                raise outbound.Unanswered("nobody there") from None
+        lower = {name.lower(): value for name, value in said.items()}
+        return outbound.Answer(status, lower, text.decode())
+
+    # --- who lives here -----------------------------------------------------------------------
+
+    def _open(self, db: Db) -> Market:
+        market = open_market(db, self.now, on_hand_milli=30_000)
+        self.buyers = [
+            Person(market.buyer, "Amina", _msisdn(db, market.buyer)),
+            *(self._person(db, number, name) for number, name in ((8, "Baraka"), (9, "Chebet"))),
+        ]
+        self.sellers = [
+            Person(market.wanjiku, "Wanjiku", _msisdn(db, market.wanjiku)),
+            Person(market.otieno, "Otieno", _msisdn(db, market.otieno)),
+        ]
+        for each in [*self.buyers, *self.sellers]:
+            peppered = pins._peppered(each.id, PIN, self.rules)
+            db.run(
+                "UPDATE members SET pin_hash = %(hash)s, is_seller = %(sells)s WHERE id = %(id)s",
+                {
+                    "hash": _WEAK.hash(peppered, salt=b"salt of no use"),
+                    "sells": each in self.sellers,
+                    "id": each.id,
+                },
+            )
+            with self.world.journal.change():
+                self.world.books.set_balance(each.msisdn, RICH_CENTS, self.now)
+        for name, roles in (("olive", ["operator", "approver"]), ("peter", ["approver"])):
+            office.hire(db, name, roles)  # type: ignore[arg-type]
+        return market
+
+    def _person(self, db: Db, number: int, name: str) -> Person:
+        found = person(db, self.now, number, name)
+        return Person(found, name, _msisdn(db, found))
+
+    @property
+    def people(self) -> list[Person]:
+        return [*self.buyers, *self.sellers]
+
+
+def _msisdn(db: Db, member_id: UUID) -> str:
+    found: str = db.value("SELECT msisdn FROM members WHERE id = %(id)s", {"id": member_id})
+    return found
+
+
+def _place() -> Place:
+    return Place(
+        ussd_url=f"{OUR_URL}/channels/ussd/africastalking/sandbox-path-secret",
+        sms_url=f"{OUR_URL}/channels/sms/africastalking/sandbox-path-secret",
+    )
+
+
+def _route(path: str) -> str:
+    """The path without what is secret in it."""
+    parts = path.strip("/").split("/")
+    if parts[0] == "payments":
+        return "/".join([parts[1], *parts[3:]])
+    return "/".join([parts[1], *parts[4:]])
+
+
+_certificates: list[str] = []
+
+
+def _certificate(world: World) -> str:
+    """Of the process's own key: made once, since it takes a tenth of a second."""
+    if not _certificates:
+        _certificates.append(world.initiator.certificate())
+    return _certificates[0]
+
+
+def _is_borne(error: Exception) -> bool:
+    """Whether what failed is given back and tried again: the rest are our own broken promises."""
+    return isinstance(error, Unavailable | BrokerAway)
+
+
+def _reset_of(db: Db) -> bytes:
+    """What empties every table, quickly, and lets every number begin anew."""
+    tables = db.value(
+        """
+        SELECT array_agg(quote_ident(tablename) ORDER BY tablename) FROM pg_tables
+        WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+        """
+    )
+    sequences = db.value(
+        """
+        SELECT array_agg('SELECT setval(' || quote_literal(sequencename) || ', '
+                         || start_value || ', false)' ORDER BY sequencename)
+        FROM pg_sequences WHERE schemaname = 'public'
+        """
+    )
+    # What the migrations put there stays.
+    empty = [table for table in tables if not db.value(f"SELECT count(*) FROM {table}")]
+    statements = [
+        "SET LOCAL session_replication_role = replica",  # no trigger guards the entries for once
+        *(f"DELETE FROM {table}" for table in empty),
+        *sequences,
+    ]
+    return ";".join(statements).encode()

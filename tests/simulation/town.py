@@ -4,7 +4,7 @@ import logging
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -275,14 +275,14 @@ class Town:
             outbox.put(db, "resume_payouts", due_at=self.now)
         return "there"
 
-    def _send(self, item: outbox.Item) -> None:
-        """To the broker, which may be away, or lose it, or us."""
+    def _send(self, items: Sequence[outbox.Item]) -> None:
+        """To the broker, which may be away; and we may die."""
         job = self.fate.job
         if job is not None:
             job.sends += 1
             if self.fate.passes(job, "before send", job.sends) is not None:
                 raise BrokerAway
-        self.queue.append(item)
+        self.queue.extend(items)
         if job is not None:
             self.fate.passes(job, "after send", job.sends)
 

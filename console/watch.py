@@ -1,4 +1,4 @@
-"""Watch: the newest orders beside the books, as JSON for the page where people try Sokoni.
+"""Watch: the newest orders and payouts beside the books, as JSON for where people try Sokoni.
 
 Never part of production: it names buyers and sellers to whoever knows the path.
 """
@@ -18,6 +18,7 @@ from core.database import Database, Db
 from core.errors import Unavailable
 
 ORDERS_MAX = 8
+PAYOUTS_MAX = 20
 SECONDS_MAX = 2.0
 
 
@@ -46,6 +47,17 @@ class _Event:
     at: datetime
 
 
+@dataclass(frozen=True)
+class _Payout:
+    id: UUID
+    kind: str
+    state: str
+    waits_for: str | None
+    cents: int
+    receiver: str
+    at: datetime
+
+
 def blueprint(database: Database, *, secret: str) -> Blueprint:
     """GET /watch/<secret>. A wrong secret is 404 with an empty body."""
     routes = Blueprint("watch", __name__)
@@ -67,12 +79,24 @@ def blueprint(database: Database, *, secret: str) -> Blueprint:
 
 
 def read(db: Db) -> dict[str, Any]:
-    """The newest orders, newest first, and the ledger's totals; amounts in cents."""
+    """The newest orders and payouts, newest first, and the ledger's totals; amounts in cents."""
     orders = _orders(db)
     events = _events(db, [order.id for order in orders])
     books = ledger.report(db)
     return {
         "orders": [_shown(order, events) for order in orders],
+        "payouts": [
+            {
+                "id": str(each.id),
+                "kind": each.kind,
+                "state": each.state,
+                "waits_for": each.waits_for,
+                "cents": each.cents,
+                "to": each.receiver,
+                "at": each.at.isoformat(),
+            }
+            for each in _payouts(db)
+        ],
         "ledger": {
             name: books[name]
             for name in ("accounts", "debits", "credits", "balanced", "cached_equal_fold")
@@ -98,6 +122,20 @@ def _orders(db: Db) -> list[_Order]:
         ORDER BY o.number DESC LIMIT %(most)s
         """,
         {"most": ORDERS_MAX},
+    )
+
+
+def _payouts(db: Db) -> list[_Payout]:
+    return db.rows(
+        _Payout,
+        """
+        SELECT p.id, p.kind, p.state, p.waits_for, p.amount_cents AS cents, p.updated_at AS at,
+               CASE p.account WHEN 'seller' THEN m.name ELSE split_part(m.name, ' ', 1) END
+                   AS receiver
+        FROM payouts p JOIN members m ON m.id = p.member_id
+        ORDER BY p.created_at DESC, p.id DESC LIMIT %(most)s
+        """,
+        {"most": PAYOUTS_MAX},
     )
 
 

@@ -37,6 +37,7 @@ Halt = Literal["initiator", "float"]
 
 STATES: Final = ("requested", "approved", "submitting", "accepted", "unknown", "paid", "failed")
 SENT: Final = ("submitting", "accepted", "unknown")  # M-Pesa may have it, and may act on it
+WAITS: Final = ("frozen", "halted", "float", "probe")  # for what an approved one waits
 AUTOMATIC: Final = "automatic"  # who approves what is below the limit
 SYSTEM: Final = "system"  # who asks for what nobody asked for
 
@@ -105,7 +106,7 @@ payouts = sa.Table(
     sa.CheckConstraint("account IN ('buyer', 'seller')", name="account"),
     sa.CheckConstraint("kind IN ('withdrawal', 'refund', 'reversal')", name="kind"),
     sa.CheckConstraint("kind = 'withdrawal' OR account = 'buyer'", name="refund_of_buyer"),
-    sa.CheckConstraint("waits_for IN ('frozen', 'halted', 'float', 'probe')", name="waits_for"),
+    sa.CheckConstraint(f"waits_for IN ({', '.join(map(repr, WAITS))})", name="waits_for"),
     sa.CheckConstraint("waits_for IS NULL OR state = 'approved'", name="waits"),
     sa.CheckConstraint(
         f"amount_cents % {CENTS} = 0 AND amount_cents <= {AMOUNT_CENTS_MAX} AND amount_cents >="

@@ -9,6 +9,7 @@ from core import charges
 from core.database import Database
 from settings import load
 from tests.core.market import TOTAL_CENTS, open_market, paid, person, purchase, pushed
+from tests.core.purse import Purse
 from tests.test_settings import PRODUCTION
 
 SECRET = "watched-by-the-page"  # no secret of anybody
@@ -48,6 +49,16 @@ def test_an_unpaid_order_holds_nothing_and_says_how_its_charge_stands(database, 
     assert {(each["state"], each["charge"]) for each in found["orders"]} == {("placed", "created")}
     assert {each["escrow"]["held_cents"] for each in found["orders"]} == {0}
     assert found["ledger"]["accounts"] == {}
+
+
+def test_what_goes_out_is_shown_with_its_state_and_nobodys_number(database, web, now):
+    with database.begin() as db:
+        purse = Purse(db, now)
+        purse.accepted(cents=100_000)
+    (shown,) = web.get(f"/watch/{SECRET}").json["payouts"]
+    assert (shown["to"], shown["cents"], shown["kind"]) == ("Wanjiku", 100_000, "withdrawal")
+    assert (shown["state"], shown["waits_for"]) == ("accepted", None)
+    assert purse.msisdn not in web.get(f"/watch/{SECRET}").text
 
 
 def test_only_the_newest_orders_are_shown_and_only_first_names_of_buyers(database, web, now):

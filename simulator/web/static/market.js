@@ -1,4 +1,4 @@
-// The panel beside the phones: orders with their timelines, and whose every shilling is.
+// The panel beside the phones: orders with their timelines, what goes out, whose every shilling is.
 
 import { clockSeconds, make, money, say } from "./words.js";
 
@@ -10,7 +10,10 @@ const OWNERS = {
   "R.fee": "fee",
   "L.out": "out",
   "L.suspense": "suspense",
+  "Q.capital": "capital",
 };
+// Listed, and not in the bar: they would leave no room for anybody's money.
+const OURS = new Set(["capital", "other"]);
 const AT_MPESA = ["A.c2b", "A.b2c", "A.transit", "A.bank"];
 // The way of an order that goes well.
 const WAY = ["placed", "paid", "accepted", "dispatched", "completed"];
@@ -38,9 +41,10 @@ export class Market {
 
   redraw() {
     if (this.#seen === null) return;
-    const { orders, ledger } = this.#seen;
+    const { orders, payouts, ledger } = this.#seen;
     this.#find(".orders .none").hidden = orders.length > 0;
     this.#drawOrders(orders);
+    this.#drawPayouts(payouts);
     this.#drawGuide(orders[0]);
     this.#drawBooks(ledger);
   }
@@ -79,6 +83,22 @@ export class Market {
     });
   }
 
+  /** The newest first; a line that stands already is left alone until it says something else. */
+  #drawPayouts(payouts) {
+    this.#find(".payouts").hidden = payouts.length === 0;
+    const list = this.#find(".payouts ul");
+    const lines = new Map([...list.children].map((line) => [line.dataset.payout, line]));
+    payouts.forEach(({ id, state, waits_for: waits, cents, to }, place) => {
+      const line = lines.get(id) ?? make("li", { "data-payout": id }, make("span"), make("b"));
+      lines.delete(id);
+      if (list.children[place] !== line) list.insertBefore(line, list.children[place] ?? null);
+      line.dataset.state = state;
+      line.querySelector("span").textContent = say("payout_to", { amount: money(cents), name: to });
+      line.querySelector("b").textContent = say(waits ? `payout_waits_${waits}` : `payout_${state}`);
+    });
+    for (const line of lines.values()) line.remove();
+  }
+
   /** Tick off the steps that the newest order has taken. */
   #drawGuide(newest) {
     const taken = newest ? placeOnWay(newest.state) : -1;
@@ -100,6 +120,8 @@ export class Market {
     const shares = this.#find(".shares");
     const owners = [];
     for (const [owner, cents] of parts) {
+      if (cents !== 0 && OURS.has(owner)) owners.push(line(owner, cents));
+      if (OURS.has(owner)) continue;
       let share = shares.querySelector(`[data-owner="${owner}"]`);
       if (!share) {
         share = make("i", { "data-owner": owner });
@@ -108,10 +130,7 @@ export class Market {
       share.style.flexGrow = Math.max(0, cents);
       share.classList.toggle("some", cents > 0);
       if (cents === 0 && !usual.has(owner)) continue;
-      owners.push(
-        make("div", { "data-owner": owner, class: cents === 0 ? "nothing" : "" },
-          make("dt", {}, say(`owner_${owner}`)), make("dd", {}, `KSh ${money(cents)}`)),
-      );
+      owners.push(line(owner, cents));
     }
     this.#find(".owners").replaceChildren(...owners);
     const verdict = this.#find(".verdict");
@@ -121,6 +140,11 @@ export class Market {
       debits: money(debits), credits: money(credits),
     });
   }
+}
+
+function line(owner, cents) {
+  return make("div", { "data-owner": owner, class: cents === 0 ? "nothing" : "" },
+    make("dt", {}, say(`owner_${owner}`)), make("dd", {}, `KSh ${money(cents)}`));
 }
 
 /** How far an order has come; -1 where it will come no further. */

@@ -141,6 +141,8 @@ _FOUND: Final[LiteralString] = f"""
           AND (c.source = 'statement'
                OR m.movement LIKE 'capture:%%' OR m.movement LIKE 'receipt:%%')
           AND m.movement NOT LIKE 'difference:%%'
+          AND NOT EXISTS (SELECT FROM float_moves f
+                          WHERE f.settled_at IS NULL AND m.movement = 'float_move:' || f.id)
           AND NOT EXISTS (SELECT FROM statement_lines l
                           WHERE l.source = c.source AND l.book = m.book
                             AND l.movement = m.movement)
@@ -170,6 +172,18 @@ _FOUND: Final[LiteralString] = f"""
             WHERE m.book = closing.book AND coalesce(l.completed_at, m.at) > closing.at
         ) AS since_then ON true
         WHERE balance_cents <> cents - later_cents
+        UNION ALL
+        SELECT 'balance', book, 'asked', 'other', NULL, NULL, NULL, 'asked', held_cents,
+               books_cents, at
+        FROM (
+            SELECT DISTINCT ON (float) 'A.' || float AS book, held_cents, books_cents,
+                   answered_at AS at
+            FROM balance_questions
+            WHERE outcome IN ('equal', 'differs')
+              AND answered_at >= %(since)s AND answered_at < %(until)s
+            ORDER BY float, asked_at DESC, id DESC
+        ) AS answers
+        WHERE held_cents <> books_cents
     )
     SELECT DISTINCT ON (key) * FROM (
         SELECT kind || ':' || book || ':' || subject AS key, kind, book, source, what, receipt,
@@ -185,13 +199,14 @@ class Difference:
     """theirs_cents: what M-Pesa says moved, or lies there; ours_cents: what our books say.
 
     book: the account of ours that it is about. movement: what of ours, by its transfers' key.
+    source: of what M-Pesa said; "asked" for its balance.
     """
 
     id: UUID
     number: int
     kind: Kind
     book: Book
-    source: Source
+    source: Source | Literal["asked"]
     what: str
     receipt: str | None
     movement: str | None
@@ -287,7 +302,7 @@ class _Found:
     key: str
     kind: Kind
     book: Book
-    source: Source
+    source: Source | Literal["asked"]
     what: str
     receipt: str | None
     movement: str | None

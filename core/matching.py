@@ -17,7 +17,8 @@ def match(db: Db, now: datetime) -> int:
 
 
 def _by_receipt(db: Db, now: datetime) -> int:
-    """Of lines with one receipt the first is it. A charge has the receipt of its payout."""
+    """Of lines with one receipt the first is it. A charge has the receipt of its payout, what a
+    person booked the reference that was named with it."""
     return db.run(
         """
         WITH waiting AS MATERIALIZED (
@@ -33,6 +34,15 @@ def _by_receipt(db: Db, now: datetime) -> int:
             SELECT w.id, 'payout:' || p.id, 'payout:' || p.id || ':paid'
             FROM waiting w JOIN payouts p ON p.receipt = w.receipt
             WHERE w.kind IN ('payout', 'reversal', 'charge')
+            UNION ALL
+            SELECT w.id, 'float_move:' || f.id,
+                   'float_move:' || f.id
+                       || CASE w.book WHEN 'A.c2b' THEN ':requested' ELSE ':arrived' END
+            FROM waiting w JOIN float_moves f ON f.receipt = w.receipt WHERE w.kind = 'float_move'
+            UNION ALL
+            SELECT w.id, 'booking:' || b.id, 'booking:' || b.id
+            FROM waiting w JOIN bookings b ON upper(b.reference) = w.receipt
+            WHERE w.kind IN ('charges_settled', 'funds', 'other')
         ), matched AS (
             SELECT DISTINCT ON (w.source, w.book, n.movement)
                    w.id, n.movement, e.amount_cents

@@ -14,16 +14,22 @@ BOOKS: Final = tuple(ledger.Account(kind) for kind in ("A.c2b", "A.b2c", "L.mcha
 # M-Pesa's time of a movement and ours are never further apart than this.
 LATE: Final = timedelta(days=2)
 
-# book, movement, cents (a debit above zero), at; of all that was entered since %(since_id)s.
+# book, movement, cents (a debit above zero), at; of all that was entered since %(since_id)s. What
+# resolves a difference belongs to the time of that.
 MOVED: Final[LiteralString] = """
-    SELECT a.kind AS book,
-           split_part(t.key, ':', 1) || ':' || split_part(t.key, ':', 2) AS movement,
-           sum(e.amount_cents)::bigint AS cents, min(t.at) AS at
-    FROM entries e
-    JOIN accounts a ON a.id = e.account_id
-    JOIN transfers t ON t.id = e.transfer_id
-    WHERE e.account_id = ANY(%(book_ids)s) AND e.id >= %(since_id)s
-    GROUP BY 1, 2 HAVING sum(e.amount_cents) <> 0
+    SELECT m.book, m.movement, m.cents, coalesce(d.at, m.at) AS at
+    FROM (
+        SELECT a.kind AS book,
+               split_part(t.key, ':', 1) || ':' || split_part(t.key, ':', 2) AS movement,
+               sum(e.amount_cents)::bigint AS cents, min(t.at) AS at
+        FROM entries e
+        JOIN accounts a ON a.id = e.account_id
+        JOIN transfers t ON t.id = e.transfer_id
+        WHERE e.account_id = ANY(%(book_ids)s) AND e.id >= %(since_id)s
+        GROUP BY 1, 2 HAVING sum(e.amount_cents) <> 0
+    ) AS m
+    LEFT JOIN differences d ON d.id = CASE WHEN m.movement LIKE 'difference:%%'
+                                           THEN split_part(m.movement, ':', 2)::uuid END
 """
 
 

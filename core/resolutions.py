@@ -212,6 +212,7 @@ def _refused(
         return "no_such_posting"
     if difference.is_unknown_payment:
         return None if against == "suspense" else "no_such_posting"
+    solvency.lock(db)
     legs = _legs(difference, against)
     for leg in legs:
         side = 1 if leg.account.debit_normal else -1
@@ -296,6 +297,7 @@ def _post(db: Db, difference: Difference, resolution: Resolution, now: datetime)
 def _receive(db: Db, difference: Difference, now: datetime) -> None:
     """As if M-Pesa's confirmation had come: should it come yet, it finds the receipt known."""
     assert difference.line_id is not None, f"difference {difference.id} is a payment of no line"
+    assert difference.source != "asked", f"difference {difference.id} is a balance, no payment"
     line = statement_lines.by_id(db, difference.line_id)
     assert line.receipt is not None, f"line {difference.line_id} is a payment without a receipt"
     done = charges.receive(

@@ -4,13 +4,23 @@ What a line proves is booked as if M-Pesa had told us of it at the time; what is
 difference, and waits for a person.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
-from core import charges, differences, matching, movements, payouts, statement_lines
+from core import (
+    balances,
+    charges,
+    differences,
+    float_moves,
+    matching,
+    movements,
+    payouts,
+    statement_lines,
+)
+from core.balances import Float, Seen
 from core.charges import Receipt
 from core.database import Database, Db
 from core.differences import Difference, Judged
@@ -19,8 +29,9 @@ from core.payouts import PayoutResult
 from core.statement_lines import Book, Source, Statement
 
 SECONDS_MAX: Final = 100.0  # of a transaction here: a task is killed after 120
-# A payout is no further from its line than this; one that was sent anew has the later time.
-_BEFORE: Final = 300  # seconds by which clocks differ
+# What was sent is no further from its line than this: clocks differ, and a call is made anew.
+_BEFORE: Final = timedelta(minutes=5)
+_AFTER: Final = timedelta(days=7)
 _PROOF: Final = "Completed"  # the code under which a line settles a payout, as a status would
 
 
@@ -59,10 +70,10 @@ def run(database: Database, day: date, statements: Sequence[Statement] = ()) -> 
 
 @dataclass(frozen=True)
 class Proof:
-    """A line that shows what became of something of ours. subject_id: the charge or payout."""
+    """A line that shows what became of something of ours. subject_id: the id of that."""
 
     line_id: UUID
-    of: Literal["payment", "payout", "reversal"]
+    of: Literal["payment", "payout", "reversal", "float_move"]
     subject_id: UUID
 
 
@@ -70,8 +81,8 @@ def provable(db: Db) -> list[Proof]:
     """The lines without a movement that can be of one thing only, oldest first.
 
     A payment that names the account of a charge, where nobody tells another amount of it; the
-    reversal of a receipt that we have asked to reverse; a payout to a phone, where one alone was
-    sent to it of that amount in a week, and one line alone shows it.
+    reversal of a receipt that we have asked to reverse; a payout to a phone or a float move, where
+    one alone of that amount was sent in a week and is not proved, and one line alone shows it.
     """
     return db.rows(
         Proof,
@@ -80,16 +91,21 @@ def provable(db: Db) -> list[Proof]:
             SELECT * FROM statement_lines
             WHERE movement IS NULL AND gone_at IS NULL AND number = 1 AND status = 'Completed'
         ), pairs AS (
-            SELECT w.id AS line_id, w.completed_at, p.id AS subject_id,
-                   count(*) OVER (PARTITION BY w.id) AS payouts,
-                   count(*) OVER (PARTITION BY p.id) AS lines
+            SELECT w.id AS line_id, w.kind AS of, w.completed_at, s.id AS subject_id,
+                   count(*) OVER (PARTITION BY w.id) AS subjects,
+                   count(*) OVER (PARTITION BY s.id) AS lines
             FROM waiting w
-            JOIN payouts p ON p.msisdn = w.msisdn AND p.amount_cents = -w.amount_cents
-                AND w.completed_at
-                    BETWEEN p.approved_at - make_interval(secs => %(before)s)
-                        AND p.approved_at + interval '7 days'
-            WHERE w.kind = 'payout' AND p.kind <> 'reversal' AND p.receipt IS NULL
-              AND p.claimed_at IS NOT NULL
+            JOIN (
+                SELECT 'payout' AS kind, id, msisdn, -amount_cents AS cents, approved_at AS at
+                FROM payouts
+                WHERE kind <> 'reversal' AND receipt IS NULL AND claimed_at IS NOT NULL
+                UNION ALL
+                SELECT 'float_move', id, NULL, amount_cents, created_at
+                FROM float_moves WHERE receipt IS NULL AND claimed_at IS NOT NULL
+            ) AS s ON s.kind = w.kind AND s.cents = w.amount_cents
+                  AND (s.msisdn = w.msisdn OR s.kind = 'float_move')
+                  AND w.completed_at BETWEEN s.at - %(before)s AND s.at + %(after)s
+            WHERE w.book = 'A.b2c'
         )
         SELECT line_id, of, subject_id FROM (
             SELECT w.id AS line_id, 'payment' AS of, c.id AS subject_id, w.completed_at
@@ -108,12 +124,12 @@ def provable(db: Db) -> list[Proof]:
             WHERE w.kind = 'reversal' AND p.receipt IS NULL AND p.claimed_at IS NOT NULL
               AND p.amount_cents = -w.amount_cents
             UNION ALL
-            SELECT line_id, 'payout', subject_id, completed_at FROM pairs
-            WHERE payouts = 1 AND lines = 1
+            SELECT line_id, of, subject_id, completed_at FROM pairs
+            WHERE subjects = 1 AND lines = 1
         ) AS proofs
         ORDER BY completed_at, line_id
         """,
-        {"before": _BEFORE},
+        {"before": _BEFORE, "after": _AFTER},
     )
 
 
@@ -155,13 +171,14 @@ def settle(db: Db, proof: Proof, now: datetime) -> str:
             "statement",
             "paid",
             _PROOF,
-            amount_cents=-told.amount_cents,
+            amount_cents=abs(told.amount_cents),
             receipt=told.receipt,
             msisdn=told.msisdn,
             reverses_receipt=told.linked_receipt,
             charge_cents=told.charge_cents,
         )
-        outcome = payouts.settle(db, proof.subject_id, result, now)
+        verb = float_moves.settle if proof.of == "float_move" else payouts.settle
+        outcome = verb(db, proof.subject_id, result, now)
     db.run(
         """
         UPDATE statement_lines SET outcome = %(outcome)s, updated_at = %(now)s WHERE id = %(id)s
@@ -196,10 +213,11 @@ class Read:
 
 @dataclass(frozen=True)
 class Report:
-    """A day, and all that is open whatever its day."""
+    """A day, and all that is open whatever its day. asked: the last balance M-Pesa told us of."""
 
     day: date
     reads: Sequence[Read]
+    asked: Mapping[Float, Seen]
     totals: Sequence[Total]
     open: Sequence[Difference]
 
@@ -207,7 +225,10 @@ class Report:
 def report(db: Db, day: date) -> Report:
     """Of what was kept and judged before; it changes nothing."""
     begin, end = statement_lines.day_of(day)
-    return Report(day, _reads(db, begin, end), _totals(db, begin, end), differences.undone(db))
+    asked = {of: seen for of in balances.FLOATS if (seen := balances.last(db, of)) is not None}
+    return Report(
+        day, _reads(db, begin, end), asked, _totals(db, begin, end), differences.undone(db)
+    )
 
 
 def _reads(db: Db, begin: datetime, end: datetime) -> list[Read]:

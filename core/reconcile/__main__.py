@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from core import reconcile, statement_files
+from core.balances import Float, Seen
 from core.database import Database
 from core.days import EAST_AFRICA_TIME, today
 from core.differences import Difference
@@ -97,6 +98,7 @@ def table(report: Report, ours: Shortcodes, now: datetime) -> str:
     """In shillings; what M-Pesa or we took out is below zero."""
     lines = [f"M-Pesa and our books, {report.day:%A} {report.day.day} {report.day:%B %Y}", ""]
     lines += [_heard(read) for read in report.reads] or ["Nothing was read of this day yet."]
+    lines += [_asked(of, seen) for of, seen in report.asked.items()]
     for book, name in ACCOUNTS.items():
         totals = [each for each in report.totals if each.book == book]
         if totals:
@@ -157,6 +159,14 @@ def _statement(path: Path, ours: Shortcodes, day: date) -> Statement:
 def _heard(read: Read) -> str:
     until, at = (_moment(each) for each in (read.until, read.read_at))
     return f"{ACCOUNTS[read.book]} {read.shortcode}: {SOURCES[read.source]} to {until}, read {at}"
+
+
+def _asked(of: Float, seen: Seen) -> str:
+    """The newest, whatever the day."""
+    name = ACCOUNTS["A.c2b" if of == "c2b" else "A.b2c"]
+    there, here = show(seen.held_cents), show(seen.books_cents)
+    said = {"equal": "equal", "differs": "DIFFERENT"}.get(seen.outcome, "money was under way")
+    return f"{name}: asked {_moment(seen.at)}, KSh {there} at M-Pesa, {here} with us: {said}"
 
 
 def _totals(name: str, totals: Sequence[Total]) -> list[Sequence[str]]:

@@ -347,6 +347,21 @@ def settle_by_balance(
     return None
 
 
+def end_by_hand(
+    db: Db, move_id: UUID, receipt: str | None, now: datetime
+) -> Literal["arrived", "failed"]:
+    """A person has read M-Pesa's statement: it arrived under that receipt; None: it never left."""
+    move = _lock(db, move_id)
+    assert move.state == "unknown", f"float move {move_id} is {move.state}"
+    if receipt is None:
+        _fail(db, move, "by_hand", now)
+    else:
+        _arrive(db, move, receipt, "by_hand", now)
+    if found := incidents.find_open(db, "float_move_unanswered", move_id):
+        incidents.close(db, found.id, "ended by hand", now)
+    return "failed" if receipt is None else "arrived"
+
+
 def open_one(db: Db) -> FloatMove | None:
     """The one that is asked for or on its way, locked."""
     return db.row(

@@ -73,7 +73,7 @@ _CLAIMS: Final = 7042_0003  # the advisory lock of whoever claims one
 _COLUMNS: Final[LiteralString] = """
     id, member_id, account, kind, amount_cents, msisdn, state, waits_for, originator_id,
     conversation_id, receipt, reverses_receipt, charge_cents, code, attempts, query_count,
-    requested_by, approved_by, approved_at, claimed_at, asked_at"""
+    requested_by, approved_by, approved_at, claimed_at, asked_at, created_at"""
 
 payouts = sa.Table(
     "payouts",
@@ -174,6 +174,7 @@ class Payout:
     approved_at: datetime | None
     claimed_at: datetime | None
     asked_at: datetime | None
+    created_at: datetime
 
     @property
     def owner(self) -> ledger.Account:
@@ -709,6 +710,32 @@ def waiting_cents(db: Db) -> int:
         """
     )
     return found
+
+
+def unfinished(db: Db, limit: int) -> list[Payout]:
+    """Those that wait or are on their way, oldest first."""
+    return db.rows(
+        Payout,
+        f"""
+        SELECT {_COLUMNS}
+        FROM payouts WHERE state IN ('requested', 'approved', 'submitting', 'accepted', 'unknown')
+        ORDER BY created_at, id LIMIT %(limit)s
+        """,
+        {"limit": limit},
+    )
+
+
+def requested_ending(db: Db, letters: str) -> list[UUID]:
+    """Those that wait for a second person and whose id ends so, in hex digits without dashes."""
+    found = db.rows(
+        _Id,
+        """
+        SELECT id FROM payouts
+        WHERE state = 'requested' AND replace(id::text, '-', '') LIKE %(end)s
+        """,
+        {"end": f"%{letters}"},
+    )
+    return [row.id for row in found]
 
 
 def by_id(db: Db, payout_id: UUID) -> Payout | None:

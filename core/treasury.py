@@ -143,14 +143,14 @@ def propose(
 
 def book(
     db: Db, number: int, by: Actor, now: datetime
-) -> Literal["booked", "not_allowed", "not_proposed", "own"] | Short:
+) -> Literal["booked", "not_allowed", "not_waiting", "own"] | Short:
     """A second person agrees, and it is in the books. "own": whoever proposed it may not."""
     if not by.may("approver"):
         return "not_allowed"
     solvency.lock(db)
     booking = numbered(db, number)
     if booking is None or booking.state != "proposed":
-        return "not_proposed"
+        return "not_waiting"
     if booking.proposed_by == by.name:
         return "own"
     if short := _shortage(db, booking.kind, booking.of, booking.amount_cents):
@@ -164,11 +164,11 @@ def book(
 
 def decline(
     db: Db, number: int, by: Actor, now: datetime
-) -> Literal["taken_back", "not_allowed", "not_proposed"]:
+) -> Literal["taken_back", "not_allowed", "not_waiting"]:
     """It will not be booked; also one's own may be taken back."""
     booking = numbered(db, number)
     if booking is None or booking.state != "proposed":
-        return "not_proposed"
+        return "not_waiting"
     if not (by.may("approver") or booking.proposed_by == by.name):
         return "not_allowed"
     _decide(db, booking, "declined", by, now)

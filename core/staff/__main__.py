@@ -10,9 +10,7 @@ import platform
 import pwd
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from core import (
@@ -30,16 +28,24 @@ from core import (
     verdicts,
 )
 from core.database import Database, Db
-from core.days import EAST_AFRICA_TIME
 from core.disputes import Dispute
 from core.errors import Invalid, Unavailable
-from core.money import CENTS, show
+from core.money import show
 from core.resolutions import AGAINST
-from core.rules import Rules
-from core.staff import ROLES, Actor
+from core.staff import ROLES, money
+from core.staff.terminal import (
+    NOT_THERE,
+    Command,
+    Desk,
+    Refused,
+    masked,
+    moment,
+    person,
+    shillings,
+    table,
+)
 
 DONE, REFUSED, USAGE = 0, 1, 2
-SHILLINGS_MAX: Final = 1_000_000_000
 ACTS_SHOWN: Final = 50
 
 # Why it was refused, by what the verb said; the rest is put after the name of what was asked.
@@ -60,13 +66,14 @@ WHY: Final[Mapping[str, str]] = {
     "is only explained",
     "not_open": "no such case is open",
     "not_proposed": "there is no decision to approve or decline",
-    "not_there": "nobody of that name acts here",
+    "not_there": NOT_THERE,
     "not_yet": "the seller still has time to answer",
     "outdated": "the difference is another one by now; decide anew",
     "own": "a second person must do that: it is your own act or your own money",
     "party": "you are a party to it, or paid for it; an incident is open",
     "too_little": "there is less than that on one of the two accounts",
     "wrong_sum": "the two shares are not what is held",
+    **money.WHY,
 }
 GOOD: Final[Mapping[str, str]] = {
     "added": "added",
@@ -79,37 +86,8 @@ GOOD: Final[Mapping[str, str]] = {
     "proposed": "kept; a second person must approve it before anything moves",
     "resolved": "resolved and booked",
     "retired": "retired",
+    **money.GOOD,
 }
-
-
-class Refused(Exception):
-    """A command that cannot be; its text says why, in one line."""
-
-
-@dataclass(frozen=True)
-class Desk:
-    """What a command works with. origin: from where, for the audit log."""
-
-    db: Db
-    rules: Rules
-    now: datetime
-    origin: str
-
-    def actor(self, name: str | None) -> Actor:
-        """Raises Refused: nobody of that name acts here."""
-        found = staff.find(self.db, name) if name else None
-        if found is None or not found.active:
-            raise Refused(WHY["not_there"])
-        return Actor(found, self.origin)
-
-    def dispute(self, number: int) -> Dispute:
-        found = disputes.numbered(self.db, number)
-        if found is None:
-            raise Refused(f"there is no dispute {number}")
-        return found
-
-
-Command = Callable[[Desk, argparse.Namespace], str]
 
 
 def add(desk_: Desk, given: argparse.Namespace) -> str:
@@ -159,8 +137,8 @@ def show_dispute(desk_: Desk, given: argparse.Namespace) -> str:
     names = {order.buyer_id: "buyer", order.seller_id: "seller"}
     lines = [
         f"Case {dispute.number}: order {order.number}, {dispute.reason}, {_stands(dispute)}",
-        f"  buyer   {_person(db, order.buyer_id)}",
-        f"  seller  {_person(db, order.seller_id)}",
+        f"  buyer   {person(db, order.buyer_id)}",
+        f"  seller  {person(db, order.seller_id)}",
         f"  KSh {show(order.total_cents)}, fee {show(order.fee_cents)}; held now:"
         f" {show(ledger.balance(db, ledger.escrow(order.id)))}",
         f"  reported {moment(dispute.opened_at)}, to be answered by {moment(dispute.answer_by)}",
@@ -234,7 +212,7 @@ def list_cases(desk_: Desk, _given: argparse.Namespace) -> str:
             str(case.number),
             moment(case.opened_at),
             case.about,
-            _person(desk_.db, case.member_id),
+            person(desk_.db, case.member_id),
             str(case.conversation[-1]["label"]) if case.conversation else "",
         )
         for case in cases.waiting(desk_.db)
@@ -321,26 +299,6 @@ def run(desk_: Desk, given: argparse.Namespace) -> tuple[str, int]:
     return GOOD.get(said, said), DONE
 
 
-def masked(msisdn: str) -> str:
-    """+254711000345 as +2547•••345."""
-    return f"{msisdn[:5]}•••{msisdn[-3:]}"
-
-
-def moment(at: datetime) -> str:
-    return at.astimezone(EAST_AFRICA_TIME).strftime("%d/%m/%Y %H:%M")
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> str:
-    """Columns as wide as what is in them."""
-    if not rows:
-        return empty
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (heads, *rows)
-    )
-
-
 def _stands(dispute: Dispute) -> str:
     match dispute.state:
         case "open":
@@ -357,15 +315,6 @@ def _order_of(db: Db, dispute: Dispute) -> orders.Order:
     order = orders.by_id(db, dispute.order_id)
     assert order is not None, f"dispute {dispute.id} is of no order"
     return order
-
-
-def _person(db: Db, member_id: object) -> str:
-    found: str | None = db.value(
-        "SELECT name || '  ' || msisdn FROM members WHERE id = %(id)s", {"id": member_id}
-    )
-    assert found is not None, f"no member {member_id}"
-    name, msisdn = found.rsplit("  ", 1)
-    return f"{name}  {masked(msisdn)}"
 
 
 def _change(before: Mapping[str, object], after: Mapping[str, object]) -> str:
@@ -385,14 +334,6 @@ def _case(text: str) -> int:
     if not re.fullmatch("[0-9]{1,12}", text):
         raise argparse.ArgumentTypeError("a case is a number, like 5001")
     return int(text)
-
-
-def _shillings(text: str) -> int:
-    """In cents."""
-    digits = text.replace(",", "")
-    if not re.fullmatch("[0-9]{1,10}", digits) or int(digits) > SHILLINGS_MAX:
-        raise argparse.ArgumentTypeError("whole shillings, like 1500")
-    return int(digits) * CENTS
 
 
 def _msisdn(text: str) -> str:
@@ -415,8 +356,8 @@ _OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     "msisdn": {"type": _msisdn, "help": "a phone number"},
     "--roles": {"type": _roles, "required": True, "help": f"some of {', '.join(ROLES)}"},
     "--msisdn": {"type": _msisdn, "help": "of one who also trades here"},
-    "--buyer": {"type": _shillings, "metavar": "KSH", "help": "goes back to the buyer"},
-    "--seller": {"type": _shillings, "metavar": "KSH", "help": "the seller's, before the fee"},
+    "--buyer": {"type": shillings, "metavar": "KSH", "help": "goes back to the buyer"},
+    "--seller": {"type": shillings, "metavar": "KSH", "help": "the seller's, before the fee"},
     "--reason": {"required": True, "help": "in writing; buyer and seller may read a decision's"},
     "--note": {"required": True, "help": "what came of it"},
     "--against": {
@@ -426,6 +367,7 @@ _OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     },
     "--of": {"help": "one subject, like 'case 5001'"},
     "--by": {"required": True, "metavar": "NAME", "help": "who you are"},
+    **money.OPTIONS,
 }
 _COMMANDS: Final[Mapping[str, tuple[Command, Sequence[str], str]]] = {
     "add": (add, ("name", "--roles", "--msisdn", "--by"), "somebody joins, or has other roles"),
@@ -452,6 +394,7 @@ _COMMANDS: Final[Mapping[str, tuple[Command, Sequence[str], str]]] = {
         ("case", "--reason", "--by"),
         "do not agree, or take your own back",
     ),
+    **money.COMMANDS,
     "audit": (list_acts, ("--of",), "who did what"),
 }
 

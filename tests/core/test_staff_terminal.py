@@ -6,11 +6,20 @@ import subprocess
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from core import cases, freezes, resolutions, staff, verdicts
+from core import (
+    approvals,
+    cases,
+    float_moves,
+    freezes,
+    resolutions,
+    staff,
+    treasury,
+    verdicts,
+)
 from core.database import Database, Db
 from core.rules import Rules
 from core.staff import __main__ as terminal
@@ -198,18 +207,24 @@ def test_what_is_late_is_listed_as_late(desk: Terminal) -> None:
 
 def test_every_refusal_of_a_verb_has_its_words() -> None:
     said = {*terminal.WHY, *terminal.GOOD}
-    outcomes: set[str] = set()
-    for verb in (verdicts.decide, verdicts.approve, verdicts.decline, staff.add, staff.retire):
-        outcomes |= set(_outcomes(verb))
-    for verb in (terminal.desk.freeze, terminal.desk.unfreeze, terminal.desk.close_case):
-        outcomes |= set(_outcomes(verb))
-    for verb in (resolutions.decide, resolutions.approve, resolutions.decline):
-        outcomes |= set(_outcomes(verb))
+    by_hand = {"asked", "not_unknown"}  # the commands' own
+    outcomes = by_hand | _words(float_moves.Refused)
+    for verb in (
+        *(verdicts.decide, verdicts.approve, verdicts.decline, staff.add, staff.retire),
+        *(terminal.desk.freeze, terminal.desk.unfreeze, terminal.desk.close_case),
+        *(resolutions.decide, resolutions.approve, resolutions.decline),
+        *(approvals.approve, approvals.reject, approvals.resume),
+        *(treasury.propose, treasury.book, treasury.decline, float_moves.end_by_hand),
+    ):
+        outcomes |= _words(verb.__annotations__["return"])
     assert outcomes == said
 
 
-def _outcomes(verb: Any) -> Any:
-    return verb.__annotations__["return"].__args__
+def _words(outcome: Any) -> set[str]:
+    """Of a Literal, or of whatever else a union has in it."""
+    if isinstance(outcome, str):
+        return {outcome}
+    return {word for part in get_args(outcome) for word in _words(part)}
 
 
 def test_the_command_itself_works_on_a_real_database(database: Database, now: datetime) -> None:

@@ -136,9 +136,9 @@ def test_one_reference_is_booked_once_and_again_after_it_was_declined(safe: Safe
     assert safe.propose("capital", THOUSAND, " BANK-7 ") == "known_reference"
     assert treasury.decline(safe.db, first.number, safe.peter, safe.purse.now) == "taken_back"
     second = safe.proposed("capital", THOUSAND, "BANK-7")
-    assert safe.book(first) == "not_proposed"
+    assert safe.book(first) == "not_waiting"
     assert safe.book(second) == "booked"
-    assert safe.book(second) == "not_proposed"
+    assert safe.book(second) == "not_waiting"
     assert safe.propose("capital", THOUSAND, "BANK-7") == "known_reference"
     assert safe.cents()["capital"] == FLOAT_CENTS + THOUSAND
 
@@ -149,7 +149,7 @@ def test_ones_own_may_be_taken_back_and_anothers_by_an_approver_only(safe: Safe)
     decline = treasury.decline
     assert decline(safe.db, booking.number, rose, safe.purse.now) == "not_allowed"
     assert decline(safe.db, booking.number, safe.olive, safe.purse.now) == "taken_back"
-    assert decline(safe.db, booking.number, safe.olive, safe.purse.now) == "not_proposed"
+    assert decline(safe.db, booking.number, safe.olive, safe.purse.now) == "not_waiting"
 
 
 def test_fees_stay_while_they_cover_what_others_own(safe: Safe) -> None:
@@ -193,7 +193,7 @@ def test_of_two_who_book_at_once_one_does_and_two_bookings_share_no_shilling(
         with ThreadPoolExecutor(8) as threads:
             outcomes = list(threads.map(book, [first.number, second.number] * 4))
         assert outcomes.count("booked") == 1
-        assert set(outcomes) <= {"booked", "not_proposed", "not_earned"}
+        assert set(outcomes) <= {"booked", "not_waiting", "not_earned"}
         with database.begin() as db:
             assert ledger.balance(db, ledger.BANK) == FEES_CENTS
         database.close()

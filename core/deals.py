@@ -36,8 +36,8 @@ from core.rules import Rules
 Side = Literal["buyer", "seller"]
 State = Literal["open", "accepted", "declined", "withdrawn", "lapsed"]
 
-TITLE_MAX: Final = 30  # septets, as of terms; a title stands in our SMS
-TERMS_MAX: Final = 100
+TITLE_MAX: Final = 24  # septets, as of terms; a title stands in our SMS
+TERMS_MAX: Final = 90
 AMOUNT_CENTS_MIN: Final = 1_000  # M-Pesa sends nothing below KSh 10 to a seller
 DAYS_MAX: Final = 60  # until it is due
 OPEN_MAX: Final = 5  # of one opener
@@ -99,7 +99,8 @@ deals = sa.Table(
 _COLUMNS: Final[LiteralString] = """
     d.id, d.number, d.state, d.opener_id, d.opener_is, d.invited_msisdn, d.invited_id, d.title,
     d.terms, d.total_cents, d.fee_cents, d.due_on, d.answer_by, d.seller_proved, d.invited_at,
-    d.reminded_at, d.order_id, d.created_at"""
+    d.reminded_at, d.order_id, d.created_at,
+    (SELECT o.state FROM orders o WHERE o.id = d.order_id) AS order_state"""
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class Deal:
     reminded_at: datetime | None
     order_id: UUID | None
     created_at: datetime
+    order_state: str | None
 
     @property
     def net_cents(self) -> int:

@@ -34,6 +34,11 @@ def parse(text: str, region: str = "KE") -> str:
     return msisdn
 
 
+def local(msisdn: str) -> str:
+    """As it is dialled and read at home: "0712345678"; one from abroad as it is."""
+    return f"0{msisdn[4:]}" if is_kenyan_mobile(msisdn) else msisdn
+
+
 def is_kenyan_mobile(msisdn: str) -> bool:
     """Can M-Pesa know it? Only the number's form is looked at, not its network."""
     return KENYAN_MOBILE.fullmatch(msisdn) is not None

@@ -10,6 +10,7 @@ from flows.messages import MESSAGES
 from flows.my_orders import MY_ORDERS
 from flows.problem import PROBLEM
 from flows.register import REGISTER
+from flows.safe_pay import SAFE_PAY
 from flows.sell import SELL
 from flows.share import SHARE
 from flows.wallet import WALLET
@@ -18,6 +19,6 @@ BOOK: Book = {
     flow.name: flow
     for flow in (
         *(HOME, REGISTER, ACCOUNT, LINK, BUY, MY_ORDERS, SELL, WALLET),
-        *(PROBLEM, MESSAGES, CALL_ME, SHARE),
+        *(SAFE_PAY, PROBLEM, MESSAGES, CALL_ME, SHARE),
     )
 }

@@ -75,6 +75,7 @@ HOME = Flow(
                 "my_orders": "@my_orders",
                 "sell": "@sell",
                 "wallet": "@wallet",
+                "safe_pay": "@safe_pay",
                 "account": "@account",
                 "help": "help",
             },

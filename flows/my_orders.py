@@ -136,7 +136,10 @@ def new_code(context: Context, answers: Any) -> Literal["renewed", "not_open"]:
     return deliveries.new_code(context.db, answers.order, context.buyer.id, context.now)
 
 
-def again(context: Context, answers: Any) -> Literal["filled", "nothing_left"]:
+def again(context: Context, answers: Any) -> Literal["filled", "deal", "nothing_left"]:
+    """The same as last time; what two people agreed on, they agree on anew."""
+    if _order(context, answers).title is not None:
+        return "deal"
     return checkouts.repeat(context.db, context.buyer.id, answers.order, context.now)
 
 
@@ -236,7 +239,11 @@ MY_ORDERS = Flow(
         Call("new_code", do=new_code, to={"renewed": "code", "not_open": "order"}),
         Menu("decided", show=verdict_line, to={"again": "again"}),
         Menu("over", show=order_line, to={"again": "again"}),
-        Call("again", do=again, to={"filled": "@buy", "nothing_left": "order"}),
+        Call(
+            "again",
+            do=again,
+            to={"filled": "@buy", "deal": "@safe_pay", "nothing_left": "order"},
+        ),
         End("thanks", show=order_line),
         End("asked", show=basket_line),
         End("given_up", show=basket_line),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import members, pins, places
+from core import deals, members, pins, places
 from core.errors import Invalid
 from flows.answers import hints
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick
@@ -71,6 +71,12 @@ def register(context: Context, answers: Any, pin: str) -> members.Registered:
     return outcome
 
 
+def awaited(context: Context, _answers: Any) -> Literal["invited", "nobody_waits"]:
+    """Has somebody opened a deal with whoever has this phone?"""
+    found = deals.waiting(context.db, context.buyer, context.now, limit=1)
+    return "invited" if found else "nobody_waits"
+
+
 def own_name(context: Context, _answers: Any) -> Values:
     return {"name": context.buyer.name}
 
@@ -90,8 +96,20 @@ REGISTER = Flow(
             parse=new_pin,
             secret=True,
             do=register,
-            to={"registered": "welcome", "already_registered": "@home"},
+            to={"registered": "awaited", "already_registered": "@home"},
             resume="continue",
+        ),
+        Call(
+            "awaited",
+            do=awaited,
+            effect=False,
+            to={"invited": "invited", "nobody_waits": "welcome"},
+        ),
+        Menu(
+            "invited",
+            show=own_name,
+            to={"deals": "@safe_pay", "done": "goodbye"},
+            resume="restart",
         ),
         Menu("welcome", show=own_name, to={"buy": "@buy", "done": "goodbye"}, resume="restart"),
         End("goodbye"),

@@ -29,7 +29,9 @@ class Answers:
 
 
 def recognise(context: Context, _answers: Any) -> Literal["seller", "no_seller"]:
-    return "seller" if context.buyer.is_seller else "no_seller"
+    """Whoever was ever paid for something here sells, with a shop or without."""
+    sells = context.buyer.is_seller or deliveries.sells(context.db, context.buyer.id)
+    return "seller" if sells else "no_seller"
 
 
 def orders(context: Context, _answers: Any) -> list[Option[UUID]]:
@@ -115,15 +117,7 @@ def answer(context: Context, answers: Any) -> Literal["answered", "added", "too_
 def goods(context: Context, answers: Any) -> list[Option[int]]:
     """All that is to be packed: the order's own line has room for the first of it only."""
     return [
-        Option(
-            number,
-            {
-                "product": product,
-                "quantity": catalogue.show_quantity(quantity_milli),
-                "unit": unit,
-            },
-        )
-        for number, (product, quantity_milli, unit) in enumerate(_order(context, answers).lines)
+        Option(number, {"item": item}) for number, item in enumerate(_order(context, answers).items)
     ]
 
 

@@ -149,7 +149,7 @@ def test_a_tap_changes_the_message_that_was_tapped(amina: Person) -> None:
 
 def test_what_is_typed_is_answered_below_it(amina: Person) -> None:
     menu = amina.from_bot[-1]
-    amina.say("5")
+    amina.say("6")
     assert amina.from_bot[-1].id > menu.id
     assert amina.seen.startswith("Amina, Toi Market")
 
@@ -163,7 +163,7 @@ def test_every_tap_is_answered_so_that_no_button_spins(amina: Person) -> None:
 def test_a_tap_on_an_old_screen_draws_the_present_one_below(town: Town, amina: Person) -> None:
     old = amina.from_bot[-1]
     old_data = old.buttons["inline_keyboard"][0][0]["callback_data"]  # type: ignore[index]
-    amina.say("5")
+    amina.say("6")
     amina.say("2")  # My name
     asked = amina.seen
     amina.tap(data=old_data, message=old.id)
@@ -192,7 +192,7 @@ def test_an_option_that_the_screen_does_not_have_is_met_with_a_hint(amina: Perso
 def test_a_tap_on_a_message_too_old_to_be_had_is_a_tap_all_the_same(
     town: Town, amina: Person
 ) -> None:
-    town.world.telegram.tap(amina.number, None, label="5 My account", is_inaccessible=True)
+    town.world.telegram.tap(amina.number, None, label="6 My account", is_inaccessible=True)
     town.settle()
     assert amina.seen.startswith("Amina, Toi Market")
 
@@ -242,8 +242,8 @@ def test_a_sticker_gets_the_present_screen_again(town: Town, amina: Person) -> N
 
 
 def test_an_edited_message_says_nothing_new(town: Town, amina: Person) -> None:
-    amina.say("5")
-    written = next(it for it in amina.chat.messages.values() if told(it) == "5")
+    amina.say("6")
+    written = next(it for it in amina.chat.messages.values() if told(it) == "6")
     before = len(amina.from_bot)
     town.world.telegram.edit_own(amina.number, written.id, "1")
     town.settle()
@@ -265,7 +265,7 @@ def test_an_edited_message_says_nothing_new(town: Town, amina: Person) -> None:
     ],
 )
 def test_commands_lead_to_their_screens(amina: Person, command: str, begins: str) -> None:
-    amina.say("5")
+    amina.say("6")
     amina.say(command)
     assert amina.seen.startswith(begins)
 
@@ -298,7 +298,7 @@ def test_an_update_that_comes_three_times_is_taken_once(
     town: Town, amina: Person, together: bool
 ) -> None:
     with town.rules(next_update=[{"update_repeats": 3, "update_together": together}]):
-        amina.say("5")
+        amina.say("6")
     assert amina.seen.startswith("Amina, Toi Market")
     assert len([it for it in amina.from_bot if told(it).startswith("Amina, Toi")]) == 1
 
@@ -307,7 +307,7 @@ def test_an_update_whose_acknowledgement_was_lost_is_answered_by_one_message(
     town: Town, amina: Person
 ) -> None:
     with town.rules(next_update=[{"update_lost": 1}]):
-        amina.say("5")
+        amina.say("6")
     assert len([it for it in amina.from_bot if told(it).startswith("Amina, Toi")]) == 1
 
 
@@ -330,8 +330,8 @@ def test_a_message_and_a_tap_at_the_same_moment_are_taken_one_after_the_other(
     town: Town, amina: Person
 ) -> None:
     with town.rules(update_gather=2):
-        town.world.telegram.tap(amina.number, None, label="5 My account")
-        town.world.telegram.say(amina.number, "5")
+        town.world.telegram.tap(amina.number, None, label="6 My account")
+        town.world.telegram.say(amina.number, "6")
         town.settle()
     turns = town.value(
         "SELECT turn FROM conversations WHERE channel = 'telegram' AND address = %(id)s",
@@ -478,7 +478,7 @@ def test_photos_of_whoever_has_proved_no_phone_ask_for_it(town: Town) -> None:
 def link_on(phone: Handset) -> str:
     """Ask for a link on a plain phone; its token."""
     phone.dial()
-    phone.reply("5")
+    phone.reply("6")
     phone.choose("Telegram")
     if phone.seen.label == "link.linked":
         phone.reply("1")

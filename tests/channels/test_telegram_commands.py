@@ -97,7 +97,7 @@ def test_polling_takes_updates_as_the_webhook_would_and_each_once(
     commands.poll(settings, telegram, town.database, rounds=2)
     town.settle()
     assert amina.speaks_for() == amina.number
-    town.world.telegram.tap(amina.number, None, label="5 My account")
+    town.world.telegram.tap(amina.number, None, label="6 My account")
     commands.poll(settings, telegram, town.database, rounds=2)
     town.settle()
     assert amina.seen.startswith("Amina, Toi Market")

@@ -262,7 +262,7 @@ def test_two_different_answers_at_one_instant_take_one_turn(
 ) -> None:
     member.dial()
     before = turn()
-    labels = sorted(seen.label for seen in together(app, member, "1", "5"))
+    labels = sorted(seen.label for seen in together(app, member, "1", "6"))
     assert labels in (["buy.category", "conflict"], ["account.menu", "conflict"])
     assert turn() == before + 1
 
@@ -311,7 +311,7 @@ def test_a_lost_session_is_found_again_by_what_was_typed(member: Handset) -> Non
 
 
 def test_dialled_answers_beyond_the_end_are_not_read(member: Handset) -> None:
-    assert member.dial("6*1*1").ends
+    assert member.dial("7*1*1").ends
 
 
 def test_a_late_hop_of_what_was_passed_over_gets_its_own_screen(
@@ -482,10 +482,10 @@ SCREENS = {
     "buy.product": "1*1",
     "buy.offer": "1*1*2",
     "buy.quantity": "1*1*2*1",
-    "account.name": "5*2",
-    "account.place_words": "5*3",
-    "account.place": "5*3*Kisii",
-    "account.old_pin": "5*4",
+    "account.name": "6*2",
+    "account.place_words": "6*3",
+    "account.place": "6*3*Kisii",
+    "account.old_pin": "6*4",
 }
 
 
@@ -611,7 +611,7 @@ def test_whatever_her_name_is_every_screen_fits_and_every_phone_can_show_it(
     """The handset refuses other letters and longer screens: see `seen`."""
     register(name, language)
     handset.dial()
-    handset.walk("5")
+    handset.walk("6")
     handset.dial()
     handset.walk("1", "99")
     assert handset.dial().label == "home.offer"

@@ -96,3 +96,12 @@ def test_reading_a_number_again_changes_nothing(typed: str) -> None:
 )
 def test_a_kenyan_mobile_is_told_by_its_form(msisdn: str, answer: bool) -> None:
     assert phone.is_kenyan_mobile(msisdn) is answer
+
+
+@pytest.mark.parametrize(
+    ("msisdn", "shown"),
+    [("+254712345678", "0712345678"), ("+254110123456", "0110123456"), ("+255754123456",) * 2],
+)
+def test_a_number_is_shown_as_it_is_dialled_at_home(msisdn: str, shown: str) -> None:
+    assert phone.local(msisdn) == shown
+    assert phone.parse(shown) == msisdn

@@ -5,10 +5,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from core import catalogue, checkouts, evidence, links, members
+from core import catalogue, checkouts, deals, evidence, links, members, phone
+from core.deals import Side
 from flows.book import BOOK
 from flows.engine import HOME, OFFER, RESUME, Call, Menu, Pick, State, targets
-from tests.flows.street import CHAT, PIN, SECOND_PIN, SHOP, Bargain, Street
+from tests.flows.street import CHAT, NEIGHBOUR, PIN, SECOND_PIN, SHOP, Bargain, Street
 
 FOREIGN = "+256772123456"
 REDIAL = "(redial)"
@@ -365,6 +366,84 @@ def _others_take_all(street: Street, answers: Any) -> None:
     street.neighbour_takes(answers.offer, left.available_milli)
 
 
+def _means_deal(side: Side) -> Callable[[Street, Any], None]:
+    """It is about another deal: one that a neighbour opened as its buyer, or its seller."""
+
+    def mean(street: Street, answers: Any) -> None:
+        answers.deal = street.is_invited(side)
+        answers.side = "seller" if side == "buyer" else "buyer"
+
+    return mean
+
+
+def _means_own_deal(street: Street, answers: Any) -> None:
+    answers.deal = street.propose("seller", NEIGHBOUR, "Goat")
+
+
+def _opened_one(street: Street) -> None:
+    street.register()
+    assert street.neighbour
+    street.propose("seller", NEIGHBOUR, "Goat")
+
+
+def _opened_many(street: Street) -> None:
+    for number in range(deals.OPEN_MAX):
+        street.propose("buyer", NEIGHBOUR, f"Goat no {number}")
+
+
+def _means_agreed_deal(side: Side) -> Callable[[Street, Any], None]:
+    """It is about one that she accepted before, which the neighbour opened so."""
+
+    def mean(street: Street, answers: Any) -> None:
+        agreed = [deal for deal in _deals_of_the_neighbour(street) if deal.opener_is == side]
+        if not any(deal.state == "accepted" for deal in agreed):
+            street.is_invited(side)
+            street.agree()
+        (answers.deal,) = (
+            deal.id
+            for deal in _deals_of_the_neighbour(street)
+            if (deal.opener_is, deal.state) == (side, "accepted")
+        )
+
+    return mean
+
+
+def _deals_of_the_neighbour(street: Street) -> list[deals.Deal]:
+    return deals.opened_by(street.db, street.neighbour.owner, 20)
+
+
+def _means_bought_deal(street: Street, answers: Any) -> None:
+    """The order is one that she agreed on with a neighbour."""
+    _means_agreed_deal("seller")(street, deal := Named())
+    found = deals.by_id(street.db, deal.deal)
+    assert found is not None
+    answers.order = found.order_id
+
+
+class Named:
+    """What answers would hold."""
+
+    deal: Any = None
+
+
+def _means_a_deal_of_others(street: Street, answers: Any) -> None:
+    neighbour = street.neighbour
+    shop = Street(street.db, street.clock, street.rules, SHOP)
+    answers.deal = neighbour.propose("buyer", shop.msisdn)
+
+
+def _means_own_phone(street: Street, answers: Any) -> None:
+    answers.other = phone.local(street.msisdn)
+
+
+def _as_a_seller(_street: Street, answers: Any) -> None:
+    answers.side = "seller"
+
+
+def _due_long_ago(_street: Street, answers: Any) -> None:
+    answers.due = "2026-11-20"
+
+
 def _meanwhile(happen: Callable[[Street], object]) -> Callable[[Street, Any], object]:
     return lambda street, _answers: happen(street)
 
@@ -392,6 +471,8 @@ CAUSES: dict[Edge, Cause] = dict(
             "register.place_words.answered": Cause(typed="Toi"),
             "register.place.no_place": Cause(typed="qqqq"),
             "register.pin.registered": Cause(typed=PIN),
+            "register.awaited.invited": Cause(start=lambda street: street.is_invited()),
+            "register.awaited.nobody_waits": Cause(),
             "register.pin.already_registered": Cause(
                 typed=PIN, before=lambda street: street.register("Njeri")
             ),
@@ -523,6 +604,7 @@ CAUSES: dict[Edge, Cause] = dict(
                 meanwhile=_meanwhile(_of_bought(Street.refuse, "paid"))
             ),
             "my_orders.again.filled": Cause(),
+            "my_orders.again.deal": Cause(given=_means_bought_deal),
             "my_orders.again.nothing_left": Cause(before=lambda street: street.withdraw("Honey")),
             "sell.who.seller": Cause(phone=SHOP),
             "sell.who.no_seller": Cause(),
@@ -581,6 +663,66 @@ CAUSES: dict[Edge, Cause] = dict(
             "sell.fewer.answered": Cause(typed="1"),
             "sell.take_out.stocked": Cause(),
             "sell.take_out.too_few": Cause(meanwhile=_others_take_all),
+            "safe_pay.waiting.picked": Cause(typed="1", start=lambda street: street.is_invited()),
+            "safe_pay.waiting.no_waiting": Cause(),
+            "safe_pay.opened.picked": Cause(typed="1", start=_opened_one),
+            "safe_pay.opened.no_opened": Cause(),
+            "safe_pay.as_buyer.free": Cause(),
+            "safe_pay.as_buyer.too_many": Cause(before=_opened_many),
+            "safe_pay.as_buyer.frozen": Cause(before=Street.freeze),
+            "safe_pay.as_seller.free": Cause(),
+            "safe_pay.as_seller.too_many": Cause(before=_opened_many),
+            "safe_pay.as_seller.frozen": Cause(before=Street.freeze),
+            "safe_pay.title.answered": Cause(typed="Samsung A12, used"),
+            "safe_pay.amount.answered": Cause(typed="8,500"),
+            "safe_pay.other.answered": Cause(typed="0722000099"),
+            "safe_pay.due.typed": Cause(typed="25/12"),
+            "safe_pay.terms.answered": Cause(typed="With charger. We meet at Toi Market."),
+            "safe_pay.sum_up.buyer": Cause(),
+            "safe_pay.sum_up.seller": Cause(given=_as_a_seller),
+            "safe_pay.word_open.pin": Cause(given=_as_a_seller),
+            "safe_pay.word_open.no_pin": Cause(),
+            "safe_pay.pin_open.opened": Cause(typed=PIN),
+            "safe_pay.pin_open.wrong": Cause(typed="9999"),
+            "safe_pay.pin_open.locked": Cause(
+                typed="9999", before=lambda street: street.fail_pin(4)
+            ),
+            "safe_pay.pin_open.too_many": Cause(typed=PIN, meanwhile=_meanwhile(_opened_many)),
+            "safe_pay.pin_open.frozen": Cause(typed=PIN, meanwhile=_meanwhile(Street.freeze)),
+            "safe_pay.pin_open.yourself": Cause(typed=PIN, given=_means_own_phone),
+            "safe_pay.pin_open.day_over": Cause(typed=PIN, given=_due_long_ago),
+            "safe_pay.open.opened": Cause(),
+            "safe_pay.open.too_many": Cause(meanwhile=_meanwhile(_opened_many)),
+            "safe_pay.open.frozen": Cause(meanwhile=_meanwhile(Street.freeze)),
+            "safe_pay.open.yourself": Cause(given=_means_own_phone),
+            "safe_pay.open.day_over": Cause(given=_due_long_ago),
+            "safe_pay.look.to_buy": Cause(),
+            "safe_pay.look.to_sell": Cause(given=_means_deal("buyer")),
+            "safe_pay.look.own": Cause(given=_means_own_deal),
+            "safe_pay.look.bought": Cause(before=Street.agree),
+            "safe_pay.look.sold": Cause(given=_means_agreed_deal("buyer")),
+            "safe_pay.look.closed": Cause(before=Street.take_back_deals),
+            "safe_pay.look.not_yours": Cause(given=_means_a_deal_of_others),
+            "safe_pay.word_accept.pin": Cause(given=_means_deal("buyer")),
+            "safe_pay.word_accept.no_pin": Cause(),
+            "safe_pay.pin_accept.agreed": Cause(typed=PIN),
+            "safe_pay.pin_accept.not_open": Cause(
+                typed=PIN, meanwhile=_meanwhile(Street.take_back_deals)
+            ),
+            "safe_pay.pin_accept.stuck": Cause(typed=PIN, meanwhile=_meanwhile(Street.freeze)),
+            "safe_pay.pin_accept.wrong": Cause(typed="9999"),
+            "safe_pay.pin_accept.locked": Cause(
+                typed="9999", before=lambda street: street.fail_pin(4)
+            ),
+            "safe_pay.accept.asked": Cause(),
+            "safe_pay.accept.pay_later": Cause(before=_prompted),
+            "safe_pay.accept.agreed": Cause(given=_means_deal("buyer")),
+            "safe_pay.accept.not_open": Cause(meanwhile=_meanwhile(Street.take_back_deals)),
+            "safe_pay.accept.stuck": Cause(meanwhile=_meanwhile(Street.freeze)),
+            "safe_pay.decline.declined": Cause(),
+            "safe_pay.decline.not_open": Cause(meanwhile=_meanwhile(Street.take_back_deals)),
+            "safe_pay.withdraw.withdrawn": Cause(),
+            "safe_pay.withdraw.not_open": Cause(meanwhile=_meanwhile(Street.decline_deals)),
             "problem.which.unsaid": Cause(),
             "problem.which.disputable": Cause(start=_on_its_way, given=_says_which("dispatched")),
             "problem.which.already_open": Cause(start=_complained, given=_says_which("disputed")),

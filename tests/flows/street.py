@@ -10,10 +10,13 @@ from core import (
     catalogue,
     charges,
     checkouts,
+    days,
+    deals,
     deliveries,
     disputes,
     escrow,
     evidence,
+    freezes,
     members,
     outbox,
     pins,
@@ -23,6 +26,8 @@ from core import (
 )
 from core.charges import ChargeResult, PushAnswer
 from core.database import Db
+from core.deals import Deal, Side
+from core.members import Member
 from core.money import CENTS
 from core.rules import Rules
 from core.staff import Actor, Role
@@ -377,6 +382,68 @@ class Street:
         found = staff.find(self.db, "judge")
         assert found is not None, "who was just hired is not there"
         return Actor(found, "tests")
+
+    @property
+    def member(self) -> Member:
+        """Whose phone it is, with all that is known of her."""
+        found = members.by_id(self.db, self.owner)
+        assert found is not None, "the owner of the phone is not there"
+        return found
+
+    def propose(
+        self, side: Side, msisdn: str, title: str = "Bicycle, used", shillings: int = 4_500
+    ) -> UUID:
+        """The phone's owner opens a deal with whoever has that number; the one there is, again."""
+        opened = deals.open(
+            self.db,
+            self.member,
+            side,
+            msisdn,
+            title=title,
+            terms="As seen, with its lock.",
+            total_cents=shillings * CENTS,
+            due_on=days.coming(self.clock(), 4)[-1],
+            proved=True,
+            rules=self.rules,
+            now=self.clock(),
+        )
+        assert isinstance(opened, UUID), opened
+        return opened
+
+    def is_invited(self, side: Side = "seller", title: str = "Bicycle, used", **more: int) -> UUID:
+        """A neighbour opens one with her, as its buyer or its seller."""
+        return self.neighbour.propose(side, self.msisdn, title, **more)
+
+    def open_deals(self) -> list[Deal]:
+        """Between anybody."""
+        ids = self.db.value("SELECT array_agg(id ORDER BY number) FROM deals WHERE state = 'open'")
+        found = [deals.by_id(self.db, deal_id) for deal_id in ids or []]
+        return [deal for deal in found if deal is not None]
+
+    def agree(self) -> None:
+        """Whoever is invited accepts each of them."""
+        for deal in self.open_deals():
+            phone = Street(self.db, self.clock, self.rules, deal.invited_msisdn)
+            done = deals.accept(
+                self.db, deal.id, phone.member, proved=True, rules=self.rules, now=self.clock()
+            )
+            assert done in ("asked", "agreed"), done
+
+    def decline_deals(self) -> None:
+        for deal in self.open_deals():
+            phone = Street(self.db, self.clock, self.rules, deal.invited_msisdn)
+            assert deals.decline(self.db, deal.id, phone.member, self.clock()) == "declined"
+
+    def take_back_deals(self) -> None:
+        """Whoever opened them does not want them any more."""
+        for deal in self.open_deals():
+            opener = members.by_id(self.db, deal.opener_id)
+            assert opener is not None
+            assert deals.withdraw(self.db, deal.id, opener, self.clock()) == "withdrawn"
+
+    def freeze(self) -> None:
+        """Staff were told that the phone is lost."""
+        freezes.freeze(self.db, self.owner, "lost phone", "judge", self.clock())
 
     def call_me(self) -> None:
         """The phone's owner asks to be called."""

@@ -259,9 +259,9 @@ def typed_pins(handset: Handset, street: Street) -> None:
     handset.dial()
     handset.walk("1", "Amina", "Toi", "1", "1", "4862", "2")  # registered with 4862
     handset.dial()
-    handset.walk("5", "4", "7953", "4862", "6284")  # a wrong one, the right one, a new one
+    handset.walk("6", "4", "7953", "4862", "6284")  # a wrong one, the right one, a new one
     handset.dial()
-    handset.walk("5", "4", "6284")
+    handset.walk("6", "4", "6284")
     handset.dial()
 
 
@@ -388,7 +388,7 @@ def test_answers_dialled_ahead_stop_before_an_effect(at_stall: Context) -> None:
 def test_a_menu_shows_its_options_in_the_order_of_its_table() -> None:
     (menu,) = (state for state in BOOK["home"].table if state.name == "menu")
     assert isinstance(menu, Menu)
-    assert list(menu.to) == ["buy", "my_orders", "sell", "wallet", "account", "help"]
+    assert list(menu.to) == ["buy", "my_orders", "sell", "wallet", "safe_pay", "account", "help"]
 
 
 def test_a_delivery_code_is_shown_again_and_never_kept(

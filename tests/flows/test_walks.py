@@ -53,13 +53,19 @@ Outcome = tuple[Node, Mapping[str, Any]]
 BY_WORD: Final = Edge("my_orders", "sure_received", "received")
 # A chat that asks for a link is one that speaks for the phone.
 LINKED: Final = {Edge("link", "stands", "free"): Edge("link", "stands", "linked")}
+# Where no PIN can be typed, a seller's word is taken without; he accepts once more when it is paid.
+UNPROVED: Final = {
+    Edge("safe_pay", state, "pin"): Edge("safe_pay", state, "no_pin")
+    for state in ("word_open", "word_accept")
+}
+INSTEAD: Final = {**LINKED, **UNPROVED}
 
 
 def closed(channel: str) -> set[Edge]:
     """The ways that nobody can go by this channel."""
     match channel:
         case "sms":
-            return {BY_WORD, *(edge for edge in EDGES if _is_secret(edge.source))}
+            return {BY_WORD, *UNPROVED, *(edge for edge in EDGES if _is_secret(edge.source))}
         case "telegram":
             return {*LINKED}
         case "advanta":  # its numbers are Kenyan, written in any way
@@ -240,8 +246,8 @@ def refuse(walk: Walk, barred: Edge, client: FlaskClient) -> None:
     """A way that is closed here leads nowhere: she is told another, and keeps her place."""
     how = graph.cause(barred)
     assert how is not None, f"nobody has said what causes {barred}"
-    if barred in LINKED:
-        assert LINKED[barred] in walk.trail
+    if barred in INSTEAD:
+        assert INSTEAD[barred] in walk.trail
         return
     if how.phone == FOREIGN:
         foreign = replace(walk.street, msisdn=FOREIGN)
@@ -269,6 +275,8 @@ def go_on_by(walk: Walk, channel: str, leg: list[Edge], client: FlaskClient) -> 
         return
     shut = [edge for edge in leg if edge in CLOSED[channel]]
     if shut:
+        if shut[0] in UNPROVED:
+            walk.go(leg[: leg.index(shut[0])])
         refuse(walk, shut[0], client)
     else:
         walk.go(leg)

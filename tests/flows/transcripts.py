@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from core import charges, links, members, money
+from core import charges, deals, links, members, money
 from core.database import Db
 from core.rules import Rules
 from tests.flows.handset import CODE, Clock, EngineLine, Handset
@@ -182,6 +182,11 @@ def _do(street: Street, act: Callable[[Street, Bargain], None]) -> None:
     act(street, newest)
 
 
+def _many_deals(street: Street) -> None:
+    for number in range(deals.OPEN_MAX):
+        street.propose("buyer", NEIGHBOUR, f"Goat no {number}")
+
+
 def _add_words(street: Street, bargain: Bargain, times: int) -> None:
     for number in range(times):
         street.say_more(bargain, f"They smell, and that is {number}.")
@@ -249,5 +254,20 @@ HAPPENINGS: dict[str, Callable[..., None]] = {
         street, lambda street, bargain: _add_words(street, bargain, int(times))
     ),
     r"two people share her phone": lambda street: street.share_phone(),
+    r"a neighbour offers her (.+) for (\d+)": lambda street, title, shillings: street.is_invited(
+        "seller", title, shillings=int(shillings)
+    ),
+    r"a neighbour wants her (.+) for (\d+)": lambda street, title, shillings: street.is_invited(
+        "buyer", title, shillings=int(shillings)
+    ),
+    r"she offers a neighbour (.+) for (\d+)": lambda street, title, shillings: (
+        street.neighbour and street.propose("seller", NEIGHBOUR, title, int(shillings))
+    ),
+    r"the deal is accepted": lambda street: street.agree(),
+    r"the deal is refused": lambda street: street.decline_deals(),
+    r"the deal is taken back": lambda street: street.take_back_deals(),
+    r"the neighbour pays": lambda street: street.neighbour.pay(),
+    r"she has opened many deals": _many_deals,
+    r"her phone was reported lost": lambda street: street.freeze(),
     r"somebody has called her back": lambda street: street.called_back(),
 }

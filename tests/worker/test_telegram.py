@@ -259,7 +259,7 @@ def test_a_screen_whose_sending_nobody_answered_is_sent_once_more_and_no_third_t
     town: Town, amina: Person
 ) -> None:
     with town.rules(**fault("reset", when="after", times=5)):
-        amina.say("5")
+        amina.say("6")
     screens = [it for it in amina.from_bot if it.content["text"].startswith("Amina, Toi")]
     assert len(screens) == 2
     town.settle(70)
@@ -268,7 +268,7 @@ def test_a_screen_whose_sending_nobody_answered_is_sent_once_more_and_no_third_t
 
 def test_a_screen_waits_out_a_flood(town: Town, amina: Person) -> None:
     with town.rules(**fault("flood", seconds=5)):
-        amina.say("5")
+        amina.say("6")
     assert not amina.seen.startswith("Amina, Toi Market")
     town.settle(6)
     assert amina.seen.startswith("Amina, Toi Market")
@@ -276,7 +276,7 @@ def test_a_screen_waits_out_a_flood(town: Town, amina: Person) -> None:
 
 def test_a_screen_that_was_overtaken_is_not_shown(town: Town, amina: Person) -> None:
     with town.rules(**fault("server_error", times=1)):
-        town.world.telegram.say(amina.number, "5")
+        town.world.telegram.say(amina.number, "6")
         town.world.advance(0.1)
         town.work_off()
     amina.say("2")
@@ -303,7 +303,7 @@ def test_a_screen_nobody_could_be_shown_for_an_hour_is_not_shown_any_more(
     town: Town, amina: Person
 ) -> None:
     with town.rules(**fault("server_error", times=None)):
-        amina.say("5")
+        amina.say("6")
         town.world.advance(tasks.TOO_OLD_AFTER.total_seconds())
         town.settle()
     town.settle(60)
@@ -313,7 +313,7 @@ def test_a_screen_nobody_could_be_shown_for_an_hour_is_not_shown_any_more(
 def test_nothing_more_is_tried_in_a_chat_that_is_gone(
     town: Town, writer: Telegram, amina: Person
 ) -> None:
-    town.world.telegram.say(amina.number, "5")
+    town.world.telegram.say(amina.number, "6")
     town.world.advance(0.1)
     town.world.telegram.deactivate(amina.number)
     town.settle()
@@ -329,7 +329,7 @@ def test_nothing_more_is_tried_in_a_chat_that_is_gone(
 def test_screens_arrive_in_the_order_they_were_made_however_fast_somebody_types(
     town: Town, amina: Person
 ) -> None:
-    for typed in ("5", "2", "0", "5"):
+    for typed in ("6", "2", "0", "5"):
         town.world.telegram.say(amina.number, typed)
     town.settle(12)
     assert amina.seen.startswith("A Telegram chat speaks for this phone.")

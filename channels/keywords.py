@@ -24,6 +24,7 @@ Kind = Literal[
     "menu",
     "go_on",
     "call_me",
+    "deal",
 ]
 
 # The word -> what it asks for, and whose language it is; "": everybody's.
@@ -56,6 +57,9 @@ WORDS: Final[Mapping[str, tuple[Kind, str]]] = {
     "ndio": ("go_on", "sw"),
     "call": ("call_me", "en"),
     "piga": ("call_me", "sw"),
+    "deal": ("deal", "en"),
+    "deals": ("deal", "en"),
+    "dili": ("deal", "sw"),
 }
 
 TEXT_CHARACTERS_MAX: Final = 480  # three parts; what comes after adds nothing to a keyword
@@ -71,6 +75,10 @@ _BETWEEN: Final = frozenset(
 ) | {"zangu", "code", "msimbo", "na", "and", "is", "ni", "thanks", "asante"}
 _POLITE: Final = frozenset(
     ("please", "tafadhali", "now", "sasa", "all", "sms", "message", "messages", "me", "simu")
+)
+# What people add to a deal's number; they are shown it first, whatever they say.
+_ANSWERS: Final = frozenset(
+    ("yes", "ndiyo", "ndio", "ok", "sawa", "nakubali", "agree", "accept", "no", "hapana")
 )
 _OF: Final = frozenset(("of", "ya", "za"))
 _UNIT: Final = (
@@ -124,6 +132,8 @@ def parse(text: str) -> Keyword | Ambiguous | None:
             return _goods(kind, language, rest, with_amount=False)
         case "status":
             return _of_order(kind, language, rest)
+        case "deal":
+            return _deal(language, rest)
         case "confirm":
             return _confirmed(language, rest)
         case "problem":
@@ -159,6 +169,14 @@ def _of_order(kind: Kind, language: str, rest: str) -> Keyword | Ambiguous | Non
     if len(told) > 1:
         return Ambiguous(kind, language, tuple(told))
     return Keyword(kind, language, int(told[0]) if told else None)
+
+
+def _deal(language: str, rest: str) -> Keyword | None:
+    """ "DEAL 1042", "Dili no. 1042 ndiyo"; a sentence about a deal is only a sentence."""
+    told = [token for token in _told(rest) if token.casefold() not in _ANSWERS | _POLITE]
+    if len(told) > 1 or not all(t.isdecimal() and len(t) <= ORDER_DIGITS_MAX for t in told):
+        return None
+    return Keyword("deal", language, int(told[0]) if told else None)
 
 
 def _confirmed(language: str, rest: str) -> Keyword | Ambiguous | None:

@@ -14,8 +14,9 @@ from uuid import UUID
 from channels import keywords
 from channels.keywords import Ambiguous, Keyword
 from channels.ussd import Hopper
-from core import deliveries, heard, ledger, members, messages, money, opt_outs, orders
+from core import deals, deliveries, heard, ledger, members, messages, money, opt_outs, orders
 from core.database import Database, Db
+from core.deals import Deal
 from core.errors import Unavailable
 from core.members import Member
 from core.orders import Order
@@ -57,11 +58,13 @@ Verb = Callable[[Db, datetime], _Told | None]  # what it does, it does in that t
 class _Known:
     """Who writes, and of which order. member: None where it is a stranger's phone or two people's.
 
-    order: one that they bought or sold; None: there is no such one. language: "", theirs unknown.
+    order: one that they bought or sold; None: there is no such one. deal: one that is theirs, and
+    no order yet. language: "", theirs unknown.
     """
 
     member: Member | None
     order: Order | None
+    deal: Deal | None
     language: str
 
     @property
@@ -113,7 +116,7 @@ class Switchboard:
             return self._act(sms, known, verb)
         begin = Begin(sms.id)  # who is unknown, or one of two, begins at the beginning
         if isinstance(asked, Keyword) and known.member is not None:
-            begin = _begin(sms, asked, known.order, known.sells)
+            begin = _begin(sms, asked, known)
         order_id = known.order.id if known.order else None
         return _kept(self._hop(sms, begin, known.language or None, order_id))
 
@@ -123,10 +126,13 @@ class Switchboard:
             member = members.by_msisdn(db, sms.msisdn)
             people = [member] if member else members.sharing(db, sms.msisdn)
             order = orders.numbered(db, number) if people and number is not None else None
+            deal = deals.numbered(db, number) if member and number is not None else None
+        if deal and (member is None or deal.side_of(member) is None):
+            deal = None
         if order and not {order.buyer_id, order.seller_id} & {person.id for person in people}:
             order = None
         spoken = people[0].language if people else asked.language if asked else ""
-        return _Known(member, order, spoken)
+        return _Known(member, order, deal, spoken)
 
     def _verb(self, sms: Sms, asked: Keyword | Ambiguous, known: _Known) -> Verb | None:
         """What is done and answered at once; None: a conversation answers."""
@@ -148,6 +154,10 @@ class Switchboard:
                 return lambda db, _now: _which_code(db, member)
             case Ambiguous(numbers=(first, *_)):
                 return lambda _db, _now: _Told("sms_one_order", {"order": first})
+            case Keyword("deal", number=int(number)) if known.deal is None:
+                return lambda _db, _now: _Told("sms_no_deal", {"order": str(number)})
+            case Keyword("status") if known.deal and order is None:
+                return None
             case Keyword("confirm" | "status" | "problem", number=int(number)) if order is None:
                 return lambda _db, _now: _Told("sms_no_order", {"order": str(number)})
             case Keyword("problem") if order and known.sells and order.state == "disputed":
@@ -207,10 +217,14 @@ def _session(sms: Sms) -> str:
     return f"sms:{sms.msisdn}"
 
 
-def _begin(sms: Sms, asked: Keyword, about: Order | None, sells: bool) -> Begin:
-    """The conversation that a member's keyword leads into. sells: is the order theirs to sell?"""
-    order = {"order": str(about.id)} if about else {}
+def _begin(sms: Sms, asked: Keyword, known: _Known) -> Begin:
+    """The conversation that a member's keyword leads into."""
+    order = {"order": str(known.order.id)} if known.order else {}
     match asked.kind:
+        case "deal" | "status" if known.deal is not None and not (order and asked.kind == "status"):
+            return Begin(sms.id, "safe_pay", "look", {"deal": str(known.deal.id)})
+        case "deal":
+            return Begin(sms.id, "safe_pay")
         case "buy" | "prices" if asked.words:
             wanted = {"wanted": asked.quantity} if asked.quantity else {}
             return Begin(sms.id, "buy", "found", {"words": asked.words, **wanted})
@@ -222,7 +236,7 @@ def _begin(sms: Sms, asked: Keyword, about: Order | None, sells: bool) -> Begin:
             return Begin(sms.id, "my_orders")
         case "problem":
             words = {"text": asked.words} if asked.words else {}
-            if about is not None and sells:
+            if known.sells:
                 return Begin(sms.id, "sell", "said", {**order, **words})
             return Begin(sms.id, "problem", "", {**order, **words})
         case "call_me":

@@ -50,6 +50,7 @@ _FLOWS: Final = {
     "start": ("home", ""),
     "menu": ("home", ""),
     "orders": ("my_orders", ""),
+    "deals": ("safe_pay", ""),
     "language": ("account", "language"),
     "help": ("home", "help"),
 }

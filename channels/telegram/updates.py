@@ -22,7 +22,7 @@ PAYLOAD_CHARACTERS_MAX: Final = 64
 FILE_ID_CHARACTERS_MAX: Final = 256
 QUERY_ID_CHARACTERS_MAX: Final = 64
 DATA_BYTES_MAX: Final = 64
-COMMANDS: Final = frozenset({"start", "menu", "orders", "language", "help"})
+COMMANDS: Final = frozenset({"start", "menu", "orders", "deals", "language", "help"})
 _PICTURES: Final = frozenset({"image/jpeg", "image/png", "image/webp"})
 
 

@@ -52,6 +52,30 @@ def test_an_order_is_asked_for_by_its_number(text: str, number: int | None) -> N
 
 
 @pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("DEAL 1042", 1042),
+        ("deal1042 yes", 1042),
+        ("Dili namba 1042, sawa asante", 1042),
+        ("Deal no 1042 NO", 1042),
+        ("Deals please", None),
+        ("DILI", None),
+    ],
+)
+def test_a_deal_is_asked_for_by_its_number_whatever_is_said_of_it(
+    text: str, number: int | None
+) -> None:
+    assert parse(text) == Keyword("deal", WORDS[text.split()[0].rstrip("0124").lower()][1], number)
+
+
+@pytest.mark.parametrize(
+    "text", ["Deal is on", "DEAL 1042 1043", "deal 12345678901", "dili ni nzuri", "A deal 1042"]
+)
+def test_a_sentence_about_a_deal_is_none(text: str) -> None:
+    assert parse(text) is None
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "OK 1042 4821",

@@ -9,9 +9,23 @@ from uuid import UUID
 import pytest
 from flask.testing import FlaskClient
 
-from core import disputes, evidence, gsm, ledger, members, opt_outs, outbox, stock, wordings
+from core import (
+    deals,
+    disputes,
+    evidence,
+    gsm,
+    ledger,
+    members,
+    opt_outs,
+    orders,
+    outbox,
+    stock,
+    wordings,
+)
 from core.database import Database
+from core.deals import Deal, Side
 from core.errors import Unavailable
+from core.orders import Order
 from core.rules import Rules
 from flows import run
 from tests.flows.handset import Clock, Handset
@@ -244,6 +258,125 @@ def words_of(street: Callable[..., Any], bargain: Bargain) -> list[str]:
 
     found: list[str] = street(read)
     return found
+
+
+# Deals.
+
+OPENER = "+254733900002"
+
+
+@pytest.fixture
+def invited(street: Callable[..., Any]) -> Callable[..., Deal]:
+    """Juma opens a deal with whoever has the test's phone; what was open before, he takes back."""
+
+    def invite(side: Side) -> Deal:
+        def open_one(at: Street) -> Deal:
+            juma = Street(at.db, at.clock, at.rules, OPENER)
+            juma.register("Juma Otieno", "en", OPENER)
+            at.take_back_deals()
+            found = deals.by_id(at.db, juma.propose(side, at.msisdn))
+            assert found is not None
+            return found
+
+        opened: Deal = street(open_one)
+        return opened
+
+    return invite
+
+
+def order_of(street: Callable[..., Any], deal: Deal) -> Order:
+    def read(at: Street) -> Order:
+        found = orders.numbered(at.db, deal.number)
+        assert found is not None, "nothing was agreed"
+        return found
+
+    found: Order = street(read)
+    return found
+
+
+def test_a_buyer_reads_the_terms_and_agrees_by_sms(
+    hear: Hear, amina: None, invited: Callable[..., Deal], street: Callable[..., Any]
+) -> None:
+    deal = invited("seller")
+    (shown,) = hear(f"DEAL {deal.number}")
+    assert shown.startswith("Juma sells you Bicycle, used for KSh 4,500, by ")
+    (terms,) = hear("1")
+    assert terms.startswith("Terms: As seen, with its lock.\n1 I agree")
+    asked = hear("1")
+    assert any(text.startswith(f"Deal {deal.number} is agreed. M-Pesa will") for text in asked)
+    order = order_of(street, deal)
+    assert (order.state, order.agreed) == ("placed", True)
+    street(lambda at: at.pay())
+    assert order_of(street, deal).state == "accepted"
+
+
+def test_a_seller_agrees_by_sms_and_by_pin_once_it_is_paid(
+    hear: Hear, amina: None, invited: Callable[..., Deal], street: Callable[..., Any]
+) -> None:
+    deal = invited("buyer")
+    (shown,) = hear(f"dili {deal.number} ndiyo")
+    assert "You get 4,387 (fee 113)." in shown
+    hear("1")
+    agreed = hear("1")
+    assert any("Send nothing yet" in text for text in agreed)
+    assert not order_of(street, deal).agreed
+    street(lambda at: Street(at.db, at.clock, at.rules, OPENER).pay())
+    assert order_of(street, deal).state == "paid"
+    (told,) = hear(f"STATUS {deal.number}")
+    assert told.startswith(f"Order {deal.number}, for ")
+
+
+def test_a_deal_is_refused_by_sms(
+    hear: Hear, amina: None, invited: Callable[..., Deal], street: Callable[..., Any]
+) -> None:
+    deal = invited("seller")
+    (shown,) = hear(f"STATUS {deal.number}")
+    assert shown.startswith("Juma sells you")
+    hear("2")
+    told = hear("1")
+    assert any(text.startswith(f"Deal {deal.number}, Bicycle, used, is refused.") for text in told)
+    (again,) = hear(f"DEAL {deal.number}")
+    assert again == f"Deal {deal.number}, Bicycle, used, KSh 4,500: refused."
+
+
+def test_a_deal_of_other_people_is_not_found(
+    hear: Hear, amina: None, invited: Callable[..., Deal], street: Callable[..., Any]
+) -> None:
+    deal = invited("seller")
+    street(lambda at: at.register("Njeri", "en", "+254733900001"))
+    for number in (deal.number, 999_999):
+        (told,) = hear(f"DEAL {number}", from_="+254733900001")
+        assert told.startswith(f"We find no deal {number} of yours.")
+
+
+def test_a_deal_is_opened_by_sms_and_a_sellers_word_is_taken_without_a_pin(
+    hear: Hear, amina: None, street: Callable[..., Any], phone: str
+) -> None:
+    (menu,) = hear("DEAL")
+    assert menu.startswith("Safe Pay: ")
+    for typed in ("3", "Goat, female", "9000", OPENER, "2", "Healthy, two years old."):
+        hear(typed)
+    (told,) = hear("1")
+    assert "We tell 0733900002 by SMS" in told
+    (deal,) = street(lambda at: deals.opened_by(at.db, at.owner, 2))
+    assert (deal.opener_is, deal.seller_proved) == ("seller", False)
+
+
+def test_a_stranger_who_answers_a_deal_registers_first(
+    hear: Hear, invited: Callable[..., Deal]
+) -> None:
+    deal = invited("seller")
+    (shown,) = hear(f"DEAL {deal.number}")
+    assert "Kiswahili" in shown
+
+
+def test_of_two_who_share_a_phone_nobody_answers_a_deal_by_sms(
+    hear: Hear, amina: None, invited: Callable[..., Deal], street: Callable[..., Any]
+) -> None:
+    deal = invited("seller")
+    street(lambda at: at.share_phone())
+    (shown,) = hear(f"DEAL {deal.number}")
+    assert "Bicycle" not in shown
 
 
 def test_call_me_asks_what_about(hear: Hear, amina: None) -> None:

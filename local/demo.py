@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 
 from local import processes, run
-from settings import Settings
+from settings import Settings, environment_of
 
 TOLD_BY = "simulator.demo"
 WORLDS_OWN = ("SIMULATOR_CLOCK", "SMS_CALLBACK_URL", "USSD_CALLBACK_URL")  # read by it alone
@@ -36,7 +36,9 @@ class Demo:
         supervisor.watch(lambda: worker.process is not None)
         if worker.process is not None:
             teller = processes.spawn(
-                command(settings, worker.process.pid), cwd=run.ROOT, environ=dict(os.environ)
+                command(settings, worker.process.pid),
+                cwd=run.ROOT,
+                environ=environment_of(settings),  # for what staff type into its terminal
             )
             supervisor.watch(lambda: teller.poll() is not None)
             self.outcome = _ended(teller)

@@ -1,22 +1,28 @@
-"""The demo's story: two market days, one with luck and one without, told over the JSON calls.
+"""The demo's story: a market day with luck, and all that can go wrong, told over the JSON calls.
 
-It plays on a fresh market that somebody else started (`make demo`), and at the end it adds up for
-itself what M-Pesa moved and what the market's books say. Exit status: 0 all is right, 1 not.
+It plays on a fresh market that somebody else started (`make demo`). Staff type their commands into
+its terminal. At the end it adds up for itself what M-Pesa moved and what the market's books say.
+Exit status: 0 all is right, 1 not.
 """
 
 import argparse
 import os
 import re
 import signal
+import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any, TextIO
 
 import requests
 
-from simulator.person import Lost, Person, Talk, World, until
+from simulator.clock import EAST_AFRICA
+from simulator.person import Lost, Person, Sms, Talk, World, until
 from simulator.phone import Failed
 from simulator.phone import World as Calls
 from simulator.storyboard import Storyboard
@@ -26,20 +32,36 @@ SELLERS_PIN = "2580"
 BUYERS_PIN = "4791"
 MPESA_PIN = "1234"
 QUERY_SECONDS = 60.0  # M-Pesa is first asked 30 s after a push
+COMMAND_SECONDS_MAX = 30
+# People and M-Pesa are quicker here than elsewhere: the story is to be told in a minute.
+PACE = {
+    "prompt_seconds": 0.2,
+    "callback_seconds": 0.3,
+    "c2b_seconds": 0.6,
+    "act_seconds": 0.3,
+    "result_seconds": 0.3,
+}
 WORDS = {  # of the sellers' screens, each in the language of its seller
     "en": {"sell": "Sell", "orders": "Orders", "accept": "Accept", "sent": "I have sent it",
-           "code": "Enter code", "paid": "Thank you!"},
+           "code": "Enter code", "paid": "Thank you!", "answer": "Tell your side"},
     "sw": {"sell": "Uza", "orders": "Oda za wateja", "accept": "Kubali", "sent": "Nimetuma",
-           "code": "Weka msimbo", "paid": "Asante!"},
+           "code": "Weka msimbo", "paid": "Asante!", "answer": "Jieleze"},
 }  # fmt: skip
 RECEIPT = "paid for order"
 CODE_OF = r"^Code [0-9]{{4}}, order {}\b"
+RECEIVED = r"Confirmed\. You have received Ksh{:,.2f} from SOKONI"
+REVERSED = r"of Ksh{:,.2f} has been reversed into your M-PESA account"
 ACCOUNTS = {
     "Collected at M-Pesa": "A.c2b",
+    "To pay out of": "A.b2c",
     "Held for orders": "L.escrow",
     "Sellers' balances": "L.seller",
+    "On its way to phones": "L.out",
     "Sokoni's fees": "R.fee",
 }
+PAID_IN, PAID_OUT = ("push", "c2b"), ("b2c", "reversal")  # kinds of M-Pesa's lines
+STAFF = "olive"
+WHY = "Half of them were broken, the other half she kept."
 
 
 @dataclass(frozen=True)
@@ -64,6 +86,7 @@ class Story:
     """The people, and the scenes in their order.
 
     watch: what the market says of its orders and books. kill: ends its worker as a crash does.
+    type_in: runs a command of the market's keepers; its exit status, and what it said.
     """
 
     def __init__(
@@ -72,8 +95,10 @@ class Story:
         board: Storyboard,
         watch: Callable[[], dict[str, Any]],
         kill: Callable[[], None],
+        type_in: Callable[..., tuple[int, str]],
     ) -> None:
-        self.world, self.board, self.watch, self.kill = world, board, watch, kill
+        self.world, self.board, self.watch = world, board, watch
+        self.kill, self.type_in = kill, type_in
         self.amina = Person("Amina Wanjiru", "+254712345678", "bright_cyan", world)
         self.zawadi = Person("Zawadi Njeri", "+254722000111", "magenta", world)
         self.baraka = Person("Baraka Mwangi", "+254733000222", "blue", world)
@@ -92,21 +117,25 @@ class Story:
             "The phones, M-Pesa and Africa's Talking are pretend; all else is Sokoni as it runs. "
             "What you see went over HTTP."
         )
-        self._rules(prompt_seconds=0.2, callback_seconds=0.3, c2b_seconds=0.6)
+        self._rules(**PACE)
         amina = self.joins_and_orders()
         self.pays(amina)
         self.board.act("A neighbour without luck")
         zawadi = self.pays_and_nobody_hears()
         # Half a minute until M-Pesa is asked about her: time to be read in.
-        self.board.beat_seconds = 1.2
-        self.board.act("The goods go out")
+        self.board.beat_seconds = 0.8
+        self.board.act("The goods go out, the money too")
         self.goods_go_out(amina)
         self.code_is_typed(amina)
+        self.board.act("Two people quarrel")
+        self.is_divided(amina)
         self.board.act("More bad luck")
-        self.worker_is_killed()
+        baraka = self.worker_is_killed()
+        self.is_refused(baraka)
         self.is_found(zawadi)
         self.code_comes_twice(zawadi)
-        return self.adds_up()
+        self.board.act("Does it add up?")
+        return all([self.is_reconciled(), self.adds_up()])
 
     def joins_and_orders(self) -> Basket:
         board, amina = self.board, self.amina
@@ -174,18 +203,21 @@ class Story:
         """By one of the two sellers; the other's money stays held."""
         board, seller = self.board, self.wanjiku
         number = basket.orders[seller.name]
-        board.scene(f"{seller.first_name} types the code from Amina's SMS: the money is released")
+        board.scene(
+            f"{seller.first_name} types the code from Amina's SMS: the money is on her phone"
+        )
         before = self._money()
         talk = self._deliver(seller, basket)
         board.talk(seller, talk.all(), -3, -2, -1)
         self._event(number, "completed")
         board.messages(
-            *((who, who.sms(rf"{number} is complete")) for who in (basket.buyer, seller))
+            *((who, who.sms(rf"{number} is complete")) for who in (basket.buyer, seller)),
+            (seller, self._arrives(seller, self._order_of(number)["escrow"]["released_cents"])),
         )
         self.after_luck = self._money()
         board.money(("before", before), ("after", self.after_luck))
 
-    def worker_is_killed(self) -> None:
+    def worker_is_killed(self) -> Basket:
         board, baraka = self.board, self.baraka
         board.scene("The worker is killed while Baraka pays")
         talk = self._join(baraka, "Umoja")
@@ -204,6 +236,18 @@ class Story:
         board.prompt(baraka, prompt)
         self._until_paid(basket)
         board.messages((baraka, baraka.sms(RECEIPT)))
+        return basket
+
+    def is_refused(self, basket: Basket) -> None:
+        """By the seller: the whole payment goes back."""
+        board, baraka, seller = self.board, basket.buyer, self.wanjiku
+        number = basket.orders[seller.name]
+        board.scene(f"{seller.first_name} has no kale left: {baraka.first_name} has his money back")
+        talk = self._sell(seller, number).choose("Refuse").choose("Refuse it").see(str(number))
+        board.talk(seller, talk.all(), -2, -1)
+        self._event(number, "cancelled")
+        back = self._arrives(baraka, basket.shillings * 100, REVERSED)
+        board.messages((baraka, baraka.sms(rf"cannot fill order {number}")), (baraka, back))
 
     def is_found(self, basket: Basket) -> None:
         board, zawadi = self.board, basket.buyer
@@ -214,20 +258,84 @@ class Story:
         board.messages((zawadi, zawadi.sms(RECEIPT)))
 
     def code_comes_twice(self, basket: Basket) -> None:
+        """And what M-Pesa answers to his payout is lost: what it did, Sokoni learns by asking."""
         board, seller = self.board, self.otieno
         number = basket.orders[seller.name]
         board.scene(f"{seller.first_name} delivers to her; every key of his comes twice")
         words = WORDS[self.languages[seller.name]]
-        self._rules(hop_repeats=2, hop_together=True)
+        self._rules(
+            hop_repeats=2,
+            hop_together=True,
+            faults=[{"fault": "reset", "when": "after", "on": "b2c", "times": 1}],
+            next_b2c=[{"result": "never", "queue": "echo", "queue_seconds": 1, "act_seconds": 0}],
+        )
         self._sell(seller, number).choose(words["accept"]).choose(words["sent"]).see(str(number))
         talk = self._deliver(seller, basket)
-        self._rules(reset=True)
+        self._rules(hop_repeats=1, hop_together=False)
         board.talk(seller, talk.all(), -1)
         self._event(number, "completed")
+        board.scene("He is paid, and M-Pesa's answer to that is lost")
+        cents = self._order_of(number)["escrow"]["released_cents"]
+        board.messages((seller, seller.sms(RECEIVED.format(cents / 100))))
+        board.say(
+            "The call was cut off, its result never comes; M-Pesa says only that it waited long. "
+            "Nothing is sent again: Sokoni asks what became of it, and hears that it was paid."
+        )
+        self._arrives(seller, cents)
+
+    def is_divided(self, basket: Basket) -> None:
+        """By staff, between the two; each part goes to its phone."""
+        board, buyer, seller = self.board, basket.buyer, self.otieno
+        number = basket.orders[seller.name]
+        board.scene("Half the eggs are broken; the money stays where it is, and both are heard")
+        words = WORDS[self.languages[seller.name]]
+        talk = buyer.dial(CODE).choose("Help").choose("A problem").choose(str(number))
+        talk.choose("rotten or bad").choose("Report it")
+        case = re.search(r"Case ([0-9]+)", talk.screen)
+        if case is None:
+            raise Lost(f"{buyer.first_name} could not complain:\n{talk.screen}")
+        board.talk(buyer, talk.all(), -2, -1)
+        talk = self._sell(seller, number).choose(words["answer"]).type("Zilitoka zote nzima")
+        board.talk(seller, talk.all(), -2, -1)
+        board.scene("Staff decide from a terminal: a part for each")
+        held = self._order_of(number)["escrow"]["held_cents"] // 100
+        self._command("core.staff", "add", STAFF, "--roles", "admin,operator")
+        share = ("--buyer", str(held // 2), "--reason", WHY, "--by", STAFF)
+        self._command("core.staff", "decide", case[1], *share)
+        self._event(number, "split")
+        parts = self._order_of(number)["escrow"]
+        board.messages(
+            (buyer, self._arrives(buyer, parts["refunded_cents"])),
+            (seller, self._arrives(seller, parts["released_cents"])),
+        )
+
+    def is_reconciled(self) -> bool:
+        """Against M-Pesa's statement with a shilling too much; whether just that is found."""
+        board, today = self.board, f"{datetime.now(EAST_AFRICA):%Y-%m-%d}"
+        board.scene("M-Pesa's statement is a shilling off, and the bookkeeper finds it")
+        lines = [it for it in self.world.call("GET", "statement") if it["kind"] in PAID_IN]
+        receipt, more = lines[0]["receipt"], lines[0]["amount"] + 1
+        lie = {"kind": "amount", "receipt": receipt, "amount": more}
+        self._rules(statement_differences=[lie])
+        with tempfile.TemporaryDirectory(prefix="sokoni-statement-") as folder:
+            given = []
+            for shortcode in ("174379", "600997"):
+                path = Path(folder, f"{shortcode}.csv")
+                path.write_text(self.world.text(f"statement?format=csv&shortcode={shortcode}"))
+                given += ["--statement", str(path)]
+            status, said = self.type_in("core.reconcile", "--date", today, *given)
+        self._rules(statement_differences=[])
+        begin = re.search(r"^[0-9,]+ differences? open", said, re.MULTILINE)
+        open_ones = said[begin.start() :].partition("\n\n")[0] if begin else said
+        board.terminal(f"python -m core.reconcile --date {today} --statement ...", open_ones)
+        found = [line for line in open_ones.splitlines() if receipt in line and f"{more:,}" in line]
+        holds = status == 1 and open_ones.startswith("1 difference open") and len(found) == 1
+        board.verdict("The one line that was changed is found, and no other.", holds)
+        return holds
 
     def adds_up(self) -> bool:
         board = self.board
-        board.act("Does it add up?")
+        board.scene("The sum of it all")
         board.money(("after the luck", self.after_luck), ("at the end", self._money()))
         found = judged(
             self.watch(),
@@ -291,6 +399,32 @@ class Story:
         self.released.append(number)
         return talk
 
+    def _order_of(self, number: int) -> dict[str, Any]:
+        found: dict[str, Any] = next(it for it in self.watch()["orders"] if it["number"] == number)
+        return found
+
+    def _arrives(
+        self, person: Person, cents: int, words: str = RECEIVED, seconds: float = 20.0
+    ) -> Sms:
+        """M-Pesa's SMS on that phone, once Sokoni knows that the money is there."""
+
+        def look() -> bool:
+            return any(
+                each["state"] == "paid" and each["cents"] == cents and each["to"] in person.name
+                for each in self.watch()["payouts"]
+            )
+
+        until(f"KSh {cents // 100:,} to be on {person.first_name}'s phone", look, seconds)
+        return person.sms(words.format(cents / 100))
+
+    def _command(self, module: str, *words: str) -> None:
+        """Raises Lost: it was refused."""
+        status, said = self.type_in(module, *words)
+        shown = " ".join(f"'{word}'" if " " in word else word for word in words)
+        self.board.terminal(f"python -m {module} {shown}", said)
+        if status:
+            raise Lost(f"{module} {words[0]} ended with {status}: {said}")
+
     def _rules(self, **rules: Any) -> None:
         self.world.call("PUT", "rules", rules)
 
@@ -310,7 +444,9 @@ def judged(
 
     market: as it says of itself, in cents. statement, audit: M-Pesa's, in shillings.
     """
-    paid = [each for each in statement if each["kind"] != "injected"]
+    paid = [each for each in statement if each["kind"] in PAID_IN]
+    sent = sorted(each["amount"] * 100 for each in statement if each["kind"] in PAID_OUT)
+    payouts = market["payouts"]
     left = sum(each["amount"] for each in paid)
     orders = {order["number"]: order for order in market["orders"]}
     wanted = sorted(number for basket in baskets for number in basket.orders.values())
@@ -318,7 +454,8 @@ def judged(
         sum(order["escrow"][name] for order in market["orders"])
         for name in ("held_cents", "released_cents", "fee_cents", "refunded_cents")
     )
-    books, float_cents = market["ledger"], market["ledger"]["accounts"].get("A.c2b", 0)
+    books = market["ledger"]
+    float_cents = sum(books["accounts"].get(kind, 0) for kind in ("A.c2b", "A.b2c", "A.transit"))
     events = {number: _events(market, number) for number in wanted}
     asked = sorted((each["from"], each["amount"]) for each in paid)
     return [
@@ -344,11 +481,18 @@ def judged(
             ),
         ),
         (
+            f"{len(sent)} times M-Pesa sent money, KSh {sum(sent) // 100:,} in all: what Sokoni "
+            "asked for, each once, and all of it has arrived.",
+            sent == sorted(each["cents"] for each in payouts)
+            and all(each["state"] == "paid" for each in payouts)
+            and sum(sent) == sellers + back,
+        ),
+        (
             "Sokoni's books balance, and every balance is the sum of its entries.",
             bool(books["balanced"] and books["cached_equal_fold"]),
         ),
         (
-            f"M-Pesa's own books balance; its paybill holds KSh {audit['shortcodes']:,}, and "
+            f"M-Pesa's own books balance; our shortcodes hold KSh {audit['shortcodes']:,}, and "
             f"Sokoni's say {_ksh(float_cents)}.",
             bool(audit["balanced"]) and audit["shortcodes"] * 100 == float_cents,
         ),
@@ -394,6 +538,23 @@ def killer(process: int) -> Callable[[], None]:
     return kill
 
 
+def typist(python: str) -> Callable[..., tuple[int, str]]:
+    """Runs a module as a person in the market's office would, and gives what it printed."""
+
+    def type_in(module: str, *words: str) -> tuple[int, str]:
+        try:
+            done = subprocess.run(
+                [python, "-m", module, *words],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                timeout=COMMAND_SECONDS_MAX, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{module} does not come to an end.") from None
+        return done.returncode, (done.stdout or done.stderr).strip()
+
+    return type_in
+
+
 def play(story: Story, board: Storyboard) -> int:
     """Tell it; the exit status."""
     try:
@@ -418,7 +579,10 @@ def main(arguments: list[str], output: TextIO) -> int:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     world, board = Calls(given.url), Storyboard(output)
     try:
-        return play(Story(world, board, watcher(given.watch), killer(given.worker)), board)
+        told = Story(
+            world, board, watcher(given.watch), killer(given.worker), typist(sys.executable)
+        )
+        return play(told, board)
     finally:
         world.close()
 

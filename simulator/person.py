@@ -27,6 +27,8 @@ class World(Protocol):
 
     def call(self, method: str, path: str, body: Any = None) -> Any: ...
 
+    def text(self, path: str) -> str: ...
+
 
 @dataclass(frozen=True)
 class Turn:

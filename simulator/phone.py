@@ -119,11 +119,20 @@ class World:
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Raises Failed."""
+        return self._ask(method, path, body, lambda answer: answer.json())
+
+    def text(self, path: str) -> str:
+        """What is no JSON. Raises Failed."""
+        return str(self._ask("GET", path, None, lambda answer: answer.text))
+
+    def _ask(
+        self, method: str, path: str, body: Any, read: Callable[[requests.Response], Any]
+    ) -> Any:
         try:
             answer = self._session.request(
                 method, self._base + path, json=body, timeout=CALL_TIMEOUT_SECONDS
             )
-            value = answer.json()
+            value = read(answer) if answer.ok else answer.json()
         except requests.RequestException:
             raise Failed("The pretend world does not answer. Is it running?") from None
         if not answer.ok:

@@ -97,6 +97,15 @@ class Storyboard:
             ]
         )
 
+    def terminal(self, typed: str, said: str) -> None:
+        """What staff typed, and what they read; lines too long are cut."""
+        lines = Text("\n", overflow="ellipsis", no_wrap=True).join(
+            [Text.assemble(("$ ", "dim"), (typed, "bold")), *map(Text, said.splitlines())]
+        )
+        lines.no_wrap, lines.overflow = True, "ellipsis"
+        self._console.print(Padding(lines, (0, 1), expand=False))
+        self._beat()
+
     def money(self, *columns: tuple[str, dict[str, int]]) -> None:
         """A row for each account, a column for each moment; cents, shown in shillings."""
         table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="bold")

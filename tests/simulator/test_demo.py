@@ -16,6 +16,7 @@ from simulator.person import Lost, Person, Sms, Turn
 from simulator.phone import Failed, Prompt
 from simulator.storyboard import Storyboard
 
+NOBODY_TYPES = {}.__getitem__  # whoever does fails
 FLOWS = Path(__file__).parents[2] / "flows"
 PIN = "4791"
 
@@ -168,25 +169,28 @@ class Evening:
             order(1001, "placed", "paid", "completed", released_cents=438700, fee_cents=11300),
             order(1002, "placed", "paid", held_cents=114000),
         ]
+        self.payouts = [{"state": "paid", "cents": 438700, "to": "Wanjiku Fresh"}]
         self.books: dict[str, Any] = {
-            "accounts": {"A.c2b": 564000},
+            "accounts": {"A.c2b": 564000, "A.b2c": 61300},
             "balanced": True,
             "cached_equal_fold": True,
         }
         opening = {"kind": "injected", "from": "outside", "amount": 10_000, "account": "opening"}
-        self.paid = {"kind": "stk", "from": self.amina.number, "amount": 5640, "account": "AB12"}
-        self.statement = [opening, self.paid]
-        self.audit = {"balanced": True, "shortcodes": 5640}
+        self.paid = {"kind": "push", "from": self.amina.number, "amount": 5640, "account": "AB12"}
+        self.sent = {"kind": "b2c", "from": "600997/Utility", "amount": 4387, "account": "Sokoni"}
+        charge = {"kind": "charge", "from": "600997/Charges", "amount": 9, "account": "Sokoni"}
+        self.statement = [opening, self.paid, self.sent, charge]
+        self.audit = {"balanced": True, "shortcodes": 6253}
         self.baskets = [Basket(self.amina, {"Wanjiku Fresh": 1001, "Otieno Supplies": 1002}, 5640)]
 
     def wrong(self) -> set[int]:
         """Which of the verdicts do not hold."""
-        market = {"orders": self.orders, "ledger": self.books}
+        market = {"orders": self.orders, "payouts": self.payouts, "ledger": self.books}
         found = judged(market, self.statement, self.audit, self.baskets, [1001])
         return {place for place, (_, holds) in enumerate(found) if not holds}
 
 
-MONEY, PAYMENTS, ORDERS, LEDGER, MPESA = range(5)
+MONEY, PAYMENTS, ORDERS, PAYOUTS, LEDGER, MPESA = range(6)
 
 
 def test_an_evening_on_which_all_is_right_adds_up():
@@ -225,6 +229,18 @@ def a_cent_gone(evening: Evening) -> None:
     evening.orders[1]["escrow"]["held_cents"] -= 1
 
 
+def sent_twice(evening: Evening) -> None:
+    evening.statement.append(evening.sent)
+
+
+def sent_in_vain(evening: Evening) -> None:
+    evening.payouts[0]["state"] = "unknown"
+
+
+def never_sent(evening: Evening) -> None:
+    evening.payouts.append({"state": "paid", "cents": 1000, "to": "Amina"})
+
+
 def unbalanced(evening: Evening) -> None:
     evening.books["balanced"] = False
 
@@ -238,7 +254,7 @@ def audit_fails(evening: Evening) -> None:
 
 
 def float_differs(evening: Evening) -> None:
-    evening.audit["shortcodes"] = 5641
+    evening.audit["shortcodes"] += 1
 
 
 @pytest.mark.parametrize(
@@ -252,6 +268,9 @@ def float_differs(evening: Evening) -> None:
         (completed_twice, {ORDERS}),
         (completed_without_code, {ORDERS}),
         (a_cent_gone, {MONEY}),
+        (sent_twice, {PAYOUTS}),
+        (sent_in_vain, {PAYOUTS}),
+        (never_sent, {PAYOUTS}),
         (unbalanced, {LEDGER}),
         (stale, {LEDGER}),
         (audit_fails, {MPESA}),
@@ -287,6 +306,7 @@ def test_the_worker_dies_between_the_prompt_and_the_pin():
         Storyboard(io.StringIO()),
         watch=lambda: market,
         kill=lambda: world.calls.append(("killed", None)),
+        type_in=NOBODY_TYPES,
     )
     story.worker_is_killed()
     happened = [(path, body) for path, body in world.calls if path not in ("dial", "reply")]
@@ -301,7 +321,8 @@ def test_the_worker_dies_between_the_prompt_and_the_pin():
 
 
 def test_an_order_that_stays_unpaid_is_named():
-    story = Story(Script(), Storyboard(io.StringIO()), watch=lambda: {"orders": []}, kill=list)
+    board = Storyboard(io.StringIO())
+    story = Story(Script(), board, watch=lambda: {"orders": []}, kill=list, type_in=NOBODY_TYPES)
     with pytest.raises(Lost, match="in vain for order 1005 to be paid"):
         story._event(1005, "paid", 0.05)
 
@@ -323,7 +344,7 @@ def test_the_exit_status_and_the_last_line_say_how_it_ended(monkeypatch, ending,
 
     monkeypatch.setattr(Story, "tell", tell)
     output = io.StringIO()
-    story = Story(Script(), Storyboard(output), watch=dict, kill=list)
+    story = Story(Script(), Storyboard(output), watch=dict, kill=list, type_in=NOBODY_TYPES)
     assert demo.play(story, story.board) == status
     assert output.getvalue().splitlines()[-1].strip().startswith(last)
 
@@ -348,6 +369,56 @@ def test_the_killer_ends_that_process_at_once_and_says_when_it_is_gone():
         kill()
 
 
+def test_staff_type_a_command_and_read_how_it_ended():
+    type_in = demo.typist(sys.executable)
+    status, said = type_in("simulator.demo", "--nonsense")
+    assert (status, "--url" in said) == (2, True)
+
+
+LEDGER_LINE = "5002  payment other amount  {receipt}  21/11/2026 15:55  5,641  5,640  0 d  ask"
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "holds"),
+    [
+        (1, "1 difference open, KSh 1\n" + LEDGER_LINE.format(receipt="SAB1"), True),
+        (0, "Nothing differs.", False),
+        (1, "1 difference open, KSh 1\n" + LEDGER_LINE.format(receipt="SXX9"), False),
+        (1, "2 differences open, KSh 2\n" + LEDGER_LINE.format(receipt="SAB1"), False),
+        (2, "Refused: a file of another shortcode", False),
+    ],
+)
+def test_the_bookkeeper_finds_the_lie_and_nothing_else(status, said, holds):
+    lines = [{"kind": "push", "receipt": "SAB1", "amount": 5640}]
+    world = Script(statement=lines)
+    world.text = lambda path: f"a file of {path}"
+    typed = []
+
+    def type_in(*words: str) -> tuple[int, str]:
+        typed.append(words)
+        return status, f"M-Pesa and our books\n\n{said}\n\n8 lines read"
+
+    story = Story(world, Storyboard(io.StringIO()), watch=dict, kill=list, type_in=type_in)
+    assert story.is_reconciled() is holds
+    (words,) = typed
+    assert words[0] == "core.reconcile"
+    assert words.count("--statement") == 2
+    lie = {"kind": "amount", "receipt": "SAB1", "amount": 5641}
+    rules = [body for path, body in world.calls if path == "rules"]
+    assert rules == [{"statement_differences": [lie]}, {"statement_differences": []}]
+
+
+def test_money_on_a_phone_is_waited_for_in_our_books_and_at_mpesa():
+    sms = [{"from": "MPESA", "text": "S1 Confirmed. You have received Ksh4,387.00 from SOKONI on"}]
+    market = {"payouts": [{"state": "accepted", "cents": 438700, "to": "Amina"}]}
+    board = Storyboard(io.StringIO())
+    story = Story(Script(sms=sms), board, watch=lambda: market, kill=list, type_in=NOBODY_TYPES)
+    with pytest.raises(Lost, match="in vain for KSh 4,387 to be on Amina's phone"):
+        story._arrives(story.amina, 438700, seconds=0.05)
+    market["payouts"][0]["state"] = "paid"
+    assert story._arrives(story.amina, 438700).sender == "MPESA"
+
+
 def test_the_watcher_says_when_the_market_is_away():
     with pytest.raises(Failed, match="does not say how it stands: ConnectionError"):
         demo.watcher("http://127.0.0.1:9/watch")()
@@ -362,10 +433,14 @@ def test_the_words_the_story_looks_for_are_on_the_screens():
         return {words[language] for option in screens for words in option.values()}
 
     for language, words in demo.WORDS.items():
-        for name in ("orders", "accept", "sent", "code"):
+        for name in ("orders", "accept", "sent", "code", "answer"):
             assert words[name] in options("sell", language)
         assert words["sell"] in options("home", language)
         paid = tomllib.loads((FLOWS / "sell.toml").read_text())["paid"]
         assert paid[language].startswith(words["paid"])
     assert {"I agree", "Buy now"} <= options("register", "en")
     assert {"Pay", "Add more", "Pay KSh {total}"} <= options("buy", "en")
+    assert {"Refuse", "Refuse it"} <= options("sell", "en")
+    assert "Help" in options("home", "en")
+    assert "A problem" in options("home", "en")
+    assert "Report it" in options("problem", "en")

@@ -17,7 +17,7 @@ from channels.ussd import Hopper
 from console import watch
 from core.database import Database, utc_now
 from core.errors import Unavailable
-from payments import callbacks
+from payments import callbacks, insights
 from settings import Settings
 
 READY_SECONDS_MAX = 2.0
@@ -100,6 +100,9 @@ def create_app(
     )
     app.register_blueprint(
         callbacks.blueprint(database, c2b_secret=settings.daraja_c2b_secret.get_secret_value())
+    )
+    app.register_blueprint(
+        insights.blueprint(database, path_secret=settings.africastalking_secret.get_secret_value())
     )
     if not settings.in_production:
         secret = settings.africastalking_secret.get_secret_value()

@@ -60,7 +60,7 @@ _PERSONAL = re.compile(
     | (?<=/channels/ussd/africastalking/)[^/\s"'?]+
     | (?<=/channels/ussd/hubtel/)[^/\s"'?]+
     | (?<=/channels/ussd/advanta/)[^/\s"'?]+
-    | (?<=/payments/)(?:stk|results|timeouts|c2b)/[^/\s"'?]+
+    | (?<=/payments/)(?:stk|results|timeouts|c2b|sim)/[^/\s"'?]+
     | (?:DETAIL|CONTEXT):[^\n]*                                    # where PostgreSQL quotes a row
     | (?:\+|(?<!\d)00)\d(?:{_GAP}\d){{6,14}}(?!\d)                 # +254 712 345 678, any country
     | (?<!\d)254{_GAP}0?{_GAP}[17](?:{_GAP}\d){{8}}(?!\d)

@@ -170,6 +170,16 @@ class Settings(BaseModel):
         SecretStr("sandbox-path-secret"), "the secret part of their callback paths", _STRONG
     )
 
+    africastalking_insights_url: str = _setting(
+        _at("simulator_port"), "where Africa's Talking says whether a line got another SIM", _HTTPS
+    )
+    sim_check: Literal["on", "off"] = _setting(
+        "on", "off: money goes to a line whoever holds its SIM by now; only where none can be asked"
+    )
+    sim_swap_days: int = _setting(
+        14, "days after another SIM in which a person approves what goes to the line", ge=1, le=365
+    )
+
     hubtel_secret: SecretStr | None = _setting(
         SecretStr("sandbox-hubtel-secret"), "the secret part of Hubtel's path", _STRONG_OR_OFF
     )
@@ -391,6 +401,8 @@ class Settings(BaseModel):
             push_after_seconds=self.push_after_seconds,
             payout_automatic_max_cents=self.payout_automatic_max * 100,
             payout_float_floor_cents=self.payout_float_floor * 100,
+            sim_check=self.sim_check == "on",
+            sim_swap_days=self.sim_swap_days,
             dispute_second_above_cents=self.dispute_second_above * 100,
             difference_second_above_cents=self.difference_second_above * 100,
             paybill=self.daraja_shortcode,

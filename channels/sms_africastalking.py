@@ -4,17 +4,12 @@ Source: Africa's Talking, SMS sending, delivery reports, incoming messages, bulk
 africastalking 2.0.3.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from threading import local
-from time import monotonic
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeGuard
 
-import requests
 import structlog
-import urllib3.exceptions
 from africastalking.SMS import SMSService
 from flask import Blueprint, request
 from werkzeug.datastructures import MultiDict
@@ -26,11 +21,11 @@ from core import messages, opt_outs, phone
 from core.database import Database
 from core.errors import Invalid, Unavailable
 from core.messages import SendAnswer
+from payments.africastalking import Account, Answer, Lost, NotSent, Wire, load_object
 from settings import Settings
 
 log = structlog.get_logger(__name__)
 
-ANSWER_BYTES_MAX = 64 * 1024
 FIELD_CHARACTERS_MAX = 128
 TEXT_CHARACTERS_MAX = 1_000  # of an SMS that comes in; seven parts, more than anybody types
 REPORT_SECONDS_MAX = 3.0
@@ -52,24 +47,13 @@ _DELIVERED: Final = frozenset({"success"})
 _FAILED: Final = frozenset({"rejected", "failed", "absentsubscriber", "expired"})
 
 
-@dataclass(frozen=True)
-class Account:
-    """Our account at Africa's Talking. base_url: without the version. sender: None, their own."""
-
-    base_url: str
-    username: str
-    api_key: str = field(repr=False)
-    sender: str | None = None
-    connect_seconds: float = 3.0
-    read_seconds: float = 9.0
-
-
 class AfricasTalking:
     """The sender. Safe for threads; one for each process."""
 
-    def __init__(self, account: Account) -> None:
-        self._sender = account.sender
-        self._sdk = _Sdk(account)
+    def __init__(self, account: Account, sender: str | None = None) -> None:
+        """sender: the name that our messages come from; None, their own."""
+        self._sender = sender
+        self._sdk = _Sdk(account, "version1")
 
     def send(self, msisdn: str, text: str) -> SendAnswer:
         """Send one message. See channels.sms.Sender."""
@@ -86,10 +70,10 @@ class AfricasTalking:
 
     def _call(self, msisdns: Sequence[str], text: str) -> Mapping[str, SendAnswer]:
         try:
-            answer: _Answer = self._sdk.send(text, list(msisdns), self._sender, enqueue=True)
-        except _NotSent as error:
+            answer: Answer = self._sdk.send(text, list(msisdns), self._sender, enqueue=True)
+        except NotSent as error:
             return dict.fromkeys(msisdns, SendAnswer("later", error.code))
-        except _Lost as error:
+        except Lost as error:
             return dict.fromkeys(msisdns, SendAnswer("unknown", error.code))
         return read_answers(answer.status, answer.body, msisdns)
 
@@ -104,9 +88,8 @@ def connect(settings: Settings) -> AfricasTalking:
         base_url=settings.africastalking_base_url,
         username=settings.africastalking_username,
         api_key=settings.africastalking_api_key.get_secret_value(),
-        sender=settings.africastalking_sender,
     )
-    return AfricasTalking(account)
+    return AfricasTalking(account, settings.africastalking_sender)
 
 
 def blueprint(database: Database, switchboard: Switchboard, *, secret: str) -> Blueprint:
@@ -202,7 +185,7 @@ def read_answers(status: int, body: bytes, msisdns: Sequence[str]) -> dict[str, 
     """What an answer to a sending proves, by number. Whatever it does not prove is "unknown"."""
     if not 200 <= status < 300:
         return dict.fromkeys(msisdns, _read_status(status))
-    told = _load(body).get("SMSMessageData")
+    told = load_object(body).get("SMSMessageData")
     listed = told.get("Recipients") if isinstance(told, dict) else None
     if not isinstance(told, dict) or not isinstance(listed, list):
         return dict.fromkeys(msisdns, SendAnswer("unknown", "unreadable"))
@@ -261,105 +244,5 @@ def _is_name(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and 0 < len(value) <= FIELD_CHARACTERS_MAX and value.isprintable()
 
 
-def _load(body: bytes) -> dict[str, Any]:
-    """The object in body, whatever content type it came under; empty for anything else."""
-    try:
-        found = json.loads(body.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    body: bytes = field(repr=False)
-
-
-class _NotSent(Exception):
-    """Nothing has reached the gateway."""
-
-    code = "no_connection"
-
-
-class _Lost(Exception):
-    """Sent, perhaps received, perhaps acted upon: no answer came."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(f"no answer: {code}")
-        self.code = code
-
-
-class _Sdk(SMSService):  # type: ignore[misc]  # it has no types
-    """The SDK with another way to the wire; what is sent, and in what form, stays its own.
-
-    Its own way has the addresses fixed, no connection kept, no status on errors, no dict where the
-    content type names a charset, and takes proxies from the environment.
-    """
-
-    def __init__(self, account: Account) -> None:
-        super().__init__(account.username, account.api_key)  # no `initialize`: that one is global
-        self._baseUrl = f"{account.base_url}/version1"
-        self._account = account
-        self._threads = local()
-        self._sessions: list[requests.Session] = []
-
-    def close(self) -> None:
-        for session in self._sessions:
-            session.close()
-
-    def _make_request(
-        self,
-        url: str,
-        method: str,
-        headers: Mapping[str, str],
-        data: Mapping[str, Any],
-        params: None,
-        **_its_own: object,
-    ) -> _Answer:
-        """One HTTP request, its answer read within bounds of size and time.
-
-        Raises _NotSent, _Lost.
-        """
-        account = self._account
-        give_up_at = monotonic() + account.connect_seconds + account.read_seconds
-        try:
-            with self._session().request(
-                method,
-                url,
-                headers=headers,
-                data=data,
-                params=params,
-                timeout=(account.connect_seconds, account.read_seconds),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = b""
-                for piece in response.iter_content(8192):
-                    body += piece
-                    if len(body) > ANSWER_BYTES_MAX or monotonic() > give_up_at:
-                        raise _Lost("endless")
-                return _Answer(response.status_code, body)
-        except requests.RequestException as error:
-            if _never_connected(error):
-                raise _NotSent from error
-            raise _Lost("timeout" if isinstance(error, requests.Timeout) else "reset") from error
-
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._threads, "session", None)
-        if session is None:
-            session = self._threads.session = requests.Session()
-            self._sessions.append(session)
-            session.trust_env = False
-        return session
-
-
-def _never_connected(error: requests.RequestException) -> bool:
-    """Whether not one byte of the request can have left: no address, refused, or no handshake."""
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    cause = error.args[0] if error.args else None
-    reason = getattr(cause, "reason", cause)
-    return isinstance(
-        reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
-    )
+class _Sdk(Wire, SMSService):  # type: ignore[misc]  # it has no types
+    """Their SDK for SMS, without its `initialize`: that one is global."""

@@ -45,6 +45,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "settle_inbox": Kind("money", wakes=True, together=10),
     "submit_payout": Kind("money"),
     "query_payout": Kind("money"),
+    "check_sim": Kind("money"),
     "resume_payouts": Kind("money"),
     "refund_balance": Kind("money"),
     "pay_earnings": Kind("money"),

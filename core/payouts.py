@@ -7,7 +7,7 @@ payout ends by proof, as paid or as failed, and until then it is in flight.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, Literal, LiteralString
 from uuid import UUID, uuid5
 
@@ -23,6 +23,7 @@ from core import (
     outbox,
     receipts,
     reply_paths,
+    sim_checks,
     solvency,
 )
 from core.database import Db, metadata
@@ -37,7 +38,7 @@ Halt = Literal["initiator", "float"]
 
 STATES: Final = ("requested", "approved", "submitting", "accepted", "unknown", "paid", "failed")
 SENT: Final = ("submitting", "accepted", "unknown")  # M-Pesa may have it, and may act on it
-WAITS: Final = ("frozen", "halted", "float", "probe")  # for what an approved one waits
+WAITS: Final = ("frozen", "halted", "sim", "float", "probe")  # for what an approved one waits
 AUTOMATIC: Final = "automatic"  # who approves what is below the limit
 SYSTEM: Final = "system"  # who asks for what nobody asked for
 
@@ -73,7 +74,7 @@ _CLAIMS: Final = 7042_0003  # the advisory lock of whoever claims one
 _COLUMNS: Final[LiteralString] = """
     id, member_id, account, kind, amount_cents, msisdn, state, waits_for, originator_id,
     conversation_id, receipt, reverses_receipt, charge_cents, code, attempts, query_count,
-    requested_by, approved_by, approved_at, claimed_at, asked_at, created_at"""
+    requested_by, approved_by, approved_at, claimed_at, asked_at, created_at, sim_swapped_on"""
 
 payouts = sa.Table(
     "payouts",
@@ -100,6 +101,7 @@ payouts = sa.Table(
     sa.Column("claimed_at", sa.DateTime(timezone=True)),  # the last time it was sent
     sa.Column("asked_at", sa.DateTime(timezone=True)),  # when the answer to that was recorded
     sa.Column("settled_at", sa.DateTime(timezone=True)),
+    sa.Column("sim_swapped_on", sa.Date),  # the swap for which a person must approve it
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
     sa.CheckConstraint(f"state IN ({', '.join(repr(state) for state in STATES)})", name="state"),
@@ -175,6 +177,7 @@ class Payout:
     claimed_at: datetime | None
     asked_at: datetime | None
     created_at: datetime
+    sim_swapped_on: date | None
 
     @property
     def owner(self) -> ledger.Account:
@@ -412,12 +415,15 @@ def reject(db: Db, payout_id: UUID, by: str, now: datetime) -> Literal["rejected
 def claim_for_submit(db: Db, payout_id: UUID, rules: Rules, now: datetime) -> ClaimedPayout | None:
     """Take the right to send it; commit, call the gateway once, then record_ack.
 
-    None: nothing to do now. Where its member is frozen, M-Pesa refuses us or the float is too low,
-    it waits, in the order of approval, and is asked for again when that is over.
+    None: nothing to do now. Where its member is frozen, M-Pesa refuses us, nobody knows whether the
+    line got another SIM or the float is too low, it waits, in the order of approval, and is asked
+    for again when that is over. Where the line got another SIM lately a person must approve it.
     """
     _lock_claims(db)
     payout = _lock(db, payout_id)
     if payout.state != "approved":
+        return None
+    if _is_swapped(db, payout, rules, now):
         return None
     waits_for = _hindrance(db, payout, rules, now)
     if waits_for is not None:
@@ -660,6 +666,10 @@ def resume_waiting(db: Db, now: datetime, look: int | None = None) -> int:
     for payout in waiting:
         if _is_halted_for(db, payout) or freezes.is_frozen(db, payout.member_id):
             continue
+        if payout.waits_for == "sim":  # whether the float is enough is asked after that
+            if sim_checks.is_done(db, payout.msisdn):
+                wanted.append(outbox.Wanted("submit_payout", now, {"payout_id": payout.id}))
+            continue
         if payout.kind != "reversal":
             left_cents -= payout.amount_cents
             if left_cents < 0:  # and those behind it wait as well, however small
@@ -845,12 +855,46 @@ def _approve(db: Db, payout_id: UUID, by: str, now: datetime) -> None:
     outbox.put(db, "submit_payout", due_at=now, payout_id=payout_id)
 
 
+def _is_swapped(db: Db, payout: Payout, rules: Rules, now: datetime) -> bool:
+    """Did its line get another SIM since a person last approved it? Then a person must, again."""
+    found = _sim_finding(db, payout, rules, now)
+    if found is None or found.swapped_on is None:
+        return False
+    if payout.sim_swapped_on is not None and found.swapped_on <= payout.sim_swapped_on:
+        return False  # nobody else could approve it since
+    db.run(
+        """
+        UPDATE payouts
+        SET state = 'requested', approved_by = NULL, approved_at = NULL, waits_for = NULL,
+            sim_swapped_on = %(swapped_on)s, updated_at = %(now)s
+        WHERE id = %(id)s
+        """,
+        {"swapped_on": found.swapped_on, "now": now, "id": payout.id},
+    )
+    incidents.open(
+        db, "payout_to_approve", payout.id, now,
+        cents=payout.amount_cents, what=payout.kind, sim_swapped_on=found.swapped_on.isoformat(),
+    )  # fmt: skip
+    _tell(db, payout, "payout_sim_swapped", now)
+    return True
+
+
+def _sim_finding(db: Db, payout: Payout, rules: Rules, now: datetime) -> sim_checks.Finding | None:
+    """What is known of the line it goes to. A reversal goes back to whoever paid, by M-Pesa."""
+    if not rules.sim_check or payout.kind == "reversal":
+        return sim_checks.Finding(None)
+    return sim_checks.finding(db, payout.msisdn, rules, now)
+
+
 def _hindrance(db: Db, payout: Payout, rules: Rules, now: datetime) -> str | None:
     """Why it cannot be sent now."""
     if freezes.is_frozen(db, payout.member_id):
         return "frozen"
     if _is_halted_for(db, payout):
         return "halted"
+    if _sim_finding(db, payout, rules, now) is None:
+        sim_checks.want(db, payout.msisdn, now)
+        return "sim"
     left_cents = None
     if payout.kind != "reversal":  # that is from the float that its receipt came to
         left_cents = free_cents(db, ledger.B2C) - payout.amount_cents

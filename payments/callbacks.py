@@ -12,7 +12,16 @@ import structlog
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from core import balances, charges, float_moves, inbox, incidents, payouts, reply_paths
+from core import (
+    balances,
+    charges,
+    float_moves,
+    inbox,
+    incidents,
+    payouts,
+    reply_paths,
+    sim_checks,
+)
 from core.charges import ChargeResult, Receipt
 from core.database import Database, Db
 from core.days import EAST_AFRICA_TIME
@@ -20,6 +29,7 @@ from core.errors import Unavailable
 from core.money import CENTS
 from core.payouts import PayoutResult
 from core.reply_paths import ReplyPath
+from payments import insights
 from payments.daraja import (
     AMOUNT_SHILLINGS_MAX,
     FLOAT_CODE,
@@ -273,6 +283,8 @@ def settle(db: Db, kept: inbox.Item, now: datetime) -> str:
         path = reply_paths.by_key(db, kept.key)
         assert path is not None, f"{kept.key} came by no path of ours"
         return _settle_reply(db, kept, path, now)
+    if kept.source == insights.SOURCE:
+        return sim_checks.answered(db, insights.read_answer(kept.body), now)
     assert kept.source == "c2b", f"nobody reads the inbox's source {kept.source}"
     receipt = parse_confirmation(kept.body, kept.received_at)
     if receipt is None:  # it may be money all the same: a person must read it

@@ -69,6 +69,7 @@ def place(environ: Mapping[str, str]) -> Place:
     return Place(
         ussd_url=get("USSD_CALLBACK_URL", f"{ussd}/africastalking/{secret}"),
         sms_url=get("SMS_CALLBACK_URL", f"{sms}/africastalking/{secret}"),
+        sim_url=get("SIM_CALLBACK_URL", f"{system}/payments/sim/{secret}"),
         hubtel_url=f"{ussd}/hubtel/{hubtel_secret}",
         advanta_url=f"{ussd}/advanta/{advanta_secret}",
         telegram_url=f"{system}/channels/telegram/{telegram_secret}",

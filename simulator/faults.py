@@ -35,6 +35,7 @@ _PATHS: tuple[tuple[str, On], ...] = (
     ("/mpesa/accountbalance/v1/query", "balance"),
     ("/mpesa/b2b/v1/paymentrequest", "topup"),
     ("/version1/messaging", "sms"),
+    ("/v1/sim-swap", "sim"),
     ("/telegram/bot", "telegram"),
     ("/telegram/file/", "file"),
 )

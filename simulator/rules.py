@@ -22,13 +22,14 @@ Probabilities are 0 to 1, amounts whole shillings, times seconds of the world's 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from datetime import date
 from typing import Any, Literal, cast, get_args
 
 Json = Any
 Rule = Callable[[Json], Json]
 On = Literal[
     "any", "oauth", "push", "query", "register", "simulate", "pull", "b2c", "status", "reversal",
-    "balance", "topup", "sms", "telegram", "file",
+    "balance", "topup", "sms", "sim", "telegram", "file",
 ]  # fmt: skip
 
 # Shares of results as a live merchant saw them in a year of pushes.
@@ -195,6 +196,21 @@ def _sms_codes(value: Json) -> Json:
     if not isinstance(value, Mapping):
         raise ValueError("status codes by number")
     return {str(number): _whole(100, 599)(code) for number, code in value.items()}
+
+
+def _days(value: Json) -> Json:
+    if not isinstance(value, Mapping):
+        raise ValueError("days by number")
+    return {str(number): _day(day) for number, day in value.items()}
+
+
+def _day(value: Json) -> Json:
+    if isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError("days as 2026-08-17") from None
 
 
 def _faults(value: Json) -> Json:
@@ -428,6 +444,16 @@ class Rules:
     sms_again_hours: float = _rule(12.0, _number(0))  # … for so long
     sms_date: str = _rule("iso", _one_of("iso", "space"))  # 2017-05-03T06:04:45Z or with a space
 
+    # --- SIM cards --------------------------------------------------------------------------
+    # The day a line last got another SIM, by number; others never did.
+    sim_swapped: Mapping[str, date] = _rule({}, _days)
+    # How the network's answer comes: in a callback, in one that is sooner than the acceptance of
+    # the question, in the reply to the question itself, or never.
+    sim_answer: str = _rule("callback", _one_of("callback", "callback_first", "reply", "never"))
+    sim_seconds: float = _rule(2.0, _number(0))  # from the question to the callback
+    sim_repeats: int = _rule(1, _whole(1, 100))  # how often it is sent
+    sim_says: str | None = _rule(None, _or_none(_text))  # a status instead: "Failed", "Pending"
+
     # --- Telegram: each update of it may stand in `next_update` ------------------------------
     update_repeats: int = _update(1, _whole(1, 100))  # how often each update is posted
     update_together: bool = _update(False, _flag)  # the repeats at the same instant
@@ -511,6 +537,8 @@ def _plain(value: Json) -> Json:
         return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, Mapping):
         return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     return value

@@ -17,6 +17,7 @@ from simulator import (
     daraja,
     daraja_operations,
     gateway,
+    insights,
     messaging,
     page,
     telegram_api,
@@ -35,6 +36,7 @@ def create_app(world: World) -> Flask:
     app.register_blueprint(daraja.blueprint(world))
     app.register_blueprint(daraja_operations.blueprint(world))
     app.register_blueprint(messaging.blueprint(world))
+    app.register_blueprint(insights.blueprint(world))
     app.register_blueprint(bot_api.blueprint(world))
     app.register_blueprint(api.blueprint(world))
     app.register_blueprint(telegram_api.blueprint(world))

@@ -15,6 +15,7 @@ from simulator.journal import Journal
 from simulator.mpesa import Mpesa
 from simulator.operations import Operations
 from simulator.rulebook import Rulebook
+from simulator.sims import Sims
 from simulator.sms import Sms
 from simulator.telegram import Telegram
 from simulator.tokens import Tokens
@@ -37,6 +38,7 @@ class Place:
 
     ussd_url: str = "http://127.0.0.1:8000/channels/ussd/africastalking/sandbox-path-secret"
     sms_url: str = "http://127.0.0.1:8000/channels/sms/africastalking/sandbox-path-secret"
+    sim_url: str = "http://127.0.0.1:8000/payments/sim/sandbox-path-secret"
     hubtel_url: str = "http://127.0.0.1:8000/channels/ussd/hubtel/sandbox-hubtel-secret"
     advanta_url: str = "http://127.0.0.1:8000/channels/ussd/advanta/sandbox-advanta-secret"
     telegram_url: str = "http://127.0.0.1:8000/channels/telegram/sandbox-telegram-secret"
@@ -107,6 +109,7 @@ class World:
             post,
             callback_url=place.sms_url,
         )
+        self.sims = Sims(self.clock, self.rulebook, chance, post, callback_url=place.sim_url)
         self.c2b = C2b(
             self.books, self.clock, self.journal, self.rulebook, post, tell=self.sms.tell
         )

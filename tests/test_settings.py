@@ -23,6 +23,7 @@ PRODUCTION = {
     "DATABASE_URL": "postgresql://sokoni:hunter22@db.example/sokoni",
     "REDIS_URL": "redis://cache.example/0",
     "AFRICASTALKING_BASE_URL": "https://api.africastalking.example",
+    "AFRICASTALKING_INSIGHTS_URL": "https://insights.africastalking.example",
     "AFRICASTALKING_USERNAME": "sokoni",
     "DARAJA_BASE_URL": "https://api.daraja.example",
     "DARAJA_SHORTCODE": "600123",

@@ -16,7 +16,7 @@ from channels import limits, sms_africastalking
 from channels.telegram import sender
 from channels.telegram.flood import Flood
 from core.database import Database
-from payments import daraja
+from payments import daraja, insights
 from settings import Settings
 from worker import tasks
 from worker.app import QUEUES, create
@@ -72,6 +72,7 @@ def connect(settings: Settings, processes: int) -> Work:
         writer=sender.connect(settings),
         flood=Flood(limits.connect(settings.redis_url)),
         storage=storage.connect(settings),
+        insights=insights.connect(settings),
     )
 
 

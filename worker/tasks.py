@@ -33,7 +33,7 @@ from core.database import Db
 from core.errors import Unavailable
 from flows import conversations, funnel, nudges
 from payments import callbacks
-from worker import floats, payouts, reconciliation, sms, telegram
+from worker import floats, payouts, reconciliation, sim_checks, sms, telegram
 from worker.app import task_name
 from worker.work import Work, in_the_end
 
@@ -178,6 +178,7 @@ TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "nudge_cut_off": nudge_cut_off,
     **floats.TASKS,
     **payouts.TASKS,
+    **sim_checks.TASKS,
     **sms.TASKS,
     **telegram.TASKS,
 }

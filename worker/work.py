@@ -16,13 +16,15 @@ from core.errors import Unavailable
 from core.rules import Rules
 from core.storage import Storage
 from payments.gateway import Gateway
+from payments.insights import SimGateway
 
 RECORD_PAUSES_SECONDS: Final = (0.5, 1, 2, 4, 8, 16)  # a standby takes over within 20 s
 
 
 @dataclass(frozen=True)
 class Work:
-    """What tasks work with; one for each process. writer, storage: None where none needs them."""
+    """What tasks work with; one for each process. writer, storage, insights: None where none
+    needs them."""
 
     database: Database
     gateway: Gateway
@@ -31,6 +33,7 @@ class Work:
     writer: Writer | None = None
     flood: Flood = field(default_factory=lambda: Flood(None))
     storage: Storage | None = None
+    insights: SimGateway | None = None
     wait: Callable[[float], None] = sleep
 
 

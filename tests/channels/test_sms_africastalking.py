@@ -38,9 +38,9 @@ ID = "ATXid_0123456789abcdef0123456789abcdef"
 def sender_at() -> Iterator[Callable[..., AfricasTalking]]:
     made: list[AfricasTalking] = []
 
-    def make(base_url: str, **other: Any) -> AfricasTalking:
+    def make(base_url: str, sender: str | None = None, **other: Any) -> AfricasTalking:
         account = {"username": "sandbox", "api_key": "sandbox-api-key", "read_seconds": 0.5}
-        made.append(AfricasTalking(Account(base_url=base_url, **{**account, **other})))
+        made.append(AfricasTalking(Account(base_url=base_url, **{**account, **other}), sender))
         return made[-1]
 
     yield make

@@ -21,7 +21,7 @@ from tests.core.transactions import attempt
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 THOUSAND = 100_000
 ACCEPTED = PayoutAnswer("accepted", "0", "29115-1", "AG_1")
-RULES = Rules(token_key=b"token key for tests", payout_float_floor_cents=1_000_000)
+RULES = Rules(token_key=b"token key for tests", payout_float_floor_cents=1_000_000, sim_check=False)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Thread
 from typing import Any
@@ -16,7 +17,7 @@ from core import charges, checkouts, ledger, orders, outbox
 from core.charges import Charge
 from core.database import Database
 from core.messages import SendAnswer
-from payments import callbacks
+from payments import africastalking, callbacks, insights
 from payments.daraja import Account, Daraja
 from simulator.books import account
 from simulator.server import create_app
@@ -24,6 +25,7 @@ from simulator.world import (
     SANDBOX_B2C_SHORTCODE,
     SANDBOX_PASSKEY,
     SANDBOX_SHORTCODE,
+    Place,
     World,
 )
 from tests.core.market import RULES, Purchase, msisdn, open_market, purchase
@@ -33,8 +35,10 @@ from worker.relay import Relay
 SECRET = "a-secret-path"
 UTILITY = account(SANDBOX_SHORTCODE, "Utility")
 B2C_UTILITY = account(SANDBOX_B2C_SHORTCODE, "Utility")
+CHECKING = replace(RULES, sim_check=True)
 PAYOUT_KINDS = {
-    "submit_payout", "query_payout", "resume_payouts", "refund_balance", "pay_earnings",
+    "check_sim", "submit_payout", "query_payout", "resume_payouts", "refund_balance",
+    "pay_earnings",
 }  # fmt: skip
 PAYMENT_KINDS = {"stk_push", "query_charge", "review_charge", "expire_checkout", "settle_inbox"}
 
@@ -49,13 +53,15 @@ class Mute:
 class Street:
     """database, gateway and tasks are the real ones; only M-Pesa is pretended."""
 
-    def __init__(self, database: Database, world: World, url: str, daraja: Daraja) -> None:
+    def __init__(
+        self, database: Database, world: World, url: str, daraja: Daraja, asker: insights.Insights
+    ) -> None:
         self.database = database
         self.world = world
         self.url = url  # where our callbacks listen
         self.daraja = daraja
         self.kinds = PAYMENT_KINDS  # what the worker works on here
-        self.work = tasks.Work(database, daraja, RULES, sender=Mute())
+        self.work = tasks.Work(database, daraja, CHECKING, sender=Mute(), insights=asker)
         self._relay = Relay(database, self._run)
         with database.begin() as db:
             self.market = open_market(db, database.clock())
@@ -204,21 +210,26 @@ def served(app: Flask) -> Iterator[str]:
 
 @contextmanager
 def street(new_database: Callable[[], Any], now: datetime) -> Iterator[Street]:
-    world = World(virtual_from=now, chance=random.Random(7042))
     with ExitStack() as stack:
         database = Database(
-            stack.enter_context(new_database()), clock=world.clock.now, random=random.Random(1)
+            stack.enter_context(new_database()),
+            clock=lambda: world.clock.now(),
+            random=random.Random(1),
         )
         stack.callback(database.close)
         app = Flask("callbacks")
         app.register_blueprint(callbacks.blueprint(database, c2b_secret=SECRET))
+        app.register_blueprint(insights.blueprint(database, path_secret=SECRET))
         url = stack.enter_context(served(app))
+        place = Place(sim_url=f"{url}/payments/sim/{SECRET}")
+        world = World(place, virtual_from=now, chance=random.Random(7042))
         stack.callback(world.stop)
-        mpesa = stack.enter_context(served(create_app(world)))
+        world.rulebook.change({"sim_answer": "reply"})  # at once: tests of M-Pesa count seconds
+        pretend = stack.enter_context(served(create_app(world)))
         daraja = Daraja(
             Account(
-                base_url=mpesa,
-                statement_url=f"{mpesa}/simulator/api/statement?format=csv",
+                base_url=pretend,
+                statement_url=f"{pretend}/simulator/api/statement?format=csv",
                 consumer_key=world.place.consumer_key,
                 consumer_secret=world.place.consumer_secret,
                 shortcode=SANDBOX_SHORTCODE,
@@ -234,4 +245,13 @@ def street(new_database: Callable[[], Any], now: datetime) -> Iterator[Street]:
             clock=world.clock.now,
         )
         stack.enter_context(closing(daraja))
-        yield Street(database, world, url, daraja)
+        asker = insights.Insights(
+            africastalking.Account(
+                pretend,
+                place.africastalking_username,
+                place.africastalking_api_key,
+                read_seconds=0.3,
+            )
+        )
+        stack.enter_context(closing(asker))
+        yield Street(database, world, url, daraja, asker)

@@ -247,6 +247,8 @@ class Day:
         waits for a lock of the first's."""
         town = self.town
         if first.name in town.deaf or second.name in town.deaf:
+            self._do(first)  # a letter that was taken from the post is not lost for that
+            self._do(second)
             return
         one, other = Job(first.name), Job(second.name)
         stopped, go_on, ended = Event(), Event(), Event()

@@ -16,12 +16,12 @@ import argon2
 import structlog
 
 import app as web
-from channels import sms_africastalking
 from core import ledger, outbox, pins
 from core.database import Db
 from core.errors import Unavailable
 from core.rules import Rules
 from payments import daraja
+from payments.africastalking import Account
 from settings import Settings
 from simulator import outbound, server
 from simulator.books import account
@@ -36,7 +36,7 @@ from tests.core import office
 from tests.core.market import Market, open_market, person
 from tests.simulation.fate import Fate, Job, Killed
 from tests.simulation.mortal import MortalDatabase, mortal_statements
-from tests.simulation.wires import Wire, WiredDaraja, WiredSms, answer
+from tests.simulation.wires import Wire, WiredDaraja, WiredInsights, WiredSms, answer
 from worker import tasks
 from worker.relay import BrokerAway, Relay
 
@@ -209,16 +209,16 @@ class Town:
             self.wire,
             clock=self.world.clock.now,
         )
-        sender = WiredSms(
-            sms_africastalking.Account(
-                THEIR_URL,
-                self.world.place.africastalking_username,
-                self.world.place.africastalking_api_key,
-                "22384",
-            ),
-            self.wire,
+        place = self.world.place
+        account = Account(THEIR_URL, place.africastalking_username, place.africastalking_api_key)
+        self.work = tasks.Work(
+            self.database,
+            self.daraja,
+            self.rules,
+            WiredSms(account, "22384", self.wire),
+            wait=self.wait,
+            insights=WiredInsights(account, self.wire),
         )
-        self.work = tasks.Work(self.database, self.daraja, self.rules, sender, wait=self.wait)
         self.relay = Relay(self.database, self._send)
         if not self.world.c2b._urls:
             secret = self.ground.settings.daraja_c2b_secret.get_secret_value()
@@ -376,6 +376,7 @@ def _place() -> Place:
     return Place(
         ussd_url=f"{OUR_URL}/channels/ussd/africastalking/sandbox-path-secret",
         sms_url=f"{OUR_URL}/channels/sms/africastalking/sandbox-path-secret",
+        sim_url=f"{OUR_URL}/payments/sim/sandbox-path-secret",
     )
 
 

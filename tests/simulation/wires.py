@@ -12,7 +12,8 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 
 from channels import sms_africastalking
-from payments import daraja
+from payments import daraja, insights
+from payments.africastalking import Account
 from simulator.faults import Reset, Slow
 from tests.simulation.fate import Fate
 
@@ -29,6 +30,7 @@ CALLS: Mapping[str, str] = {
     "/pulltransactions/": "pull",
     "/simulator/api/certificate": "certificate",
     "/version1/messaging": "sms",
+    "/v1/sim-swap": "sim",
 }
 
 
@@ -146,13 +148,25 @@ class WiredDaraja(daraja.Daraja):
 class WiredSms(sms_africastalking.AfricasTalking):
     """The real sender on our wire."""
 
-    def __init__(self, account: sms_africastalking.Account, wire: Wire) -> None:
+    def __init__(self, account: Account, sender: str, wire: Wire) -> None:
+        super().__init__(account, sender)
+        _put_on(wire, self._sdk)
+
+
+class WiredInsights(insights.Insights):
+    """The real asker for SIM cards on our wire."""
+
+    def __init__(self, account: Account, wire: Wire) -> None:
         super().__init__(account)
-        own = self._sdk._session
+        _put_on(wire, self._sdk)
 
-        def session() -> requests.Session:
-            found: requests.Session = own()
-            found.mount("http://", wire)
-            return found
 
-        self._sdk._session = session
+def _put_on(wire: Wire, sdk: Any) -> None:
+    own = sdk._session
+
+    def session() -> requests.Session:
+        found: requests.Session = own()
+        found.mount("http://", wire)
+        return found
+
+    sdk._session = session

@@ -16,6 +16,7 @@ from typing import Final
 from core import (
     audit,
     cases,
+    deals,
     desk,
     differences,
     disputes,
@@ -143,6 +144,8 @@ def show_dispute(desk_: Desk, given: argparse.Namespace) -> str:
         f" {show(ledger.balance(db, ledger.escrow(order.id)))}",
         f"  reported {moment(dispute.opened_at)}, to be answered by {moment(dispute.answer_by)}",
     ]
+    if deal := deals.of_order(db, order.id):
+        lines += [f"  agreed between them: {deal.title}; {deal.terms}"]
     if dispute.decide_by is not None:
         lines.append(f"  to be decided by {moment(dispute.decide_by)}")
     if dispute.default_buyer:

@@ -13,6 +13,7 @@ import pytest
 from core import (
     approvals,
     cases,
+    disputes,
     float_moves,
     freezes,
     resolutions,
@@ -24,6 +25,7 @@ from core.database import Database, Db
 from core.rules import Rules
 from core.staff import __main__ as terminal
 from tests.core.deal import HELD, REFUNDED, Deal
+from tests.core.handshake import Handshake
 from tests.core.office import ORIGIN, WHY, Quarrel
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +75,21 @@ def test_a_dispute_is_read_decided_and_on_the_record(desk: Terminal) -> None:
     assert "olive" in acts
     assert "state review > resolved_buyer" in acts
     assert ORIGIN in acts
+
+
+def test_of_a_deal_staff_read_what_was_agreed(db: Db, desk: Terminal) -> None:
+    shake = Handshake(db, desk.quarrel.deal.now)
+    shake.opened("seller")
+    shake.accept()
+    shake.pay()
+    shake.dispatch()
+    order = shake.order()
+    assert disputes.open(db, order.id, order.buyer_id, "wrong", None, shake.now) == "opened"
+    dispute = disputes.of_order(db, order.id)
+    assert dispute is not None
+    code, shown = desk.type(f"show {dispute.number}")
+    agreed = "agreed between them: Samsung A12, used; With charger. We meet at Toi Market."
+    assert (code, agreed in shown) == (0, True)
 
 
 def test_no_number_is_shown_whole(desk: Terminal) -> None:

@@ -269,9 +269,13 @@ def judge(db: Db, day: date, now: datetime) -> Judged:
 
 
 def undone(db: Db) -> list[Difference]:
-    """All that are open, the oldest first."""
+    """All that are open, the oldest first; balances, which others explain, at the end."""
     return db.rows(
-        Difference, f"SELECT {_COLUMNS} FROM differences WHERE state = 'open' ORDER BY at, number"
+        Difference,
+        f"""
+        SELECT {_COLUMNS} FROM differences WHERE state = 'open'
+        ORDER BY kind = 'balance', at, number
+        """,
     )
 
 
@@ -372,7 +376,7 @@ def _keep(db: Db, found: Sequence[_Found], now: datetime) -> int:
                f.movement, f.line_id, f.theirs_cents, f.ours_cents, f.at, 'open', %(now)s, %(now)s
         FROM (SELECT * FROM {_GIVEN}
               WHERE NOT EXISTS (SELECT FROM differences d WHERE d.key = f.key)
-              ORDER BY f.at, f.key) AS f
+              ORDER BY f.kind = 'balance', f.at, f.key) AS f
         """,
         values,
     )

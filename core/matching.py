@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from core import movements
+from core import movements, statement_lines
 from core.database import Db
 from core.movements import MOVED
 
@@ -13,6 +13,7 @@ def match(db: Db, now: datetime) -> int:
 
     By the receipt where both have one, whatever the amounts; else by account, amount and time.
     """
+    statement_lines.lock(db)
     return _by_receipt(db, now) + _by_amount(db, now)
 
 

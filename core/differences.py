@@ -85,8 +85,8 @@ _ACTIONS: Final[Mapping[Kind, str]] = {
 }
 
 _COLUMNS: Final[LiteralString] = """
-    id, number, kind, book, source, what, receipt, movement, line_id, theirs_cents, ours_cents, at,
-    state, note, opened_at"""
+    id, number, key, kind, book, source, what, receipt, movement, line_id, theirs_cents,
+    ours_cents, at, state, note, opened_at"""
 
 # What of a covered time is only in one of the two, or other in each. A line that M-Pesa tells of
 # twice, in its statement and when asked, is one difference.
@@ -102,7 +102,7 @@ _FOUND: Final[LiteralString] = f"""
                    WHEN l.movement IS NULL AND (l.number > 1 OR EXISTS (
                        SELECT FROM statement_lines o
                        WHERE o.receipt = l.receipt AND o.source = l.source AND o.book = l.book
-                         AND o.kind = l.kind AND o.movement IS NOT NULL)) THEN 'duplicate'
+                         AND o.kind = l.kind AND o.ours_cents IS NOT NULL)) THEN 'duplicate'
                    WHEN l.movement IS NULL AND l.kind = 'reversal' AND EXISTS (
                        SELECT FROM receipts r WHERE r.receipt = l.linked_receipt) THEN 'reversed'
                    WHEN l.movement IS NULL THEN 'not_with_us'
@@ -198,12 +198,14 @@ _FOUND: Final[LiteralString] = f"""
 class Difference:
     """theirs_cents: what M-Pesa says moved, or lies there; ours_cents: what our books say.
 
+    key: by which it is known when it is found again.
     book: the account of ours that it is about. movement: what of ours, by its transfers' key.
     source: of what M-Pesa said; "asked" for its balance.
     """
 
     id: UUID
     number: int
+    key: str
     kind: Kind
     book: Book
     source: Source | Literal["asked"]
@@ -262,7 +264,8 @@ def judge(db: Db, day: date, now: datetime) -> Judged:
     balanced = {day, *(today(each.at) for each in waiting if each.kind == "balance")}
     found = _found(db, since, end, sorted(balanced))
     new = _keep(db, found, now)
-    gone = _end(db, {each.key for each in found}, since, end, now)
+    keys = {each.key for each in found}
+    gone = _end(db, [it for it in waiting if it.key not in keys and it.at < end], now)
     left = len(undone(db))
     _tell(db, left, now)
     return Judged(new, gone, left)
@@ -390,8 +393,8 @@ _GIVEN: Final[LiteralString] = """
               ours_cents, at)"""
 
 
-def _end(db: Db, found: set[str], since: datetime, until: datetime, now: datetime) -> int:
-    """Those of that time that are found no more; how many."""
+def _end(db: Db, ended: Sequence[Difference], now: datetime) -> int:
+    """Those are found no more; how many."""
     return db.run(
         """
         UPDATE differences d
@@ -399,18 +402,14 @@ def _end(db: Db, found: set[str], since: datetime, until: datetime, now: datetim
             note = CASE WHEN d.kind = 'not_with_us' AND EXISTS (
                             SELECT FROM statement_lines l
                             WHERE l.id = d.line_id AND l.gone_at IS NOT NULL)
-                        THEN 'M-Pesa shows it no more' ELSE n.note END
-        FROM unnest(%(kinds)s::text[], %(notes)s::text[]) AS n (kind, note)
-        WHERE d.kind = n.kind AND d.state = 'open' AND d.at >= %(since)s AND d.at < %(until)s
-          AND d.key <> ALL(%(found)s::text[])
+                        THEN 'M-Pesa shows it no more' ELSE e.note END
+        FROM unnest(%(ids)s::uuid[], %(notes)s::text[]) AS e (id, note)
+        WHERE d.id = e.id
         """,
         {
             "now": now,
-            "kinds": list(_GONE),
-            "notes": list(_GONE.values()),
-            "since": since,
-            "until": until,
-            "found": sorted(found),
+            "ids": [each.id for each in ended],
+            "notes": [_GONE[each.kind] for each in ended],
         },
     )
 

@@ -22,40 +22,38 @@ def _by_receipt(db: Db, now: datetime) -> int:
     person booked the reference that was named with it."""
     return db.run(
         """
-        WITH waiting AS MATERIALIZED (
+        WITH waiting AS (
             SELECT id, source, book, receipt, kind, completed_at FROM statement_lines
             WHERE movement IS NULL AND gone_at IS NULL AND receipt IS NOT NULL AND number = 1
         ), named AS (
-            SELECT id, 'receipt:' || receipt AS movement, 'receipt:' || receipt AS key
-            FROM waiting WHERE kind = 'payment'
+            SELECT w.*, 'receipt:' || w.receipt AS movement, 'receipt:' || w.receipt AS key
+            FROM waiting w WHERE w.kind = 'payment'
             UNION ALL
-            SELECT w.id, 'capture:' || c.id, 'capture:' || c.id
+            SELECT w.*, 'capture:' || c.id, 'capture:' || c.id
             FROM waiting w JOIN charges c ON c.receipt = w.receipt WHERE w.kind = 'payment'
             UNION ALL
-            SELECT w.id, 'payout:' || p.id, 'payout:' || p.id || ':paid'
+            SELECT w.*, 'payout:' || p.id, 'payout:' || p.id || ':paid'
             FROM waiting w JOIN payouts p ON p.receipt = w.receipt
             WHERE w.kind IN ('payout', 'reversal', 'charge')
             UNION ALL
-            SELECT w.id, 'float_move:' || f.id,
+            SELECT w.*, 'float_move:' || f.id,
                    'float_move:' || f.id
                        || CASE w.book WHEN 'A.c2b' THEN ':requested' ELSE ':arrived' END
             FROM waiting w JOIN float_moves f ON f.receipt = w.receipt WHERE w.kind = 'float_move'
             UNION ALL
-            SELECT w.id, 'booking:' || b.id, 'booking:' || b.id
+            SELECT w.*, 'booking:' || b.id, 'booking:' || b.id
             FROM waiting w JOIN bookings b ON upper(b.reference) = w.receipt
             WHERE w.kind IN ('charges_settled', 'funds', 'other')
         ), matched AS (
-            SELECT DISTINCT ON (w.source, w.book, n.movement)
-                   w.id, n.movement, e.amount_cents
-            FROM waiting w
-            JOIN named n ON n.id = w.id
+            SELECT DISTINCT ON (n.source, n.book, n.movement) n.id, n.movement, e.amount_cents
+            FROM named n
             JOIN transfers t ON t.key = n.key
             JOIN entries e ON e.transfer_id = t.id
-            JOIN accounts a ON a.id = e.account_id AND a.kind = w.book
+            JOIN accounts a ON a.id = e.account_id AND a.kind = n.book
             WHERE NOT EXISTS (
                 SELECT FROM statement_lines o
-                WHERE o.source = w.source AND o.book = w.book AND o.movement = n.movement)
-            ORDER BY w.source, w.book, n.movement, w.completed_at, w.id
+                WHERE o.source = n.source AND o.book = n.book AND o.movement = n.movement)
+            ORDER BY n.source, n.book, n.movement, n.completed_at, n.id
         )
         UPDATE statement_lines l
         SET movement = m.movement, ours_cents = m.amount_cents, updated_at = %(now)s

@@ -272,9 +272,9 @@ def _insert(db: Db, statement: Statement, reading_id: UUID, now: datetime) -> in
             ON CONFLICT ON CONSTRAINT uq_statement_lines_line DO UPDATE
             SET reading_id = excluded.reading_id, gone_at = NULL, status = excluded.status,
                 balance_cents = excluded.balance_cents, updated_at = excluded.updated_at
-            RETURNING id
+            RETURNING xmax = 0 AS is_new  -- and not one that was there
         )
-        SELECT count(*) FROM kept WHERE id = ANY(%(ids)s::uuid[])
+        SELECT count(*) FROM kept WHERE is_new
         """,
         {
             **columns,

@@ -38,6 +38,11 @@ class Worth:
     def net_cents(self) -> int:
         return self.total_cents - self.fee_cents
 
+    def net_of(self, part_cents: int) -> int:
+        """Of so much of the total, the next that is paid out, what the seller gets."""
+        before = self._paid_out_cents
+        return part_cents - self._fee_of(before + part_cents) + self._fee_of(before)
+
     @property
     def _paid_out_cents(self) -> int:
         return self.came_cents if self.state in UNDER_WAY else 0

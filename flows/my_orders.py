@@ -4,11 +4,30 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import checkouts, deliveries, disputes, money, phone, verdicts
+from core import (
+    checkouts,
+    deliveries,
+    disputes,
+    money,
+    phone,
+    reductions,
+    shortages,
+    trips,
+    verdicts,
+)
 from core.deliveries import BuyerOrder
 from core.errors import Invalid
 from flows.account import check_pin, typed_pin
+from flows.answers import hints
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick
+from flows.less import (
+    how_many,
+    less_values,
+    line_of,
+    line_values,
+    on_the_road_cents,
+    standing_values,
+)
 from flows.words import Values, common, show_day
 
 ORDERS_SHOWN_MAX = 20
@@ -17,6 +36,8 @@ ORDERS_SHOWN_MAX = 20
 @dataclass
 class Answers:
     order: UUID | None = None
+    line: UUID | None = None
+    came: int | None = None  # of the line, thousandths of a unit
 
 
 def orders(context: Context, _answers: Any) -> list[Option[UUID]]:
@@ -36,14 +57,15 @@ def orders(context: Context, _answers: Any) -> list[Option[UUID]]:
 
 def stands(
     context: Context, answers: Any
-) -> Literal["unpaid", "preparing", "coming", "disputed", "decided", "over"]:
+) -> Literal["unpaid", "preparing", "offered", "coming", "asked", "disputed", "decided", "over"]:
+    waits = reductions.open_of(context.db, answers.order)
     match _order(context, answers).state:
         case "placed":
             return "unpaid"
         case "paid" | "accepted":
-            return "preparing"
+            return "offered" if waits else "preparing"
         case "dispatched" | "delivered":
-            return "coming"
+            return "asked" if waits else "coming"
         case "disputed":
             return "disputed"
         case _:
@@ -110,14 +132,83 @@ def give_up(context: Context, answers: Any) -> Literal["given_up", "not_open"]:
 
 
 def cancel(context: Context, answers: Any) -> Literal["cancelled", "not_open"]:
+    """Also because less would come than she ordered."""
+    declined = shortages.decline(context.db, answers.order, context.buyer.id, context.now)
+    if declined == "declined":
+        return "cancelled"
     return deliveries.cancel(context.db, answers.order, context.buyer.id, context.now)
 
 
-def received(context: Context, answers: Any) -> Literal["released", "not_open"]:
+def sent_order_line(context: Context, answers: Any) -> Values:
+    order = _order(context, answers)
+    sent = money.show(on_the_road_cents(context, order))
+    return {**order_line(context, answers), "total": sent}
+
+
+def received(context: Context, answers: Any) -> Literal["released", "part_released", "not_open"]:
     if not context.private:  # others can send an SMS in her name
         raise Invalid("by_code", order=str(_order(context, answers).number))
     outcome = deliveries.received(context.db, answers.order, context.buyer.id, context.now)
-    return "not_open" if outcome == "waits" else outcome
+    if outcome == "released":
+        is_over = _order(context, answers).state == "completed"
+        return "released" if is_over else "part_released"
+    return "not_open"
+
+
+def on_the_road(context: Context, answers: Any) -> list[Option[UUID]]:
+    """Lines of which less can have come; none of what has ended meanwhile, or never had any."""
+    if _order(context, answers).state not in ("dispatched", "delivered"):
+        return []
+    return [
+        Option(line.id, line_values(line, line.on_road_milli))
+        for line in trips.of_order(context.db, answers.order, context.language)
+        if line.on_road_milli
+    ]
+
+
+def sent_line(context: Context, answers: Any) -> Values:
+    line = line_of(context, answers.order, answers.line)
+    return line_values(line, line.on_road_milli)
+
+
+@hints("number", "whole_number", "step", "not_enough", "too_much")
+def came(context: Context, answers: Any, text: str) -> int:
+    line = line_of(context, answers.order, answers.line)
+    return how_many(text, line, line.on_road_milli - line.step_milli)
+
+
+def came_line(context: Context, answers: Any) -> Values:
+    line = line_of(context, answers.order, answers.line)
+    return {
+        "seller": _order(context, answers).seller_name,
+        **less_values(line, answers.came, line.on_road_milli),
+    }
+
+
+def ask_less(context: Context, answers: Any) -> Literal["asked", "by_complaint", "not_open"]:
+    _by_herself(context)
+    match shortages.say_less_came(
+        context.db, answers.order, context.buyer.id, answers.line, answers.came, context.now
+    ):
+        case "asked":
+            return "asked"
+        case "nothing_left" | "too_often" | "too_little":
+            return "by_complaint"
+        case "already_open" | "wrong_quantity" | "not_open":
+            return "not_open"
+
+
+def less_line(context: Context, answers: Any) -> Values:
+    return {**order_line(context, answers), **standing_values(context, answers.order)}
+
+
+def take_back(context: Context, answers: Any) -> Literal["taken_back", "not_open"]:
+    _by_herself(context)
+    return shortages.take_back(context.db, answers.order, context.buyer.id, context.now)
+
+
+def agree(context: Context, answers: Any) -> Literal["agreed", "not_open"]:
+    return shortages.agree(context.db, answers.order, context.buyer.id, context.now)
 
 
 def withdraw(context: Context, answers: Any) -> Literal["withdrawn", "too_late", "not_open"]:
@@ -143,6 +234,12 @@ def again(context: Context, answers: Any) -> Literal["filled", "deal", "nothing_
     return checkouts.repeat(context.db, context.buyer.id, answers.order, context.now)
 
 
+def _by_herself(context: Context) -> None:
+    """By it her money can go to the seller, and others can send an SMS in her name."""
+    if not context.private:
+        raise Invalid("by_dial", dial_code=context.rules.dial_code)
+
+
 def _order(context: Context, answers: Any) -> BuyerOrder:
     found = deliveries.for_buyer(context.db, answers.order, context.buyer.id, context.language)
     assert found is not None, "an order that was shown is not the buyer's"
@@ -165,7 +262,9 @@ MY_ORDERS = Flow(
             to={
                 "unpaid": "unpaid",
                 "preparing": "preparing",
+                "offered": "offered",
                 "coming": "coming",
+                "asked": "asked_less",
                 "disputed": "disputed",
                 "decided": "decided",
                 "over": "over",
@@ -194,8 +293,35 @@ MY_ORDERS = Flow(
         Menu(
             "coming",
             show=order_line,
-            to={"code": "pin", "received": "sure_received", "problem": "@problem"},
+            to={
+                "code": "pin",
+                "received": "sure_received",
+                "problem": "@problem",
+                "less": "line",
+            },
         ),
+        Pick("line", options=on_the_road, show=order_line, to="came", empty="stands"),
+        Ask("came", parse=came, show=sent_line, to="sure_less"),
+        Menu(
+            "sure_less",
+            show=came_line,
+            to={"ask": "ask_less", "keep": "stands"},
+            resume="restart",
+        ),
+        Call(
+            "ask_less",
+            do=ask_less,
+            to={"asked": "asked_seller", "by_complaint": "coming", "not_open": "order"},
+        ),
+        Menu(
+            "asked_less",
+            show=less_line,
+            to={"take_back": "take_back", "problem": "@problem"},
+            resume="restart",
+        ),
+        Call("take_back", do=take_back, to={"taken_back": "taken_back", "not_open": "order"}),
+        Menu("offered", show=less_line, to={"agree": "agree", "cancel": "sure"}),
+        Call("agree", do=agree, to={"agreed": "agreed", "not_open": "order"}),
         Menu(
             "disputed",
             show=case_line,
@@ -222,11 +348,15 @@ MY_ORDERS = Flow(
         ),
         Menu(
             "sure_received",
-            show=order_line,
+            show=sent_order_line,
             to={"received": "received", "keep": "stands"},
             resume="restart",
         ),
-        Call("received", do=received, to={"released": "thanks", "not_open": "order"}),
+        Call(
+            "received",
+            do=received,
+            to={"released": "thanks", "part_released": "part_thanks", "not_open": "order"},
+        ),
         Ask(
             "pin",
             parse=typed_pin,
@@ -245,6 +375,10 @@ MY_ORDERS = Flow(
             to={"filled": "@buy", "deal": "@safe_pay", "nothing_left": "order"},
         ),
         End("thanks", show=order_line),
+        End("part_thanks", show=order_line),
+        End("asked_seller", show=less_line),
+        End("taken_back", show=order_line),
+        End("agreed", show=order_line),
         End("asked", show=basket_line),
         End("given_up", show=basket_line),
         End("cancelled", show=order_line),

@@ -5,13 +5,25 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import catalogue, deliveries, disputes, money, stock, verdicts
+from core import (
+    catalogue,
+    deliveries,
+    disputes,
+    money,
+    reductions,
+    shortages,
+    stock,
+    trips,
+    verdicts,
+)
 from core.catalogue import OfferLine
 from core.deliveries import SellerOrder
 from core.errors import Invalid
+from core.trips import Line
 from flows.account import check_pin, typed_pin
 from flows.answers import hints
-from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick
+from flows.engine import Ask, Call, Context, End, Flow, Menu, Moved, Option, Pick
+from flows.less import how_many, line_of, line_values, on_the_road_cents, standing_values
 from flows.problem import words
 from flows.words import Values, common, show_day, show_moment
 
@@ -21,7 +33,10 @@ ORDERS_SHOWN_MAX = 20
 @dataclass
 class Answers:
     order: UUID | None = None
-    line: int | None = None  # of the order, from 0
+    item: UUID | None = None  # a line of the order
+    quantity: int | None = None  # of it, thousandths of a unit
+    restock: bool | None = None  # what he cannot send of it is there all the same
+    load: str | None = None  # of a part that he sends: "0:2000,1:500", lines from 0
     offer: UUID | None = None
     price: int | None = None  # cents
     stock: int | None = None  # thousandths of a unit
@@ -51,7 +66,10 @@ def orders(context: Context, _answers: Any) -> list[Option[UUID]]:
 
 def stands(
     context: Context, answers: Any
-) -> Literal["new", "ready", "way", "checking", "disputed", "decided", "over"]:
+) -> Literal["new", "ready", "way", "checking", "said", "less", "disputed", "decided", "over"]:
+    waits = reductions.open_of(context.db, answers.order)
+    if waits is not None:
+        return "said" if waits.kind == "short" else "less"
     match _order(context, answers).state:
         case "paid":
             return "new"
@@ -77,7 +95,7 @@ def order_line(context: Context, answers: Any) -> Values:
         "name": order.buyer_name.split()[0],
         "total": money.show(order.total_cents),
         "fee": money.show(order.fee_cents),
-        "net": money.show(order.net_cents),
+        "net": money.show(order.net_of(on_the_road_cents(context, order))),
         "until": show_moment(order.inspect_by, context.language) if order.inspect_by else "",
         "status": common().texts[f"status.{order.state}"][context.language],
     }
@@ -114,11 +132,119 @@ def answer(context: Context, answers: Any) -> Literal["answered", "added", "too_
     return "settled" if outcome == "over" else outcome
 
 
-def goods(context: Context, answers: Any) -> list[Option[int]]:
+def goods(context: Context, answers: Any) -> list[Option[UUID]]:
     """All that is to be packed: the order's own line has room for the first of it only."""
+    order = _order(context, answers)
+    if order.title is not None:  # that is all there is to it
+        return [Option(order.id, {"item": order.title})]
     return [
-        Option(number, {"item": item}) for number, item in enumerate(_order(context, answers).items)
+        Option(line.id, {"item": "{quantity} {unit} {product}".format_map(shown)})
+        for line in _to_come(context, answers)
+        if line.to_come_milli and (shown := line_values(line, line.to_come_milli))
     ]
+
+
+def chosen(_context: Context, answers: Any) -> Literal["line", "title"]:
+    return "title" if answers.item == answers.order else "line"
+
+
+def to_load(context: Context, answers: Any) -> list[Option[UUID]]:
+    """Lines of which some can go now; none of what has ended meanwhile, or never had any."""
+    if _order(context, answers).state != "accepted":
+        return []
+    return [
+        Option(line.id, line_values(line, line.to_come_milli))
+        for line in _to_come(context, answers)
+        if line.to_come_milli
+    ]
+
+
+def item_line(context: Context, answers: Any) -> Values:
+    line = line_of(context, answers.order, answers.item)
+    return line_values(line, line.to_come_milli)
+
+
+@hints("number", "whole_number", "step", "not_enough", "too_much")
+def less(context: Context, answers: Any, text: str) -> int:
+    line = line_of(context, answers.order, answers.item)
+    return how_many(text, line, line.to_come_milli - line.step_milli)
+
+
+def restock(context: Context, _answers: Any) -> list[Option[bool]]:
+    """What becomes of those that he does not send."""
+    return [
+        Option(kept, {"choice": common().texts[f"rest.{name}"][context.language]})
+        for kept, name in ((False, "gone"), (True, "kept"))
+    ]
+
+
+def offer_less(context: Context, answers: Any) -> Literal["asked", "by_refusal", "not_open"]:
+    match shortages.offer_less(
+        context.db,
+        answers.order,
+        context.buyer.id,
+        answers.item,
+        answers.quantity,
+        answers.restock,
+        context.now,
+    ):
+        case "asked":
+            return "asked"
+        case "nothing_left" | "too_often" | "too_little":
+            return "by_refusal"
+        case "already_open" | "wrong_quantity" | "not_open":
+            return "not_open"
+
+
+def less_line(context: Context, answers: Any) -> Values:
+    return {**order_line(context, answers), **standing_values(context, answers.order)}
+
+
+def take_back(context: Context, answers: Any) -> Literal["taken_back", "not_open"]:
+    return shortages.take_back(context.db, answers.order, context.buyer.id, context.now)
+
+
+def agree(context: Context, answers: Any) -> Literal["agreed", "not_open"]:
+    return shortages.agree(context.db, answers.order, context.buyer.id, context.now)
+
+
+def object_to(context: Context, answers: Any) -> Literal["declined", "not_open"]:
+    return shortages.decline(context.db, answers.order, context.buyer.id, context.now)
+
+
+@hints("number", "whole_number", "step", "not_enough", "too_much")
+def loaded(context: Context, answers: Any, text: str) -> int:
+    line = line_of(context, answers.order, answers.item)
+    return how_many(text, line, line.to_come_milli)
+
+
+def put_on(context: Context, answers: Any) -> Literal["loaded"]:
+    """The line is in the load, once."""
+    ids = [line.id for line in _to_come(context, answers)]
+    load = _load(answers) | {ids.index(answers.item): answers.quantity}
+    answers.load = ",".join(f"{number}:{milli}" for number, milli in sorted(load.items()))
+    return "loaded"
+
+
+def load_line(context: Context, answers: Any) -> Values:
+    load = _load(answers)
+    lines = _to_come(context, answers)
+    going = ", ".join(
+        f"{shown['quantity']} {shown['unit']} {shown['product']}"
+        for number, milli in sorted(load.items())
+        if milli and (shown := line_values(lines[number], milli))
+    )
+    return {**order_line(context, answers), "goods": going or "-"}
+
+
+def send_part(context: Context, answers: Any) -> Literal["dispatched", "wrong_load", "not_open"]:
+    lines = _to_come(context, answers)
+    load = {lines[number].id: milli for number, milli in _load(answers).items()}
+    answers.load = None
+    outcome = deliveries.dispatch_part(
+        context.db, answers.order, context.buyer.id, load, context.now
+    )
+    return "not_open" if outcome == "waits" else outcome
 
 
 def accept(context: Context, answers: Any) -> Literal["accepted", "not_open"]:
@@ -149,11 +275,21 @@ def code(_context: Context, _answers: Any, text: str) -> str:
 
 def enter_code(
     context: Context, answers: Any, typed: str
-) -> Literal["released", "wrong_code", "code_locked", "frozen", "not_open"]:
+) -> Literal[
+    "released", "part_released", "wrong_code", "code_locked", "frozen", "waits", "not_open"
+]:
     outcome = deliveries.enter_code(
         context.db, answers.order, context.buyer.id, typed, context.rules, context.now
     )
-    return "not_open" if outcome == "waits" else outcome
+    if outcome == "released" and _order(context, answers).state != "completed":
+        return "part_released"
+    return outcome
+
+
+def rest_line(context: Context, answers: Any) -> Values:
+    by = _order(context, answers).dispatch_by
+    assert by is not None, f"order {answers.order} was sent in part, and never accepted"
+    return {**order_line(context, answers), "until": show_moment(by, context.language)}
 
 
 def offers(context: Context, _answers: Any) -> list[Option[UUID]]:
@@ -211,6 +347,16 @@ def take_out(context: Context, answers: Any) -> Literal["stocked", "too_few"]:
     return "stocked" if outcome == "taken" else "too_few"
 
 
+def _to_come(context: Context, answers: Any) -> list[Line]:
+    return trips.of_order(context.db, answers.order, context.language)
+
+
+def _load(answers: Any) -> dict[int, int]:
+    """Thousandths of a unit by the number of the line."""
+    pairs = [pair.split(":") for pair in (answers.load or "").split(",") if pair]
+    return {int(number): int(milli) for number, milli in pairs}
+
+
 def _order(context: Context, answers: Any) -> SellerOrder:
     found = deliveries.for_seller(context.db, answers.order, context.buyer.id, context.language)
     assert found is not None, "an order that was shown is not the seller's"
@@ -259,6 +405,8 @@ SELL = Flow(
                 "ready": "ready",
                 "way": "way",
                 "checking": "checking",
+                "said": "less_said",
+                "less": "less_came",
                 "disputed": "disputed",
                 "decided": "decided",
                 "over": "done",
@@ -273,19 +421,68 @@ SELL = Flow(
         Pick(
             "goods",
             options=goods,
-            field="line",
-            to="stands",
+            field="item",
+            to="chosen",
             show=order_line,
             resume="restart",
         ),
+        Call("chosen", do=chosen, effect=False, to={"line": "less", "title": "stands"}),
+        Ask("less", parse=less, field="quantity", show=item_line, to="spare", resume="restart"),
+        Pick(
+            "spare",
+            options=restock,
+            field="restock",
+            show=order_line,
+            to="offer_less",
+            resume="restart",
+        ),
+        Call(
+            "offer_less",
+            do=offer_less,
+            to={"asked": "asked", "by_refusal": "stands", "not_open": "order"},
+        ),
+        Menu(
+            "less_said",
+            show=less_line,
+            to={"take_back": "take_back", "refuse": "sure"},
+            resume="restart",
+        ),
+        Call("take_back", do=take_back, to={"taken_back": "stands", "not_open": "order"}),
+        Menu(
+            "less_came",
+            show=less_line,
+            to={"agree": "agree", "object": "object"},
+            resume="restart",
+        ),
+        Call("agree", do=agree, to={"agreed": "agreed", "not_open": "order"}),
+        Call("object", do=object_to, to={"declined": "objected", "not_open": "order"}),
         Call("accept", do=accept, to={"accepted": "ready", "not_open": "order"}),
         Menu("sure", show=order_line, to={"refuse": "refuse", "keep": "stands"}, resume="restart"),
         Call("refuse", do=refuse, to={"refused": "order", "not_open": "order"}),
         Menu(
             "ready",
             show=order_line,
-            to={"dispatch": "dispatch", "refuse": "sure", "goods": "goods"},
+            to={"dispatch": "dispatch", "refuse": "sure", "goods": "goods", "part": "load"},
             resume="restart",
+        ),
+        Pick(
+            "load",
+            options=to_load,
+            field="item",
+            to="loaded",
+            empty="stands",
+            show=order_line,
+            resume="restart",
+        ),
+        Ask(
+            "loaded", parse=loaded, field="quantity", show=item_line, to="put_on", resume="restart"
+        ),
+        Call("put_on", do=put_on, effect=False, to={"loaded": "trip"}),
+        Menu("trip", show=load_line, to={"send": "send_part", "more": "load"}, resume="restart"),
+        Call(
+            "send_part",
+            do=send_part,
+            to={"dispatched": "way", "wrong_load": "load", "not_open": "order"},
         ),
         Call("dispatch", do=dispatch, to={"dispatched": "way", "not_open": "order"}),
         Menu("way", show=order_line, to={"code": "code", "claim": "claim"}, resume="restart"),
@@ -297,9 +494,11 @@ SELL = Flow(
             show=order_line,
             to={
                 "released": "paid",
+                "part_released": "part_paid",
                 "wrong_code": "code",
                 "code_locked": "code_locked",
                 "frozen": "frozen",
+                "waits": "less_came",
                 "not_open": "order",
             },
             resume="restart",
@@ -335,7 +534,11 @@ SELL = Flow(
         Call("take_out", do=take_out, to={"stocked": "offer_menu", "too_few": "offer_menu"}),
         End("saved"),
         End("paid", show=order_line),
+        End("part_paid", show=rest_line),
         End("claimed", show=order_line),
+        End("asked", show=less_line),
+        End("agreed", show=order_line),
+        End("objected", show=order_line),
         End("answered", show=case_line),
         End("added", show=case_line),
         End("too_many", show=case_line),
@@ -347,4 +550,5 @@ SELL = Flow(
         End("locked"),
         End("no_seller"),
     ),
+    moved=Moved(answers={"line": None}),
 )

@@ -90,7 +90,7 @@ def common() -> Common:
     languages = tables.pop("language")
     grouped = {
         f"{group}.{name}": texts
-        for group in ("hint", "status", "deal", "day", "problem", "about")
+        for group in ("hint", "status", "deal", "day", "problem", "about", "rest")
         for name, texts in tables.pop(group).items()
     }
     return Common(languages, widths, figures, {**tables, **grouped})

@@ -15,7 +15,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from core import charges, checkouts, deliveries, disputes, ledger, orders, stock, verdicts
+from core import (
+    charges,
+    checkouts,
+    deliveries,
+    disputes,
+    ledger,
+    orders,
+    shortages,
+    stock,
+    trips,
+    verdicts,
+)
 from core.charges import ChargeResult, PushAnswer
 from core.database import Db
 from core.rules import Rules
@@ -36,12 +47,14 @@ from tests.core.market import (
     settled,
 )
 from tests.core.office import WHY, hire
+from tests.core.parts import WRONG_ESCROWS, WRONG_LINES, WRONG_REDUCTIONS, WRONG_SUMS
 from tests.core.transactions import NOW, rolled_back
 
 PHONES = [msisdn(number) for number in (1, 2, 3)]
 WAITS = [timedelta(seconds=s) for s in (1, 30, 61, 121, 600, 901, 3600)]
 LONG_WAITS = [timedelta(hours=hours) for hours in (2, 12, 24, 48)]
 STAGES = ["placed", "pushed", "paid", "accepted", "dispatched", "delivered", "disputed"]
+LESS = [500, 1000, 0, 1500, 2000]  # of a line, thousandths of a unit
 
 
 def complain_of(db: Db, order_id: UUID, seller_id: UUID, now: datetime) -> None:
@@ -49,6 +62,25 @@ def complain_of(db: Db, order_id: UUID, seller_id: UUID, now: datetime) -> None:
     assert order is not None
     assert order.seller_id == seller_id
     assert disputes.open(db, order_id, order.buyer_id, "less", None, now) == "opened"
+
+
+def send_half(db: Db, order_id: UUID, seller_id: UUID, now: datetime) -> None:
+    """The first unit goes by itself, so that what is dispatched next is the rest."""
+    (line,) = trips.of_order(db, order_id)
+    load = {line.id: 1_000}
+    assert deliveries.dispatch_part(db, order_id, seller_id, load, now) == "dispatched"
+    code = deliveries.code_of(db, order_id, RULES)
+    assert deliveries.enter_code(db, order_id, seller_id, code or "", RULES, now) == "released"
+
+
+def say_half(db: Db, order_id: UUID, now: datetime) -> None:
+    """Whoever can, says that there is but a step of it less."""
+    (line,) = trips.of_order(db, order_id)
+    order = orders.by_id(db, order_id)
+    assert order is not None
+    milli = line.to_come_milli - line.step_milli
+    shortages.offer_less(db, order_id, order.seller_id, line.id, milli, True, now)
+    shortages.say_less_came(db, order_id, order.buyer_id, line.id, milli, now)
 
 
 SELLERS_STEPS = (deliveries.accept, deliveries.dispatch, deliveries.claim)
@@ -81,6 +113,8 @@ class Sums:
     wrongly_held_orders: int
     wrong_escrow_accounts: int
     wrong_reservations: int
+    wrong_sums: int
+    wrong_reductions: int
     released_cents: int
     sellers_cents: int
     fees_cents: int
@@ -119,47 +153,15 @@ SUMS = f"""
             SELECT FROM entries e JOIN accounts a ON a.id = e.account_id
             WHERE a.kind LIKE 'L.%%' GROUP BY a.id HAVING sum(e.amount_cents) > 0) AS overdrawn
         ) AS overdrawn_accounts,
-        (SELECT count(*) FROM orders o JOIN escrows e ON e.order_id = o.id
-         WHERE jsonb_build_array(e.state, e.captured_cents, e.released_cents,
-                                 e.refunded_cents, e.fee_cents)
-             IS DISTINCT FROM CASE
-                 WHEN o.accept_by IS NULL THEN jsonb_build_array('none', 0, 0, 0, 0)
-                 WHEN o.state IN ('paid', 'accepted', 'dispatched', 'delivered')
-                     THEN jsonb_build_array('held', o.total_cents, 0, 0, 0)
-                 WHEN o.state = 'disputed'
-                     THEN jsonb_build_array('frozen', o.total_cents, 0, 0, 0)
-                 WHEN o.state = 'completed'
-                     THEN jsonb_build_array('settled', o.total_cents,
-                                            o.total_cents - o.fee_cents, 0, o.fee_cents)
-                 WHEN o.state = 'cancelled'
-                     THEN jsonb_build_array('settled', o.total_cents, 0, o.total_cents, 0)
-                 WHEN o.state IN ('refunded', 'split') THEN (
-                     SELECT jsonb_build_array('settled', o.total_cents,
-                                              v.seller_cents - v.fee_cents, v.buyer_cents,
-                                              v.fee_cents)
-                     FROM verdicts v JOIN disputes d ON d.id = v.dispute_id
-                     WHERE d.order_id = o.id AND v.state = 'carried_out'
-                       AND d.state = CASE o.state WHEN 'split' THEN 'resolved_split'
-                                                  ELSE 'resolved_buyer' END)
-             END) AS wrongly_held_orders,
+        ({WRONG_ESCROWS}) AS wrongly_held_orders,
         (SELECT count(*) FROM escrows e
          LEFT JOIN accounts a ON a.kind = 'L.escrow' AND a.owner_id = e.order_id
          WHERE coalesce(a.balance_cents, 0)
              <> e.captured_cents - e.released_cents - e.refunded_cents - e.fee_cents
         ) AS wrong_escrow_accounts,
-        (SELECT count(*) FROM orders o JOIN lines l ON l.order_id = o.id
-         LEFT JOIN reservations r ON r.order_id = o.id AND r.offer_id = l.offer_id
-         LEFT JOIN stock_movements m ON m.order_id = o.id AND m.offer_id = l.offer_id
-         WHERE jsonb_build_array(r.quantity_milli, r.state, coalesce(m.quantity_milli, 0))
-             IS DISTINCT FROM CASE
-                 WHEN o.state = 'placed' THEN jsonb_build_array(l.quantity_milli, 'live', 0)
-                 WHEN o.state IN ('paid', 'accepted')
-                     THEN jsonb_build_array(l.quantity_milli, 'allocated', 0)
-                 WHEN o.state IN ('dispatched', 'delivered', 'completed', 'disputed', 'refunded',
-                                  'split')
-                     THEN jsonb_build_array(l.quantity_milli, 'consumed', -l.quantity_milli)
-                 ELSE jsonb_build_array(l.quantity_milli, 'released', 0)
-             END) AS wrong_reservations,
+        ({WRONG_LINES}) AS wrong_reservations,
+        ({WRONG_SUMS}) AS wrong_sums,
+        ({WRONG_REDUCTIONS}) AS wrong_reductions,
         (SELECT coalesce(sum(released_cents), 0) FROM escrows)::bigint AS released_cents,
         (SELECT coalesce(sum(balance_cents), 0) FROM accounts
          WHERE kind = 'L.seller')::bigint AS sellers_cents,
@@ -174,6 +176,8 @@ SUMS = f"""
                AND x.kind = CASE o.state
                  WHEN 'paid' THEN 'accept_deadline' WHEN 'accepted' THEN 'dispatch_deadline'
                  WHEN 'dispatched' THEN 'delivery_deadline' ELSE 'inspection_over' END)
+           AND NOT EXISTS (SELECT FROM reductions r
+                           WHERE r.order_id = o.id AND r.state = 'open' AND r.kind = 'less_came')
            AND NOT EXISTS (SELECT FROM incidents i WHERE i.kind = 'delivery_silent'
                              AND i.subject = o.id::text)) AS forgotten_orders,
         (SELECT count(*) FROM orders o
@@ -228,8 +232,12 @@ class MarketDay(RuleBasedStateMachine):
         quantity = halves * 500 if beans else halves // 2 * 1000
         checkouts.add(self.db, self.buyers[buyer], offer, quantity, None, self.now)
 
-    @initialize(stages=st.lists(st.sampled_from(STAGES), min_size=2))
-    def begin_with_orders(self, stages: list[str]) -> None:
+    @initialize(
+        stages=st.lists(st.sampled_from(STAGES), min_size=2),
+        less=st.sampled_from(["no", "said", "agreed"]),
+        part=st.booleans(),
+    )
+    def begin_with_orders(self, stages: list[str], less: str, part: bool) -> None:
         for buyer, phone, stage in zip(self.buyers, PHONES, stages, strict=False):
             bought = purchase(self.db, self.market, self.now, buyer=buyer, payer=phone)
             if stage == "pushed":
@@ -238,7 +246,15 @@ class MarketDay(RuleBasedStateMachine):
                 settled(self.db, bought, self.now)
                 for verb in STEPS[: STAGES.index(stage) - STAGES.index("paid")]:
                     for order in orders.lock(self.db, bought.checkout_id):
+                        if part and verb is deliveries.dispatch:
+                            send_half(self.db, order.id, order.seller_id, self.now)
                         verb(self.db, order.id, order.seller_id, self.now)
+                for order in orders.lock(self.db, bought.checkout_id):
+                    if less != "no":
+                        say_half(self.db, order.id, self.now)
+                    if less == "agreed":
+                        for member in (order.buyer_id, order.seller_id):
+                            shortages.agree(self.db, order.id, member, self.now)
 
     @rule(buyer=st.integers(0, 2), phone=st.sampled_from(PHONES), units=st.integers(1, 4))
     def buy(self, buyer: int, phone: str, units: int) -> None:
@@ -294,7 +310,8 @@ class MarketDay(RuleBasedStateMachine):
     def of_seller(self, pick: Any, verb: Any, by_buyer: int) -> None:
         if order := self._order(pick):
             by = order.seller_id if by_buyer else order.buyer_id
-            assert verb(self.db, order.id, by, self.now) == "not_open" or by == order.seller_id
+            done = verb(self.db, order.id, by, self.now)
+            assert done == "not_open" or by == order.seller_id
 
     @rule(
         pick=st.data(),
@@ -304,7 +321,66 @@ class MarketDay(RuleBasedStateMachine):
     def of_buyer(self, pick: Any, verb: Any, by_seller: int) -> None:
         if order := self._order(pick):
             by = order.buyer_id if by_seller else order.seller_id
-            assert verb(self.db, order.id, by, self.now) == "not_open" or by == order.buyer_id
+            done = verb(self.db, order.id, by, self.now)
+            assert done == "not_open" or by == order.buyer_id
+
+    @rule(
+        pick=st.data(),
+        verb=st.sampled_from([shortages.offer_less, shortages.say_less_came]),
+        milli=st.sampled_from(LESS),
+        restock=st.booleans(),
+        by_other=st.integers(0, 5),
+    )
+    def say_less(self, pick: Any, verb: Any, milli: int, restock: bool, by_other: int) -> None:
+        order = self._order(pick)
+        if order is None:
+            return
+        is_short = verb is shortages.offer_less
+        mine, others = order.seller_id, order.buyer_id
+        if not is_short:
+            mine, others = others, mine
+        line, *_ = trips.of_order(self.db, order.id)
+        given = (milli, restock) if is_short else (milli,)
+        by = mine if by_other else others
+        said = verb(self.db, order.id, by, line.id, *given, self.now)
+        assert by_other or said == "not_open"
+
+    @rule(
+        pick=st.data(),
+        verb=st.sampled_from([shortages.agree, shortages.decline, shortages.take_back]),
+        by_seller=st.booleans(),
+    )
+    def answer_less(self, pick: Any, verb: Any, by_seller: bool) -> None:
+        found = self.db.rows(
+            _Order,
+            """
+            SELECT o.id, o.buyer_id, o.seller_id FROM orders o
+            JOIN reductions r ON r.order_id = o.id WHERE r.state = 'open' ORDER BY o.id
+            """,
+        )
+        order = pick.draw(st.sampled_from(found)) if found else self._order(pick)
+        if order is not None:
+            by = order.seller_id if by_seller else order.buyer_id
+            answered = verb(self.db, order.id, by, self.now)
+            assert found or answered == "not_open"
+
+    @rule(pick=st.data(), milli=st.sampled_from(LESS), on=st.integers(0, 3))
+    def send_part(self, pick: Any, milli: int, on: int) -> None:
+        """And perhaps it comes, by the code."""
+        if order := self._order(pick):
+            line, *_ = trips.of_order(self.db, order.id)
+            load = {line.id: milli}
+            deliveries.accept(self.db, order.id, order.seller_id, self.now)
+            deliveries.dispatch_part(self.db, order.id, order.seller_id, load, self.now)
+            code = deliveries.code_of(self.db, order.id, RULES)
+            if on and code:
+                deliveries.enter_code(self.db, order.id, order.seller_id, code, RULES, self.now)
+
+    @rule(pick=st.data(), timer=st.sampled_from([shortages.remind, shortages.run_out]))
+    def a_reductions_timer_at_any_time(self, pick: Any, timer: Any) -> None:
+        found = self.db.rows(_Id, "SELECT id FROM reductions ORDER BY id")
+        if found:
+            timer(self.db, pick.draw(st.sampled_from(found)).id, self.now)
 
     @rule(pick=st.data(), reason=st.sampled_from(disputes.REASONS), by_seller=st.integers(0, 5))
     def complain(self, pick: Any, reason: Any, by_seller: int) -> None:
@@ -504,6 +580,8 @@ class MarketDay(RuleBasedStateMachine):
         assert sums.wrongly_held_orders == 0
         assert sums.wrong_escrow_accounts == 0
         assert sums.wrong_reservations == 0
+        assert sums.wrong_sums == 0
+        assert sums.wrong_reductions == 0
         assert sums.released_cents == sums.sellers_cents
         assert sums.fees_cents == sums.kept_fees_cents
         assert sums.forgotten_orders == 0

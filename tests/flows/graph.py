@@ -2,8 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from core import catalogue, checkouts, deals, evidence, links, members, phone
 from core.deals import Side
@@ -12,6 +13,7 @@ from flows.engine import HOME, OFFER, RESUME, Call, Menu, Pick, State, targets
 from tests.flows.street import CHAT, NEIGHBOUR, PIN, SECOND_PIN, SHOP, Bargain, Street
 
 FOREIGN = "+256772123456"
+FRIEND = "+254733000077"
 REDIAL = "(redial)"
 
 
@@ -198,7 +200,7 @@ def _empty_basket(street: Street, answers: Any) -> None:
 
 
 def _unpaid_order(street: Street) -> None:
-    street.place_unpaid(1, "Honey", "Mutua Grains")
+    street.place_unpaid(2, "Honey", "Mutua Grains")
 
 
 def _prompted(street: Street) -> None:
@@ -353,6 +355,60 @@ def _decided(street: Street, bargain: Bargain) -> None:
     """It was complained of, and staff have divided its money."""
     street.complain(bargain)
     street.decide(bargain)
+
+
+def _paid_by_another(street: Street) -> None:
+    """Her own phone was asked for money just now."""
+    street.place(payer=FRIEND)
+    replace(street, msisdn=FRIEND).pay()
+
+
+def _in_parts(street: Street) -> Bargain:
+    """The order of which a part is on the road, or came."""
+    found: UUID = street.db.value(
+        "SELECT order_id FROM lines WHERE behind_milli > 0 OR came_milli > 0"
+    )
+    (bargain,) = (one for one in street.under_way() if one.id == found)
+    return bargain
+
+
+def _ordered_and_sent_in_part(street: Street) -> None:
+    """A neighbour orders once more of the shop, and has a part of that on the road."""
+    street.neighbour.put_in_basket(2, "Tomatoes", "Wanjiku Fresh")
+    _paid_by_another(street.neighbour)
+    *_, newest = street.sold("paid")
+    street.send_part(newest)
+
+
+def _bought_and_sent_in_part(street: Street) -> None:
+    """She ordered once more, and has a part of that on the road."""
+    with street.basket_put_aside():
+        street.put_in_basket(2, "Honey", "Mutua Grains")
+        _paid_by_another(street)
+    *_, newest = street.bought("paid")
+    street.send_part(newest)
+
+
+def _it_is_the_one_in_parts(street: Street, answers: Any) -> None:
+    answers.order = _in_parts(street).id
+
+
+def _none(_street: Street, answers: Any) -> None:
+    """Of that line: of the whole order, then, for it has no other."""
+    answers.came = 0
+
+
+def _cannot_send_any(_street: Street, answers: Any) -> None:
+    answers.quantity = 0
+
+
+def _it_is_all_there_is(_street: Street, answers: Any) -> None:
+    """The order is a deal, which has no lines."""
+    answers.item = answers.order
+
+
+def _empty_load(_street: Street, answers: Any) -> None:
+    answers.load = "0:0"
 
 
 def _shown_by_a_chat(street: Street, answers: Any) -> None:
@@ -566,6 +622,25 @@ CAUSES: dict[Edge, Cause] = dict(
             "my_orders.stands.unpaid": Cause(),
             "my_orders.stands.preparing": Cause(before=lambda street: street.pay_what_waits()),
             "my_orders.stands.coming": Cause(before=_once_paid(Street.dispatch)),
+            "my_orders.stands.offered": Cause(before=_once_paid(Street.offer_less)),
+            "my_orders.stands.asked": Cause(before=_once_paid(Street.say_less_came)),
+            "my_orders.line.no_line": Cause(
+                meanwhile=_meanwhile(_of_bought(Street.confirm, "dispatched"))
+            ),
+            "my_orders.came.answered": Cause(typed="1"),
+            "my_orders.ask_less.asked": Cause(),
+            "my_orders.ask_less.by_complaint": Cause(given=_none),
+            "my_orders.ask_less.not_open": Cause(
+                meanwhile=_meanwhile(_of_bought(Street.confirm, "dispatched"))
+            ),
+            "my_orders.take_back.taken_back": Cause(),
+            "my_orders.take_back.not_open": Cause(
+                meanwhile=_meanwhile(_of_bought(Street.agree_to_less, "dispatched"))
+            ),
+            "my_orders.agree.agreed": Cause(),
+            "my_orders.agree.not_open": Cause(
+                meanwhile=_meanwhile(_of_bought(Street.take_less_back, "paid"))
+            ),
             "my_orders.stands.disputed": Cause(before=_once_paid(Street.complain)),
             "my_orders.stands.decided": Cause(before=_once_paid(_decided)),
             "my_orders.pin_withdraw.right": Cause(typed=PIN),
@@ -593,6 +668,9 @@ CAUSES: dict[Edge, Cause] = dict(
                 meanwhile=_meanwhile(_of_bought(Street.dispatch, "paid"))
             ),
             "my_orders.received.released": Cause(),
+            "my_orders.received.part_released": Cause(
+                before=_bought_and_sent_in_part, given=_it_is_the_one_in_parts
+            ),
             "my_orders.received.not_open": Cause(
                 meanwhile=_meanwhile(_of_bought(Street.confirm, "dispatched"))
             ),
@@ -617,6 +695,39 @@ CAUSES: dict[Edge, Cause] = dict(
             "sell.stands.ready": Cause(before=_of_sold(Street.accept, "paid")),
             "sell.stands.way": Cause(before=_of_sold(Street.dispatch, "paid")),
             "sell.stands.checking": Cause(before=_of_sold(Street.claim, "paid")),
+            "sell.stands.said": Cause(before=_of_sold(Street.offer_less, "paid")),
+            "sell.stands.less": Cause(before=_of_sold(Street.say_less_came, "paid")),
+            "sell.chosen.line": Cause(),
+            "sell.chosen.title": Cause(given=_it_is_all_there_is),
+            "sell.less.answered": Cause(typed="1"),
+            "sell.offer_less.asked": Cause(),
+            "sell.offer_less.by_refusal": Cause(given=_cannot_send_any),
+            "sell.offer_less.not_open": Cause(
+                meanwhile=_meanwhile(_of_sold(Street.call_off, "paid"))
+            ),
+            "sell.take_back.taken_back": Cause(),
+            "sell.take_back.not_open": Cause(
+                meanwhile=_meanwhile(_of_sold(Street.agree_to_less, "paid"))
+            ),
+            "sell.agree.agreed": Cause(),
+            "sell.agree.not_open": Cause(
+                meanwhile=_meanwhile(_of_sold(Street.take_less_back, "dispatched"))
+            ),
+            "sell.object.declined": Cause(),
+            "sell.object.not_open": Cause(
+                meanwhile=_meanwhile(_of_sold(Street.take_less_back, "dispatched"))
+            ),
+            "sell.load.no_load": Cause(meanwhile=_meanwhile(_of_sold(Street.call_off, "accepted"))),
+            "sell.loaded.answered": Cause(typed="1"),
+            "sell.put_on.loaded": Cause(),
+            "sell.send_part.dispatched": Cause(),
+            "sell.send_part.wrong_load": Cause(given=_empty_load),
+            "sell.send_part.not_open": Cause(
+                meanwhile=_meanwhile(_of_sold(Street.call_off, "accepted"))
+            ),
+            "sell.code.waits": Cause(
+                typed=_right_code, before=_of_sold(Street.say_less_came, "dispatched")
+            ),
             "sell.stands.disputed": Cause(before=_of_sold(Street.complain, "paid")),
             "sell.stands.decided": Cause(before=_of_sold(_decided, "paid")),
             "sell.said.given": Cause(given=_says("They were fresh")),
@@ -640,6 +751,11 @@ CAUSES: dict[Edge, Cause] = dict(
                 meanwhile=_meanwhile(_of_sold(Street.call_off, "accepted"))
             ),
             "sell.code.released": Cause(typed=_right_code),
+            "sell.code.part_released": Cause(
+                typed=lambda street: street.code(_in_parts(street)),
+                before=_ordered_and_sent_in_part,
+                given=_it_is_the_one_in_parts,
+            ),
             "sell.code.wrong_code": Cause(typed=_wrong_code),
             "sell.code.code_locked": Cause(
                 typed=_wrong_code,

@@ -5,6 +5,7 @@ from datetime import datetime
 from core import ledger
 from core.database import Db
 from core.stock import AVAILABLE_MILLI
+from tests.core.parts import WRONG_ESCROWS, WRONG_LINES, WRONG_REDUCTIONS, WRONG_SUMS
 
 
 def broken(db: Db, now: datetime) -> list[str]:
@@ -32,14 +33,12 @@ SELECT json_build_object(
     (SELECT count(*) FROM stock s WHERE allocated_milli <>
         (SELECT coalesce(sum(quantity_milli), 0) FROM reservations r
          WHERE r.offer_id = s.offer_id AND r.state = 'allocated')),
-    'order lines without their reservation',
-    (SELECT count(*) FROM lines l JOIN orders o ON o.id = l.order_id
-     LEFT JOIN reservations r ON r.order_id = o.id AND r.offer_id = l.offer_id
-     WHERE r.quantity_milli IS DISTINCT FROM l.quantity_milli
-        OR r.state IS DISTINCT FROM CASE
-            WHEN o.state = 'placed' THEN 'live'
-            WHEN o.state IN ('paid', 'accepted') THEN 'allocated'
-            WHEN o.state IN ('expired', 'cancelled') THEN 'released' ELSE 'consumed' END),
+    'order lines without their reservation, or without what was sent of them',
+    ({WRONG_LINES}),
+    'orders whose parts do not add up',
+    ({WRONG_SUMS}),
+    'reductions that nobody can answer',
+    ({WRONG_REDUCTIONS}),
     'reservations of nothing ordered',
     (SELECT count(*) FROM reservations r WHERE NOT EXISTS
         (SELECT FROM lines l WHERE l.order_id = r.order_id AND l.offer_id = r.offer_id)),
@@ -66,16 +65,7 @@ SELECT json_build_object(
     (SELECT count(*) FROM checkouts k WHERE total_cents <>
         (SELECT coalesce(sum(total_cents), 0) FROM orders o WHERE o.checkout_id = k.id)),
     'orders whose escrow does not fit',
-    (SELECT count(*) FROM orders o LEFT JOIN escrows e ON e.order_id = o.id
-     LEFT JOIN disputes d ON d.order_id = o.id AND d.state IN ('resolved_buyer', 'resolved_split')
-     LEFT JOIN verdicts v ON v.dispute_id = d.id AND v.state = 'carried_out'
-     WHERE (e.captured_cents, e.released_cents, e.fee_cents, e.refunded_cents) IS DISTINCT FROM (
-        CASE WHEN o.accept_by IS NULL THEN 0 ELSE o.total_cents END,
-        CASE WHEN o.state = 'completed' THEN o.total_cents - o.fee_cents
-             ELSE coalesce(v.seller_cents - v.fee_cents, 0) END,
-        CASE WHEN o.state = 'completed' THEN o.fee_cents ELSE coalesce(v.fee_cents, 0) END,
-        CASE WHEN o.state = 'cancelled' AND o.accept_by IS NOT NULL THEN o.total_cents
-             ELSE coalesce(v.buyer_cents, 0) END)),
+    ({WRONG_ESCROWS}),
     'disputed orders whose escrow is not frozen, or the reverse',
     (SELECT count(*) FROM orders o JOIN escrows e ON e.order_id = o.id
      WHERE (e.state = 'frozen') <> EXISTS (
@@ -116,6 +106,9 @@ SELECT json_build_object(
     'screens', (SELECT count(*) FROM outbox WHERE kind LIKE '%_screen'),
     'deliveries', (SELECT json_agg(json_build_array(order_id, generation, tries) ORDER BY order_id)
                    FROM deliveries),
+    'reductions', (SELECT json_agg(json_build_array(id, state) ORDER BY id) FROM reductions),
+    'trips', (SELECT json_agg(json_build_array(id, came_milli, behind_milli) ORDER BY id)
+              FROM lines),
     'disputes', (SELECT json_agg(json_build_array(id, state) ORDER BY id) FROM disputes),
     'verdicts', (SELECT count(*) FROM verdicts),
     'deals', (SELECT json_agg(json_build_array(id, state) ORDER BY id) FROM deals),

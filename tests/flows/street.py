@@ -21,7 +21,9 @@ from core import (
     outbox,
     pins,
     places,
+    shortages,
     staff,
+    trips,
     verdicts,
 )
 from core.charges import ChargeResult, PushAnswer
@@ -331,6 +333,56 @@ class Street:
         """Its buyer says, on her phone, that she has the goods."""
         confirmed = deliveries.received(self.db, bargain.id, bargain.buyer_id, self.clock())
         assert confirmed == "released", confirmed
+
+    def offer_less(self, bargain: Bargain, units: float = 1) -> None:
+        """Its seller can send only so many of its first line; the others are gone."""
+        first, *_ = trips.of_order(self.db, bargain.id)
+        offered = shortages.offer_less(
+            *(self.db, bargain.id, bargain.seller_id, first.id, round(units * 1000)),
+            *(False, self.clock()),
+        )
+        assert offered == "asked", offered
+
+    def say_less_came(self, bargain: Bargain, units: float = 1) -> None:
+        """Its buyer says that so many came of its first line."""
+        if bargain.state in {"paid", "accepted"}:
+            self.dispatch(bargain)
+        first, *_ = trips.of_order(self.db, bargain.id)
+        milli = round(units * 1000)
+        asked = shortages.say_less_came(
+            self.db, bargain.id, bargain.buyer_id, first.id, milli, self.clock()
+        )
+        assert asked == "asked", asked
+
+    def agree_to_less(self, bargain: Bargain) -> None:
+        """Whoever is to answer agrees."""
+        outcomes = {
+            shortages.agree(self.db, bargain.id, member, self.clock())
+            for member in (bargain.buyer_id, bargain.seller_id)
+        }
+        assert outcomes == {"agreed", "not_open"}, outcomes
+
+    def take_less_back(self, bargain: Bargain) -> None:
+        """Whoever said that there is less says so no more."""
+        outcomes = {
+            shortages.take_back(self.db, bargain.id, member, self.clock())
+            for member in (bargain.buyer_id, bargain.seller_id)
+        }
+        assert outcomes == {"taken_back", "not_open"}, outcomes
+
+    def object_to_less(self, bargain: Bargain) -> None:
+        """Its seller says that nothing was missing."""
+        declined = shortages.decline(self.db, bargain.id, bargain.seller_id, self.clock())
+        assert declined == "declined", declined
+
+    def send_part(self, bargain: Bargain, units: float = 1) -> None:
+        """Its seller sends so many of its first line."""
+        if bargain.state == "paid":
+            self.accept(bargain)
+        first, *_ = trips.of_order(self.db, bargain.id)
+        load = {first.id: round(units * 1000)}
+        sent = deliveries.dispatch_part(self.db, bargain.id, bargain.seller_id, load, self.clock())
+        assert sent == "dispatched", sent
 
     def renew_code(self, bargain: Bargain) -> None:
         renewed = deliveries.new_code(self.db, bargain.id, bargain.buyer_id, self.clock())

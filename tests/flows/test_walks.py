@@ -51,6 +51,10 @@ ALL: Final = os.environ.get("WALKS") == "all"
 Outcome = tuple[Node, Mapping[str, Any]]
 # Others can send an SMS in her name: what is typed stays readable, and is no proof.
 BY_WORD: Final = Edge("my_orders", "sure_received", "received")
+BY_HERSELF: Final = {
+    Edge("my_orders", "sure_less", "ask"),
+    Edge("my_orders", "asked_less", "take_back"),
+}
 # A chat that asks for a link is one that speaks for the phone.
 LINKED: Final = {Edge("link", "stands", "free"): Edge("link", "stands", "linked")}
 # Where no PIN can be typed, a seller's word is taken without; he accepts once more when it is paid.
@@ -65,7 +69,8 @@ def closed(channel: str) -> set[Edge]:
     """The ways that nobody can go by this channel."""
     match channel:
         case "sms":
-            return {BY_WORD, *UNPROVED, *(edge for edge in EDGES if _is_secret(edge.source))}
+            by_word = {BY_WORD, *BY_HERSELF, *UNPROVED}
+            return {*by_word, *(edge for edge in EDGES if _is_secret(edge.source))}
         case "telegram":
             return {*LINKED}
         case "advanta":  # its numbers are Kenyan, written in any way

@@ -193,6 +193,10 @@ def _add_words(street: Street, bargain: Bargain, times: int) -> None:
 
 
 SELLER_DOES = {
+    "can send only 1": Street.offer_less,
+    "sends 1 of it": Street.send_part,
+    "agrees": Street.agree_to_less,
+    "objects": Street.object_to_less,
     "accepts": Street.accept,
     "sends": Street.dispatch,
     "delivers": Street.claim,
@@ -201,6 +205,9 @@ SELLER_DOES = {
     "answers": Street.answer_complaint,
 }
 BUYER_DOES = {
+    "has only 1": Street.say_less_came,
+    "agrees": Street.agree_to_less,
+    "has all after all": Street.take_less_back,
     "cancels": Street.call_off,
     "confirms": Street.confirm,
     "asks for a new code": Street.renew_code,
@@ -232,12 +239,10 @@ HAPPENINGS: dict[str, Callable[..., None]] = {
     r"a neighbour also wants ([\d.]+) (.+) of (.+)": lambda street, number, product, seller: (
         street.neighbour.put_in_basket(float(number), product, seller)
     ),
-    r"the seller (accepts|sends|delivers|refuses|types the code|answers)(?: it)?": (
+    rf"the seller ({'|'.join(SELLER_DOES)})(?: it)?": (
         lambda street, does: _do(street, SELLER_DOES[does])
     ),
-    r"the buyer (cancels|confirms|asks for a new code|complains|takes it back)": (
-        lambda street, does: _do(street, BUYER_DOES[does])
-    ),
+    rf"the buyer ({'|'.join(BUYER_DOES)})": (lambda street, does: _do(street, BUYER_DOES[does])),
     r"staff give the buyer (\d+)": lambda street, shillings: _do(
         street, lambda street, bargain: street.decide(bargain, int(shillings))
     ),

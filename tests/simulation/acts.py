@@ -13,10 +13,13 @@ from uuid import UUID
 
 from core import (
     checkouts,
+    days,
+    deals,
     deliveries,
     disputes,
     freezes,
     ledger,
+    members,
     payouts,
     stock,
     verdicts,
@@ -391,6 +394,67 @@ def asks_with_a_key(town: Town, dice: random.Random) -> Deed | None:
         return "asked once"
 
     return Deed(member.name, f"asks for {cents // 100}, and with the key again", do)
+
+
+# --- two who found each other elsewhere -----------------------------------------------------
+
+
+@act(3)
+def opens_deal(town: Town, dice: random.Random) -> Deed:
+    opener, other = dice.sample(town.people, 2)
+    side: deals.Side = dice.choice(["buyer", "seller"])
+    shillings, ahead = dice.choice([10, 450, 4_500]), dice.randint(1, 2)
+    proved = dice.random() < 0.7
+
+    def verb(db: Db, now: datetime) -> object:
+        member = members.by_id(db, opener.id)
+        assert member is not None
+        opened = deals.open(
+            db,
+            member,
+            side,
+            other.msisdn,
+            title="Bicycle, used",
+            terms="As seen.",
+            total_cents=shillings * 100,
+            due_on=days.coming(now, ahead)[-1],
+            proved=proved,
+            rules=town.rules,
+            now=now,
+        )
+        return opened if isinstance(opened, str) else "opened"
+
+    return _verb(town, opener.name, f"opens a deal with {other.name} as its {side}", verb)
+
+
+@dataclass(frozen=True)
+class _Deal:
+    id: UUID
+    number: int
+
+
+@act(8)
+def answers_deal(town: Town, dice: random.Random) -> Deed | None:
+    with town.database.begin() as db:
+        found = db.rows(_Deal, "SELECT id, number FROM deals WHERE state = 'open' ORDER BY number")
+    if not found:
+        return None
+    deal, who = dice.choice(found), dice.choice(town.people)
+    does = dice.choices(["accepts", "declines", "withdraws"], [8, 1, 1])[0]
+
+    def verb(db: Db, now: datetime) -> object:
+        member = members.by_id(db, who.id)
+        assert member is not None
+        match does:
+            case "accepts":
+                proved = deal.number % 2 == 0
+                return deals.accept(db, deal.id, member, proved=proved, rules=town.rules, now=now)
+            case "declines":
+                return deals.decline(db, deal.id, member, now)
+            case _:
+                return deals.withdraw(db, deal.id, member, now)
+
+    return _verb(town, who.name, f"{does} deal {deal.number}", verb)
 
 
 # --- operators ------------------------------------------------------------------------------

@@ -194,7 +194,7 @@ _ENDED: Final = {
             WHERE p.member_id = a.owner_id AND i.closed_at IS NULL)
           AND NOT EXISTS (
             SELECT FROM payouts p WHERE p.member_id = a.owner_id AND p.account = 'buyer'
-              AND p.kind = 'withdrawal' AND p.state = 'failed')""",
+              AND p.state = 'failed' AND (p.kind = 'withdrawal' OR p.code = 'rejected'))""",
 }
 
 

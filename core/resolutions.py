@@ -20,7 +20,19 @@ REASON_LETTERS_MAX: Final = 500
 PENDING: Final = "resolution_to_approve"  # the incident while a second person is waited for
 
 # Against what the gap is posted; "nothing": M-Pesa or time will mend it, our books are right.
-Against = Literal["suspense", "loss", "charges", "owed", "bank", "transit", "capital", "nothing"]
+# buyer, seller: of a payment that M-Pesa took back; what they no longer have of it is our loss.
+Against = Literal[
+    "suspense",
+    "loss",
+    "charges",
+    "owed",
+    "bank",
+    "transit",
+    "capital",
+    "buyer",
+    "seller",
+    "nothing",
+]
 AGAINST: Final[tuple[Against, ...]] = get_args(Against)
 _ACCOUNTS: Final[Mapping[Against, ledger.Account]] = {
     "suspense": ledger.SUSPENSE,
@@ -208,12 +220,14 @@ def _refused(
 ) -> Literal["no_such_posting", "too_little", "insolvent"] | None:
     if against == "nothing":
         return None
-    if difference.kind == "balance" or _ACCOUNTS[against].kind == difference.book:
-        return "no_such_posting"
     if difference.is_unknown_payment:
         return None if against == "suspense" else "no_such_posting"
+    if difference.kind == "balance":
+        return "no_such_posting"
     solvency.lock(db)
-    legs = _legs(difference, against)
+    legs = _legs(db, difference, against)
+    if legs is None:
+        return "no_such_posting"
     for leg in legs:
         side = 1 if leg.account.debit_normal else -1
         after_cents = ledger.balance(db, leg.account) + side * leg.amount_cents
@@ -223,12 +237,53 @@ def _refused(
     return "insolvent" if after < min(before, 0) else None
 
 
-def _legs(difference: Difference, against: Against) -> list[ledger.Leg]:
+def _legs(db: Db, difference: Difference, against: Against) -> list[ledger.Leg] | None:
+    """None: that is no account which it could be posted against."""
     gap_cents = difference.gap_cents
-    return [
-        ledger.Leg(ledger.Account(difference.book), gap_cents),
-        ledger.Leg(_ACCOUNTS[against], -gap_cents),
+    book = ledger.Leg(ledger.Account(difference.book), gap_cents)
+    if against not in ("buyer", "seller"):
+        account = _ACCOUNTS[against]
+        return None if account == book.account else [book, ledger.Leg(account, -gap_cents)]
+    owner = _owner(db, difference, against)
+    if owner is None:
+        return None
+    held_cents: int | None = db.value(
+        "SELECT balance_cents FROM accounts WHERE id = %(id)s FOR NO KEY UPDATE", {"id": owner.id}
+    )
+    taken_cents = min(held_cents or 0, -gap_cents)
+    legs = [
+        book,
+        ledger.debit(owner, taken_cents),
+        ledger.debit(ledger.LOSS, -gap_cents - taken_cents),
     ]
+    return [leg for leg in legs if leg.amount_cents]
+
+
+def _owner(db: Db, difference: Difference, of: Literal["buyer", "seller"]) -> ledger.Account | None:
+    """Whose money it had become that M-Pesa took back; None: nobody's, or of several sellers."""
+    if difference.kind != "reversed":
+        return None
+    found = db.rows(
+        _Party,
+        """
+        SELECT DISTINCT o.buyer_id, o.seller_id
+        FROM statement_lines l
+        JOIN receipts r ON r.receipt = l.linked_receipt
+        JOIN charges c ON c.id = r.charge_id
+        JOIN orders o ON o.checkout_id = c.checkout_id
+        WHERE l.id = %(line_id)s
+        """,
+        {"line_id": difference.line_id},
+    )
+    if not found or (of == "seller" and len(found) > 1):
+        return None
+    return ledger.buyer(found[0].buyer_id) if of == "buyer" else ledger.seller(found[0].seller_id)
+
+
+@dataclass(frozen=True)
+class _Party:
+    buyer_id: UUID
+    seller_id: UUID
 
 
 def _propose(
@@ -288,7 +343,8 @@ def _post(db: Db, difference: Difference, resolution: Resolution, now: datetime)
         matching.match(db, now)
         return
     movement = f"difference:{difference.id}"
-    legs = _legs(difference, resolution.against)
+    legs = _legs(db, difference, resolution.against)
+    assert legs is not None, f"difference {difference.number} cannot be posted, and was not refused"
     ledger.post(db, "difference", f"{movement}:{resolution.id}", legs, now)
     if difference.line_id is not None:
         matching.correct(db, difference.line_id, movement, now)

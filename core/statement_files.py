@@ -106,8 +106,8 @@ def read(file: bytes, ours: Shortcodes) -> Statement:
             problems.append(Problem(number, str(wrong)))
     if problems:
         raise Unreadable(problems)
-    if len(lines) > 1 and lines[0].completed_at > lines[-1].completed_at:
-        lines.reverse()  # the portal puts the newest first
+    if lines and lines[0].completed_at >= lines[-1].completed_at:
+        lines.reverse()  # the portal puts the newest first, also of one second
     return Statement("statement", shortcode, book, days, lines)
 
 

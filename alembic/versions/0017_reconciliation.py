@@ -133,7 +133,7 @@ def upgrade() -> None:
                 CHECK (state IN ('proposed', 'carried_out', 'declined', 'outdated')),
             CONSTRAINT ck_resolutions_against
                 CHECK (against IN ('suspense', 'loss', 'charges', 'owed', 'bank', 'transit',
-                                   'capital', 'nothing')),
+                                   'capital', 'buyer', 'seller', 'nothing')),
             CONSTRAINT ck_resolutions_ended_at CHECK ((state = 'proposed') = (ended_at IS NULL)),
             CONSTRAINT ck_resolutions_declined_by
                 CHECK ((state = 'declined') = (declined_by IS NOT NULL)),

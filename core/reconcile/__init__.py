@@ -91,7 +91,8 @@ def provable(db: Db) -> list[Proof]:
             SELECT * FROM statement_lines
             WHERE movement IS NULL AND gone_at IS NULL AND number = 1 AND status = 'Completed'
         ), pairs AS (
-            SELECT w.id AS line_id, w.kind AS of, w.completed_at, s.id AS subject_id,
+            SELECT w.id AS line_id, w.kind AS of, s.id AS subject_id, w.receipt, w.source,
+                   w.completed_at,
                    count(*) OVER (PARTITION BY w.id) AS subjects,
                    count(*) OVER (PARTITION BY s.id) AS lines
             FROM waiting w
@@ -106,9 +107,9 @@ def provable(db: Db) -> list[Proof]:
                   AND (s.msisdn = w.msisdn OR s.kind = 'float_move')
                   AND w.completed_at BETWEEN s.at - %(before)s AND s.at + %(after)s
             WHERE w.book = 'A.b2c'
-        )
-        SELECT line_id, of, subject_id FROM (
-            SELECT w.id AS line_id, 'payment' AS of, c.id AS subject_id, w.completed_at
+        ), proofs AS (
+            SELECT w.id AS line_id, 'payment' AS of, c.id AS subject_id, w.receipt, w.source,
+                   w.completed_at
             FROM waiting w
             JOIN charges c
                 ON c.reference = upper(regexp_replace(w.reference, '[^A-Za-z0-9]', '', 'g'))
@@ -119,15 +120,17 @@ def provable(db: Db) -> list[Proof]:
                   WHERE o.receipt = w.receipt AND o.gone_at IS NULL AND o.kind = 'payment'
                     AND o.amount_cents <> w.amount_cents)
             UNION ALL
-            SELECT w.id, 'reversal', p.id, w.completed_at
+            SELECT w.id, 'reversal', p.id, w.receipt, w.source, w.completed_at
             FROM waiting w JOIN payouts p ON p.reverses_receipt = w.linked_receipt
             WHERE w.kind = 'reversal' AND p.receipt IS NULL AND p.claimed_at IS NOT NULL
               AND p.amount_cents = -w.amount_cents
             UNION ALL
-            SELECT line_id, of, subject_id, completed_at FROM pairs
+            SELECT line_id, of, subject_id, receipt, source, completed_at FROM pairs
             WHERE subjects = 1 AND lines = 1
-        ) AS proofs
-        ORDER BY completed_at, line_id
+        ), told_once AS (
+            SELECT DISTINCT ON (of, receipt) * FROM proofs ORDER BY of, receipt, source DESC
+        )
+        SELECT line_id, of, subject_id FROM told_once ORDER BY completed_at, line_id
         """,
         {"before": _BEFORE, "after": _AFTER},
     )

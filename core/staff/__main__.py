@@ -366,7 +366,8 @@ _OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     "--against": {
         "choices": AGAINST,
         "required": True,
-        "help": "where it is booked; charges: what M-Pesa took, owed: what we owe it for them",
+        "help": "where it is booked; charges: what M-Pesa took, owed: what we owe it for them; "
+        "buyer, seller: of a payment that it took back",
     },
     "--of": {"help": "one subject, like 'case 5001'"},
     "--by": {"required": True, "metavar": "NAME", "help": "who you are"},

@@ -72,6 +72,12 @@ def test_a_statement_is_read_oldest_line_first() -> None:
     assert read(FILE.encode(), OURS) == Statement("statement", "174379", "A.c2b", days, LINES)
 
 
+def test_of_one_second_the_newest_is_first_too() -> None:
+    at_once = SENT.replace("12:05:00", "12:00:05")
+    found = read((HEADING + COLUMNS + at_once + PAID).encode(), OURS).lines
+    assert [line.kind for line in found] == ["payment", "reversal"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_what_spreadsheets_put_before_a_file_is_no_harm(encoding: str) -> None:
     assert read(FILE.encode(encoding), OURS).lines == LINES

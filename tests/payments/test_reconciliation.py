@@ -1,16 +1,19 @@
 """A day of the pretend M-Pesa against our books, over real HTTP: its statement, and its lies."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from core import differences
+from core import differences, treasury
 from core.differences import Difference
 from core.reconcile import Reconciled
+from simulator.world import SANDBOX_B2C_SHORTCODE, SANDBOX_SHORTCODE
 from tests.core.market import TOTAL_CENTS, Purchase, msisdn
+from tests.core.office import hire
 from tests.payments.street import SECRET
 from tests.payments.street import street as open_street
 from tests.payments.test_disbursements import PAID_CENTS, Till
@@ -150,3 +153,73 @@ def test_every_planted_difference_is_found_and_goes_with_the_lie(
     assert books.shown() == []
     assert all(books.note(number) for number in found)
     books.till.books_agree()
+
+
+def test_a_payment_by_hand_that_is_confirmed_too_late_was_pulled_and_pays_once(
+    books: Ledger,
+) -> None:
+    books.street.rules(c2b_seconds=600)
+    bought = books.street.buy()
+    reference = books.street.charge(bought).reference
+    books.world.c2b.pay(msisdn(7), SANDBOX_SHORTCODE, reference, TOTAL_CENTS)
+    books.street.wait(5)
+    assert books.street.orders(bought) == ["placed", "placed"]
+    done = books.reconcile()
+    assert (done.settled, books.shown()) == (1, [])
+    assert books.street.orders(bought) == ["paid", "paid"]
+    books.world.advance(600)
+    books.street.wait(2)
+    assert books.street.outcomes() == ["already_settled", "repeat"]  # the prompt ran out, too
+    books.till.books_agree()
+
+
+def test_what_mpesa_gave_back_by_itself_is_found(books: Ledger) -> None:
+    receipt = books.receipt(books.sell())
+    books.world.operations.reverse_by_mpesa(receipt)
+    books.sleep()
+    books.reconcile()
+    reversed_, balance = books.shown()
+    assert reversed_ == ("reversed", "statement", "reversal", -TOTAL_CENTS, 0)
+    assert balance[0] == "balance"
+
+
+def test_charges_that_mpesa_took_are_found_until_they_are_booked(books: Ledger) -> None:
+    books.pay_out()
+    with books.world.journal.change():
+        books.world.books.settle_charges(SANDBOX_B2C_SHORTCODE, books.world.clock.now())
+        receipt = books.world.books.statement()[-1].receipt
+    assert receipt is not None
+    books.sleep()
+    books.reconcile()
+    assert [each[:4] for each in books.shown() if each[0] != "balance"] == [
+        ("not_with_us", "statement", "charges_settled", -CHARGE),
+        ("not_with_us", "statement", "charges_settled", CHARGE),
+    ]
+    with books.street.database.begin() as db:
+        now = books.street.now
+        olive, peter = hire(db, "olive"), hire(db, "peter", ["approver"])
+        booking = treasury.propose(db, "charges", "b2c", CHARGE, receipt, olive, now)
+        assert isinstance(booking, treasury.Booking)
+        assert treasury.book(db, booking.number, peter, now) == "booked"
+    books.reconcile()
+    assert books.shown() == []
+
+
+def test_the_portal_may_be_away_and_pulling_not_allowed(books: Ledger) -> None:
+    books.sell()
+    books.sleep()
+    account = replace(
+        books.street.daraja._account, statement_url="http://127.0.0.1:9/", pulls=False
+    )
+    books.street.daraja._account = account
+    done = books.reconcile()
+    assert (done.lines, books.shown()) == (0, [])
+
+
+def test_what_the_portal_gives_instead_of_a_statement_is_an_incident(books: Ledger) -> None:
+    books.sleep()
+    page = f"{books.street.daraja._account.base_url}/simulator/api/statement"  # no CSV
+    books.street.daraja._account = replace(books.street.daraja._account, statement_url=page)
+    done = books.reconcile()
+    assert done.lines == 0
+    assert "statement_unreadable" in books.street.incidents()

@@ -23,6 +23,7 @@ Kind = Literal[
     "help",
     "menu",
     "go_on",
+    "agree",
     "call_me",
     "deal",
 ]
@@ -134,6 +135,8 @@ def parse(text: str) -> Keyword | Ambiguous | None:
             return _of_order(kind, language, rest)
         case "deal":
             return _deal(language, rest)
+        case "go_on":
+            return _agreed(language, rest)
         case "confirm":
             return _confirmed(language, rest)
         case "problem":
@@ -177,6 +180,17 @@ def _deal(language: str, rest: str) -> Keyword | None:
     if len(told) > 1 or not all(t.isdecimal() and len(t) <= ORDER_DIGITS_MAX for t in told):
         return None
     return Keyword("deal", language, int(told[0]) if told else None)
+
+
+def _agreed(language: str, rest: str) -> Keyword | None:
+    """ "YES" goes on with what was left; "YES 1042" agrees to what was asked about that order."""
+    if all(word.casefold() in _POLITE for word in _TOKEN.findall(rest)):
+        return Keyword("go_on", language)
+    told = [token for token in _told(rest) if token.casefold() not in _POLITE]
+    if len(told) != 1 or not told[0].isdecimal():
+        return None
+    fits = ORDER_DIGITS_MIN <= len(told[0]) <= ORDER_DIGITS_MAX
+    return Keyword("agree", language, int(told[0])) if fits else None
 
 
 def _confirmed(language: str, rest: str) -> Keyword | Ambiguous | None:

@@ -14,7 +14,18 @@ from uuid import UUID
 from channels import keywords
 from channels.keywords import Ambiguous, Keyword
 from channels.ussd import Hopper
-from core import deals, deliveries, heard, ledger, members, messages, money, opt_outs, orders
+from core import (
+    deals,
+    deliveries,
+    heard,
+    ledger,
+    members,
+    messages,
+    money,
+    opt_outs,
+    orders,
+    shortages,
+)
 from core.database import Database, Db
 from core.deals import Deal
 from core.errors import Unavailable
@@ -59,13 +70,15 @@ class _Known:
     """Who writes, and of which order. member: None where it is a stranger's phone or two people's.
 
     order: one that they bought or sold; None: there is no such one. deal: one that is theirs, and
-    no order yet. language: "", theirs unknown.
+    no order yet. language: "", theirs unknown. offered_once: they were asked whether less of it may
+    come, and about nothing else, so that by a yes they can mean nothing else.
     """
 
     member: Member | None
     order: Order | None
     deal: Deal | None
     language: str
+    offered_once: bool = False
 
     @property
     def sells(self) -> bool:
@@ -127,12 +140,14 @@ class Switchboard:
             people = [member] if member else members.sharing(db, sms.msisdn)
             order = orders.numbered(db, number) if people and number is not None else None
             deal = deals.numbered(db, number) if member and number is not None else None
+            agrees = order is not None and isinstance(asked, Keyword) and asked.kind == "agree"
+            once = agrees and shortages.offered_once(db, order.id) if order else False
         if deal and (member is None or deal.side_of(member) is None):
             deal = None
         if order and not {order.buyer_id, order.seller_id} & {person.id for person in people}:
             order = None
         spoken = people[0].language if people else asked.language if asked else ""
-        return _Known(member, order, deal, spoken)
+        return _Known(member, order, deal, spoken, once)
 
     def _verb(self, sms: Sms, asked: Keyword | Ambiguous, known: _Known) -> Verb | None:
         """What is done and answered at once; None: a conversation answers."""
@@ -158,11 +173,15 @@ class Switchboard:
                 return lambda _db, _now: _Told("sms_no_deal", {"order": str(number)})
             case Keyword("status") if known.deal and order is None:
                 return None
-            case Keyword("confirm" | "status" | "problem", number=int(number)) if order is None:
+            case Keyword("agree") if order and known.offered_once and not known.sells:
+                return lambda db, now: _agree(db, order, member, now)
+            case Keyword("confirm" | "status" | "problem" | "agree", number=int(number)) if (
+                order is None
+            ):
                 return lambda _db, _now: _Told("sms_no_order", {"order": str(number)})
             case Keyword("problem") if order and known.sells and order.state == "disputed":
                 return None  # he tells his side
-            case Keyword("status" | "problem") if order is not None and known.sells:
+            case Keyword("status" | "problem" | "agree") if order is not None and known.sells:
                 return lambda _db, _now: _stands(order, member.language)
             case _:
                 return None
@@ -230,7 +249,7 @@ def _begin(sms: Sms, asked: Keyword, known: _Known) -> Begin:
             return Begin(sms.id, "buy", "found", {"words": asked.words, **wanted})
         case "buy" | "prices":
             return Begin(sms.id, "buy")
-        case "status" if order:
+        case "status" | "agree" if order:
             return Begin(sms.id, "my_orders", "stands", order)
         case "status":
             return Begin(sms.id, "my_orders")
@@ -284,6 +303,14 @@ def _confirm(db: Db, order: Order, code: str, rules: Rules, now: datetime) -> _T
         "not_open": "sms_not_open",
     }[outcome]
     return _Told(trigger, {"order": str(order.number)}, order.id) if trigger else None
+
+
+def _agree(db: Db, order: Order, member: Member, now: datetime) -> _Told | None:
+    """Its buyer takes less; no money goes by it but back to her."""
+    outcome = shortages.agree(db, order.id, member.id, now)
+    if outcome == "agreed":
+        return None  # both have a message of it
+    return _Told("sms_no_question", {"order": str(order.number)}, order.id)
 
 
 def _stands(order: Order, language: str) -> _Told:

@@ -187,6 +187,16 @@ def standing(db: Db, order_id: UUID, language: str) -> Standing | None:
     return Standing(reduction, line)
 
 
+def offered_once(db: Db, order_id: UUID) -> bool:
+    """Does a shortage of the order wait for its buyer's yes, and was there never another one?"""
+    waits = reductions.open_of(db, order_id)
+    return (
+        waits is not None
+        and waits.kind == "short"
+        and reductions.proposed(db, order_id, "short") == 1
+    )
+
+
 def remind(db: Db, reduction_id: UUID, now: datetime) -> Literal["reminded", "not_yet", "not_open"]:
     """For the timers short_reminder and less_came_reminder: nobody has answered.
 

@@ -42,7 +42,7 @@ PACE = {
     "result_seconds": 0.3,
 }
 WORDS = {  # of the sellers' screens, each in the language of its seller
-    "en": {"sell": "Sell", "orders": "Orders", "accept": "Accept", "sent": "I have sent it",
+    "en": {"sell": "Sell", "orders": "Orders", "accept": "Accept", "sent": "I sent all",
            "code": "Enter code", "paid": "Thank you!", "answer": "Tell your side"},
     "sw": {"sell": "Uza", "orders": "Oda za wateja", "accept": "Kubali", "sent": "Nimetuma",
            "code": "Weka msimbo", "paid": "Asante!", "answer": "Jieleze"},

@@ -113,6 +113,19 @@ def test_a_problem_keeps_its_senders_own_words(text: str, number: int | None, wo
 
 
 @pytest.mark.parametrize(
+    ("text", "language"),
+    [("YES 1042", "en"), ("yes, order no. 1042 please", "en"), ("Ndiyo1042", "sw")],
+)
+def test_a_yes_of_an_order_agrees_to_what_was_asked_of_it(text: str, language: str) -> None:
+    assert parse(text) == Keyword("agree", language, 1042)
+
+
+@pytest.mark.parametrize("text", ["yes 2", "yes no", "yes 1042 4821", "yes 1042 tomatoes"])
+def test_a_yes_of_anything_else_is_an_answer(text: str) -> None:
+    assert parse(text) is None
+
+
+@pytest.mark.parametrize(
     ("text", "kind", "language"),
     [
         ("STOP", "stop", ""),

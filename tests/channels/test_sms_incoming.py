@@ -185,7 +185,7 @@ def test_every_screen_fits_three_parts(hear: Hear, amina: None) -> None:
 def test_where_an_order_stands_is_shown_with_what_can_be_done(hear: Hear, sent: Bargain) -> None:
     (shown,) = hear(f"STATUS {sent.number}")
     assert shown.startswith(f"{sent.number}: 2 crates Tomatoes, Wanjiku Fresh")
-    assert "\n1 My code" in shown
+    assert "\n1 Code" in shown
 
 
 def test_a_seller_is_told_how_a_sold_order_stands(hear: Hear, sent: Bargain) -> None:
@@ -557,7 +557,7 @@ def test_by_sms_nobody_says_that_the_goods_came_without_the_code(
 ) -> None:
     hear(f"STATUS {sent.number}")
     (sure,) = hear("2")
-    assert sure.startswith("Do you have all of order")
+    assert sure.startswith("Do you have all that was sent of order")
     (told,) = hear("1")
     assert told.startswith(f"Here we need its code: write OK {sent.number}")
     assert state_of(street, sent) == "dispatched"
@@ -773,3 +773,91 @@ def test_who_gets_a_number_answers_nothing_that_was_left_there(
     assert told.startswith("Sokoni: write ")
     (shown,) = hear("MENU")
     assert shown.startswith("Sokoni. Welcome, Juma")
+
+
+# Less than was ordered.
+
+
+@pytest.fixture
+def short(amina: None, street: Callable[..., Any]) -> Bargain:
+    """Of two that Amina bought the shop can send one."""
+
+    def buy(at: Street) -> Bargain:
+        tomatoes = at.offer("Tomatoes", "Wanjiku Fresh")
+        stock.receive(at.db, tomatoes, 2000, "market day", at.clock())
+        at.add(tomatoes, 2000)
+        at.place()
+        at.pay()
+        (bargain,) = at.bought("paid")
+        at.offer_less(bargain)
+        return bargain
+
+    bought: Bargain = street(buy)
+    return bought
+
+
+def reductions_of(street: Callable[..., Any], bargain: Bargain) -> list[str]:
+    found: list[str] = street(
+        lambda at: at.db.value(
+            "SELECT array_agg(state) FROM reductions WHERE order_id = %s",
+            [bargain.id],
+        )
+    )
+    return found
+
+
+def test_a_buyer_agrees_to_less_by_sms(
+    hear: Hear, short: Bargain, street: Callable[..., Any]
+) -> None:
+    told = hear(f"Yes {short.number}")
+    assert reductions_of(street, short) == ["agreed"]
+    assert [text for text in told if "goes on with less" in text]
+    assert state_of(street, short) == "paid"
+
+
+def test_a_second_offer_is_shown_before_it_is_agreed_to(
+    hear: Hear, short: Bargain, street: Callable[..., Any]
+) -> None:
+    street(lambda at: at.take_less_back(short))
+    street(lambda at: at.offer_less(short))
+    (shown,) = hear(f"NDIYO {short.number}")
+    assert shown.startswith(f"{short.number}: Wanjiku Fresh can send 1/2")
+    assert sorted(reductions_of(street, short)) == ["open", "withdrawn"]
+    hear("1")
+    assert sorted(reductions_of(street, short)) == ["agreed", "withdrawn"]
+
+
+def test_a_seller_agrees_to_nothing_by_sms(
+    hear: Hear, sent: Bargain, street: Callable[..., Any]
+) -> None:
+    street(lambda at: at.say_less_came(sent))
+    (told,) = hear(f"YES {sent.number}", from_=SHOP)
+    assert "dial" in told
+    assert reductions_of(street, sent) == ["open"]
+
+
+def test_a_yes_to_an_order_that_asks_nothing_shows_it(hear: Hear, sent: Bargain) -> None:
+    (shown,) = hear(f"YES {sent.number}")
+    assert shown.startswith(f"{sent.number}: 2 crates Tomatoes")
+    (told,) = hear("YES 999999")
+    assert "999999" in told
+
+
+def test_the_code_waits_while_the_buyer_says_that_less_came(
+    hear: Hear, sent: Bargain, street: Callable[..., Any]
+) -> None:
+    street(lambda at: at.say_less_came(sent))
+    code = street(lambda at: at.code(sent))
+    (told,) = hear(f"OK {sent.number} {code}", from_=SHOP)
+    assert "the buyer says that less came" in told
+    assert state_of(street, sent) == "dispatched"
+
+
+def test_by_sms_nobody_says_that_less_came(
+    hear: Hear, sent: Bargain, street: Callable[..., Any]
+) -> None:
+    for answer in (f"STATUS {sent.number}", "4", "1", "1"):
+        hear(answer)
+    (told,) = hear("1")
+    assert told.startswith("For that dial")
+    assert state_of(street, sent) == "dispatched"

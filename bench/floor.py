@@ -282,8 +282,9 @@ def _answered(
             day = frame["shown"][int(answer) - 1]
             total = sum(line[3] for line in _cart(cur, member_id, language, now))
             place, *_ = _one(cur, "SELECT name, kind, county FROM places WHERE id = %s", [place_id])
-            body = f"To {place}, {day}. Pay KSh {total // 100} by M-Pesa from this phone?"
-            return f"{body}\n1 Pay\n2 Change\n0 Back", {
+            body = f"To {place}, {day}. Pay KSh {total // 100} by M-Pesa?"
+            keys = "1 This phone\n2 Another phone\n3 For another\n4 Change\n0 Back"
+            return f"{body}\n{keys}", {
                 "state": "confirm",
                 "total": total,
                 "day": day,

@@ -157,6 +157,8 @@ class Switchboard:
                 return lambda _db, _now: _Told("sms_help")
             case Keyword("stop"):
                 return lambda db, now: _stop(db, sms.msisdn, now)
+            case Keyword("refuse"):
+                return lambda db, now: _refuse(db, sms.msisdn, now)
             case Keyword("start"):
                 return lambda db, _now: _start(db, sms.msisdn)
             case Keyword("confirm", code=code) if order is not None:  # the code says enough
@@ -274,6 +276,11 @@ def _stop(db: Db, msisdn: str, now: datetime) -> _Told:
 def _start(db: Db, msisdn: str) -> _Told:
     opt_outs.start(db, msisdn)
     return _Told("sms_started")
+
+
+def _refuse(db: Db, msisdn: str, now: datetime) -> _Told:
+    opt_outs.refuse(db, msisdn, now)
+    return _Told("sms_refused")
 
 
 def _balance(db: Db, member: Member) -> _Told:

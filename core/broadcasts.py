@@ -34,7 +34,8 @@ def put(
         """
         SELECT id, msisdn, language FROM members m
         WHERE id = ANY(%(ids)s) AND deleted_at IS NULL
-          AND NOT EXISTS (SELECT FROM opt_outs o WHERE o.msisdn = m.msisdn)
+          AND NOT EXISTS (SELECT FROM opt_outs o
+                          WHERE o.msisdn = m.msisdn AND o.class <> 'asking')
           AND NOT EXISTS (SELECT FROM messages t
                           WHERE t.key = 'broadcast:' || %(subject)s || ':' || m.id)
         ORDER BY language, id

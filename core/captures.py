@@ -1,4 +1,8 @@
-"""Captures: a payer's money shared out over the orders of her checkout."""
+"""Captures: a payer's money shared out over the orders of her checkout.
+
+What M-Pesa cannot move at once comes in parts. A part lies in the buyer's balance, whoever paid it,
+until the whole price is there; then one transfer fills the escrows.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +10,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from core import deliveries, escrow, ledger, orders, refunds, stock
+from core import deliveries, escrow, ledger, orders, receipts, refunds, stock
 from core.database import Db
 from core.orders import Order
 
@@ -56,6 +60,36 @@ def lock(db: Db, checkout_id: UUID) -> Payable:
         found.pay_by,
         orders.lock(db, checkout_id),
     )
+
+
+def missing_cents(db: Db, checkout_id: UUID) -> int:
+    """What is still to come of a placed checkout's price: all of it until a part has come.
+
+    Then what the buyer's balance lacks, since that will pay. 0: it could be paid from there.
+    """
+    missing: int = db.value(
+        f"""
+        SELECT greatest(0, k.total_cents - CASE WHEN {receipts.BEGUN}
+            THEN coalesce((SELECT balance_cents FROM accounts
+                           WHERE kind = 'L.buyer' AND owner_id = k.buyer_id), 0) ELSE 0 END)
+        FROM checkouts k WHERE k.id = %(id)s
+        """,
+        {"id": checkout_id},
+    )
+    return missing
+
+
+def complete(db: Db, payable: Payable, key: str, now: datetime) -> Captured | Literal["part"]:
+    """A part has come to the buyer's balance: if the whole price lies there now, it is captured.
+
+    "part": it does not, and waits for the rest. "late", "second_payment": nothing waited for it.
+    """
+    if payable.state != "placed":
+        return "second_payment" if payable.state == "paid" else "late"
+    mine = ledger.buyer(payable.buyer_id)
+    if ledger.balance(db, mine) < payable.total_cents:
+        return "part"
+    return capture(db, payable, key, mine, now)
 
 
 def capture(db: Db, payable: Payable, key: str, source: ledger.Account, now: datetime) -> Captured:

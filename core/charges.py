@@ -1,11 +1,15 @@
 """Charges: attempts to ask a payer for the money of a checkout, one push each.
 
+The payer is the buyer, or whoever she says pays for her. M-Pesa moves KSh 250,000 at once, so what
+costs more is asked for in parts, one after the other; each part waits in the buyer's balance.
+
 A push has no idempotency key at the provider, so it is made at most once: claimed, committed,
 called, recorded. What became of it is learned from whatever proof comes first; every proof may
 come twice, late, out of order or never. Timers are outbox rows that the verbs here set themselves.
 """
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -18,15 +22,26 @@ import sqlalchemy as sa
 from core import captures, incidents, ledger, messages, money, outbox, receipts, refunds
 from core.captures import Payable
 from core.database import Db, metadata
+from core.money import CENTS
 from core.receipts import Receipt as Receipt
 from core.rules import Rules
 
-Opened = Literal["opened", "already_open", "too_soon"]
+Permitted = Literal["clear", "already_open", "too_soon", "unwilling"]
+Opened = Literal["opened", "already_open", "too_soon", "unwilling"]
 Settled = Literal[
-    "paid", "late", "second_payment", "failed", "pending", "already_settled", "doubted", "conflict"
+    "paid",
+    "part",
+    "late",
+    "second_payment",
+    "failed",
+    "pending",
+    "already_settled",
+    "doubted",
+    "conflict",
 ]
 Received = Literal[
     "captured",
+    "part",
     "repeat",
     "attached",
     "second_payment",
@@ -36,6 +51,15 @@ Received = Literal[
     "over",
     "conflict",
 ]
+
+_More = Literal["captured", "over", "short", "second_payment", "late"]
+_AS_SETTLED: Final[Mapping[_More, Settled]] = {
+    "captured": "paid",
+    "over": "paid",
+    "short": "part",
+    "second_payment": "second_payment",
+    "late": "late",
+}
 
 STATES: Final = (
     "created",
@@ -50,6 +74,10 @@ STATES: Final = (
 OPEN: Final = ("created", "pending", "unknown")  # the payer may still be asked, or be answering
 _PAID: Final = ("paid", "reversed")
 
+AMOUNT_CENTS_MAX: Final = 250_000 * CENTS  # that M-Pesa moves at once
+# Prompts that another's phone left unpaid, within a day: by one buyer, and by all of them.
+UNPAID_ASKS_MAX: Final = 3
+UNPAID_ASKS_OF_ALL_MAX: Final = 6
 CLAIM_LOST_AFTER: Final = timedelta(seconds=60)  # the call itself ends after 11 s
 REVIEW_AFTER: Final = timedelta(minutes=15)
 # Between two prompts on one phone, and where M-Pesa refuses the same amount again (result 17).
@@ -134,6 +162,7 @@ class ChargeResult:
     """What a callback or a query says became of a push.
 
     verdict: "failed" only for a code known to be final, "unknown" for one that is not known.
+    over_limit: it failed because that line has moved as much today as M-Pesa lets it.
     amount_cents, receipt: as told, if told. msisdn: None when absent or masked.
     """
 
@@ -145,6 +174,7 @@ class ChargeResult:
     msisdn: str | None = field(default=None, repr=False)
     push_id: str | None = field(default=None, repr=False)
     push_group_id: str | None = None
+    over_limit: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,19 +216,24 @@ class Charge:
     query_count: int
 
 
-def permit(
-    db: Db, checkout_id: UUID, msisdn: str, amount_cents: int, now: datetime
-) -> Literal["clear", "already_open", "too_soon"]:
+def parts(cents: int) -> list[int]:
+    """The amounts in which so much is asked for, one after the other."""
+    whole, rest = divmod(cents, AMOUNT_CENTS_MAX)
+    return [AMOUNT_CENTS_MAX] * whole + [rest] * bool(rest)
+
+
+def permit(db: Db, checkout_id: UUID, msisdn: str, amount_cents: int, now: datetime) -> Permitted:
     """May this phone be asked now? The answer stands until the transaction ends.
 
     "already_open": a charge on this phone or for this checkout still waits for its answer.
-    "too_soon": it was prompted within a minute, or within two for this amount.
+    "too_soon": it was prompted within a minute, or within two for this amount. "unwilling": it is
+    not the buyer's own, and wants no such prompts, or has left enough of them unpaid today.
     """
     db.run(
         "SELECT pg_advisory_xact_lock(hashtextextended('charge ' || %(msisdn)s, 0))",
         {"msisdn": msisdn},
     )
-    found: Literal["clear", "already_open", "too_soon"] = db.value(
+    found: Permitted = db.value(
         """
         SELECT CASE
             WHEN EXISTS (SELECT FROM charges WHERE (msisdn = %(msisdn)s
@@ -209,7 +244,19 @@ def permit(
                               OR (coalesce(asked_at, claimed_at) > %(same)s
                                   AND (amount_cents = %(amount_cents)s OR state = 'review'))))
                 THEN 'too_soon'
+            WHEN m.msisdn = %(msisdn)s THEN 'clear'
+            WHEN EXISTS (SELECT FROM opt_outs WHERE msisdn = %(msisdn)s AND class = 'asking')
+                THEN 'unwilling'
+            WHEN (SELECT count(*) >= %(of_all)s
+                      OR count(*) FILTER (WHERE asker.buyer_id = m.id) >= %(of_one)s
+                  FROM charges c JOIN checkouts asker ON asker.id = c.checkout_id
+                  JOIN members b ON b.id = asker.buyer_id AND b.msisdn <> c.msisdn
+                  WHERE c.msisdn = %(msisdn)s AND c.claimed_at > %(day_ago)s
+                    AND c.state NOT IN ('paid', 'reversed')) THEN 'unwilling'
             ELSE 'clear' END
+        FROM (SELECT) AS always
+        LEFT JOIN checkouts k ON k.id = %(checkout_id)s
+        LEFT JOIN members m ON m.id = k.buyer_id
         """,
         {
             "msisdn": msisdn,
@@ -217,6 +264,9 @@ def permit(
             "amount_cents": amount_cents,
             "prompted": now - PROMPT_GAP,
             "same": now - SAME_AMOUNT_GAP,
+            "day_ago": now - timedelta(days=1),
+            "of_one": UNPAID_ASKS_MAX,
+            "of_all": UNPAID_ASKS_OF_ALL_MAX,
         },
     )
     return found
@@ -236,14 +286,19 @@ def open(  # noqa: A001 - read as charges.open
 def create(
     db: Db, checkout_id: UUID, msisdn: str, amount_cents: int, rules: Rules, now: datetime
 ) -> UUID:
-    """A charge that was permitted, and its push, due once the USSD screen has closed."""
+    """A charge that was permitted, and its push, due once the USSD screen has closed.
+
+    Whoever pays for somebody else is told by SMS who asks, and for what; once for a checkout.
+    """
     charge_id = db.new_id()
-    db.run(
+    for_another: bool = db.value(
         """
         INSERT INTO charges (id, checkout_id, msisdn, amount_cents, reference, token_hash, state,
                              query_count, created_at, updated_at)
         VALUES (%(id)s, %(checkout_id)s, %(msisdn)s, %(amount_cents)s, %(reference)s,
                 %(token_hash)s, 'created', 0, %(now)s, %(now)s)
+        RETURNING msisdn <> (SELECT m.msisdn FROM checkouts k JOIN members m ON m.id = k.buyer_id
+                             WHERE k.id = %(checkout_id)s)
         """,
         {
             "id": charge_id,
@@ -257,6 +312,8 @@ def create(
     )
     due_at = now + timedelta(seconds=rules.push_after_seconds)
     outbox.put(db, "stk_push", due_at=due_at, charge_id=charge_id)
+    if for_another:
+        messages.of_payer(db, "payment_asked", checkout_id, checkout_id, msisdn, {}, now)
     return charge_id
 
 
@@ -383,9 +440,10 @@ def review(db: Db, charge_id: UUID, now: datetime) -> Literal["review", "settled
 def settle(db: Db, charge_id: UUID, result: ChargeResult, now: datetime) -> Settled:
     """Record what M-Pesa says became of a push; the first proof of payment moves the money.
 
-    "late", "second_payment": the money is on the buyer's balance. "doubted": it cannot be so; the
-    gateway is asked at once, nothing moved. "conflict": it contradicts what is proved; an incident
-    is open. "already_settled": a repeat, another channel, or a failure after the payment.
+    "part": it waits in the buyer's balance for the rest, which is asked for. "late",
+    "second_payment": the money is on the buyer's balance. "doubted": it cannot be so; the gateway
+    is asked at once, nothing moved. "conflict": it contradicts what is proved; an incident is open.
+    "already_settled": a repeat, another channel, or a failure after the payment.
     Raises UnknownCharge. Source: Daraja, STK callback and query; code 0 = paid.
     """
     payable, charge = _lock(db, charge_id)
@@ -401,7 +459,7 @@ def settle(db: Db, charge_id: UUID, result: ChargeResult, now: datetime) -> Sett
     if charge.state in (*OPEN, "review"):
         if result.verdict == "failed":
             _close(db, charge, "failed", result.code, now)
-            _tell_how_to_pay(db, charge, now)
+            _tell_how_to_pay(db, charge, now, over_limit=result.over_limit)
             return "failed"
         if result.verdict == "unknown":
             incidents.open(db, "unknown_code", charge_id, now, code=result.code)
@@ -416,9 +474,10 @@ def settle(db: Db, charge_id: UUID, result: ChargeResult, now: datetime) -> Sett
 def receive(db: Db, receipt: Receipt, now: datetime) -> Received:
     """Book a line by which M-Pesa itself says that money came in: C2B, pull, statement.
 
-    "attached": it names the receipt of a payment that a query had proved. "short", "over": the
-    whole amount is on the buyer's balance, and an "over" one has paid the orders from there, as
-    a "captured" one has, be it the last part. "suspense": nothing explains it.
+    "part": as settle's. "attached": it names the receipt of a payment that a query had proved.
+    "short", "over": the whole amount is on the buyer's balance, and an "over" one has paid the
+    orders from there, as a "captured" one has, be it the last part. "suspense": nothing explains
+    it.
     """
     charge_id = db.value(
         "SELECT id FROM charges WHERE reference = %(reference)s",
@@ -437,11 +496,27 @@ def receive(db: Db, receipt: Receipt, now: datetime) -> Received:
             receipts.keep(db, receipt, charge.id, "attached", now)
             _set_receipt(db, charge.id, receipt.receipt, now)
             return "attached"
-        return _credit_buyer(db, payable, charge, receipt, now)
+        return _paid_more(db, payable, charge, receipt, now)
     if receipt.amount_cents == charge.amount_cents:
         captured = _capture(db, payable, charge, receipt, ledger.C2B, now)
         return "captured" if captured == "held" else captured
-    return _part_payment(db, payable, charge, receipt, now)
+    return _other_amount(db, payable, charge, receipt, now)
+
+
+def last_payer(db: Db, buyer_id: UUID) -> str | None:
+    """The phone, not her own, that paid for her last, and would be asked again."""
+    found: str | None = db.value(
+        """
+        SELECT c.msisdn
+        FROM checkouts k JOIN charges c ON c.checkout_id = k.id
+        JOIN members m ON m.id = k.buyer_id
+        WHERE k.buyer_id = %(buyer_id)s AND c.state = 'paid' AND c.msisdn <> m.msisdn
+          AND NOT EXISTS (SELECT FROM opt_outs o WHERE o.msisdn = c.msisdn AND o.class = 'asking')
+        ORDER BY c.updated_at DESC, c.id DESC LIMIT 1
+        """,
+        {"buyer_id": buyer_id},
+    )
+    return found
 
 
 def by_token(db: Db, token: str) -> Charge | None:
@@ -476,6 +551,24 @@ def by_reference(db: Db, reference: str) -> Charge | None:
         FROM charges WHERE reference = %(reference)s
         """,
         {"reference": _as_ours(reference)},
+    )
+
+
+def is_awaited(db: Db, reference: str) -> bool:
+    """Is there something to pay by this account, however it was typed?
+
+    The checkout is still to be paid, in whole or in part, or the charge might yet be its payment.
+    """
+    return bool(
+        db.value(
+            """
+            SELECT EXISTS (
+                SELECT FROM charges c JOIN checkouts k ON k.id = c.checkout_id
+                WHERE c.reference = %(reference)s AND (k.state = 'placed' OR (
+                    k.state <> 'paid' AND c.state IN ('created', 'pending', 'unknown'))))
+            """,
+            {"reference": _as_ours(reference)},
+        )
     )
 
 
@@ -686,8 +779,8 @@ def _accept(
             receipts.keep(db, receipt, charge.id, "attached", now)
             _set_receipt(db, charge.id, receipt.receipt, now)
             return "already_settled"
-        if first_time:  # the orders were paid by hand, then the prompt was answered as well
-            return _credit_buyer(db, payable, charge, receipt, now)
+        if first_time:  # it was paid by hand, then the prompt was answered as well
+            return _AS_SETTLED[_paid_more(db, payable, charge, receipt, now)]
     if known == receipts.Known(charge.id, receipt.amount_cents):
         return "already_settled"
     _contradict(db, charge.id, receipt, now)
@@ -703,10 +796,17 @@ def _capture(
     receipt: Receipt | None,
     source: ledger.Account,
     now: datetime,
-) -> captures.Captured:
-    """The one capture of a charge: its money shared out, its receipt on record."""
-    assert charge.amount_cents == payable.total_cents, f"{charge} of {payable}"
-    captured = captures.capture(db, payable, f"capture:{charge.id}", source, now)
+) -> captures.Captured | Literal["part"]:
+    """The one capture of a charge, or its part of one; its receipt, if known, on record.
+
+    receipt None: a query has proved it.
+    """
+    whole = charge.amount_cents == payable.total_cents
+    if whole:
+        captured: captures.Captured | Literal["part"]
+        captured = captures.capture(db, payable, f"capture:{charge.id}", source, now)
+    else:
+        captured = _take_part(db, payable, charge, source, now)
     if receipt is not None:
         kept = receipts.keep(db, receipt, charge.id, captured, now)
         assert kept, f"receipt of charge {charge.id} is on record for another"
@@ -718,35 +818,58 @@ def _capture(
         """,
         {"receipt": receipt and receipt.receipt, "now": now, "id": charge.id},
     )
+    if captured == "part":
+        _ask_for_more(db, charge, now)
+        _tell(db, "payment_part", payable, charge, charge.id, charge.amount_cents, now)
+    elif not whole and captured != "held":  # what a capture did to orders, they tell themselves
+        trigger = "payment_late" if captured == "late" else "payment_second"
+        _tell(db, trigger, payable, charge, charge.id, charge.amount_cents, now)
     return captured
 
 
-def _credit_buyer(
-    db: Db, payable: Payable, charge: Charge, receipt: Receipt, now: datetime
-) -> Literal["second_payment"]:
-    """Money for a charge that is paid: it belongs to the buyer."""
+def _take_part(
+    db: Db, payable: Payable, charge: Charge, source: ledger.Account, now: datetime
+) -> captures.Captured | Literal["part"]:
+    """It waits in the buyer's balance; the last one lets the whole go to her orders."""
+    mine = ledger.buyer(payable.buyer_id)
+    legs = [ledger.debit(source, charge.amount_cents), ledger.credit(mine, charge.amount_cents)]
+    posted = ledger.post(db, "part", f"capture:{charge.id}:part", legs, now)
+    assert posted == "posted", f"the part of charge {charge.id} was taken before"
+    refunds.due(db, payable.buyer_id, now)
+    return captures.complete(db, payable, f"capture:{charge.id}", now)
+
+
+def _ask_for_more(db: Db, charge: Charge, now: datetime) -> None:
+    """Its payer is asked for the next part as soon as that phone may be prompted again."""
+    asked_at = charge.asked_at or charge.claimed_at
+    due_at = now if asked_at is None else max(now, asked_at + SAME_AMOUNT_GAP)
+    outbox.put(db, "next_part", due_at=due_at, charge_id=charge.id)
+
+
+def _paid_more(db: Db, payable: Payable, charge: Charge, receipt: Receipt, now: datetime) -> _More:
+    """Money for a charge that is paid: one more part, or the buyer's."""
+    if payable.state == "placed":
+        return _other_amount(db, payable, charge, receipt, now)
     _book(db, receipt, ledger.buyer(payable.buyer_id), now)
     receipts.keep(db, receipt, charge.id, "second_payment", now)
     refunds.due(db, payable.buyer_id, now)
-    _tell_of_receipt(db, "payment_second", payable, charge, receipt, now)
+    _tell(*(db, "payment_second", payable, charge, receipt.receipt, receipt.amount_cents), now)
     return "second_payment"
 
 
-def _part_payment(
+def _other_amount(
     db: Db, payable: Payable, charge: Charge, receipt: Receipt, now: datetime
-) -> Received:
+) -> _More:
     """Another amount than asked: the buyer's, and if she then has enough, it pays her orders."""
     mine = ledger.buyer(payable.buyer_id)
     _book(db, receipt, mine, now)
-    outcome: Received = "short"
-    if payable.state == "paid":
-        outcome = "second_payment"
-    elif payable.state != "placed":
-        outcome = "late"
-    elif ledger.balance(db, mine) >= payable.total_cents:
-        captured = captures.capture(db, payable, f"capture:{charge.id}", mine, now)
-        over = receipt.amount_cents > charge.amount_cents
-        outcome = "late" if captured != "held" else "over" if over else "captured"
+    captured = captures.complete(db, payable, f"capture:{charge.id}", now)
+    outcome: _More
+    if captured == "held":
+        outcome = "over" if ledger.balance(db, mine) else "captured"
+    else:
+        outcome = "short" if captured == "part" else captured
+    if payable.state == "placed" and captured != "part" and charge.state not in _PAID:
         db.run(
             """
             UPDATE charges SET state = 'paid', receipt = %(receipt)s, updated_at = %(now)s
@@ -756,40 +879,49 @@ def _part_payment(
         )
     receipts.keep(db, receipt, charge.id, outcome, now)
     refunds.due(db, payable.buyer_id, now)
-    if outcome == "short":
-        _tell_of_receipt(db, "payment_short", payable, charge, receipt, now)
-    elif outcome == "over":
-        _tell_of_receipt(db, "payment_over", payable, charge, receipt, now)
-    elif payable.state == "paid":
-        _tell_of_receipt(db, "payment_second", payable, charge, receipt, now)
-    elif payable.state != "placed":  # what a capture did to the orders, they tell themselves
-        _tell_of_receipt(db, "payment_late", payable, charge, receipt, now)
+    # What a capture did to the orders, they tell themselves.
+    told = {"short": "payment_short", "over": "payment_over"}.get(outcome)
+    if payable.state != "placed":
+        told = "payment_second" if outcome == "second_payment" else "payment_late"
+    if told is not None:
+        _tell(db, told, payable, charge, receipt.receipt, receipt.amount_cents, now)
     return outcome
 
 
-def _tell_how_to_pay(db: Db, charge: Charge, now: datetime) -> None:
+def _tell_how_to_pay(db: Db, charge: Charge, now: datetime, *, over_limit: bool = False) -> None:
     """The prompt came to nothing: while her goods are promised, she can pay by hand."""
     waits: bool = db.value(
         "SELECT state = 'placed' AND pay_by > %(now)s FROM checkouts WHERE id = %(id)s",
         {"id": charge.checkout_id, "now": now},
     )
     if waits:
-        values = {"reference": charge.reference}
-        messages.of_payment(db, "payment_failed", charge.id, charge.checkout_id, values, now)
+        missing_cents = captures.missing_cents(db, charge.checkout_id)
+        values = {
+            "reference": charge.reference,
+            "total": money.show(min(missing_cents, AMOUNT_CENTS_MAX)),
+        }
+        trigger = "payment_over_limit" if over_limit else "payment_failed"
+        messages.of_payment(db, trigger, charge.id, charge.checkout_id, values, now)
 
 
-def _tell_of_receipt(
-    db: Db, trigger: str, payable: Payable, charge: Charge, receipt: Receipt, now: datetime
+def _tell(
+    db: Db,
+    trigger: str,
+    payable: Payable,
+    charge: Charge,
+    subject: object,
+    cents: int,
+    now: datetime,
 ) -> None:
     """Money came that is not simply the orders' price: what it did, and what is left to pay."""
     balance_cents = ledger.balance(db, ledger.buyer(payable.buyer_id))
     values = {
-        "total": money.show(receipt.amount_cents),
+        "total": money.show(cents),
         "extra": money.show(balance_cents),
-        "missing": money.show(payable.total_cents - balance_cents),
+        "missing": money.show(max(0, payable.total_cents - balance_cents)),
         "reference": charge.reference,
     }
-    messages.of_payment(db, trigger, receipt.receipt, payable.id, values, now)
+    messages.of_payment(db, trigger, subject, payable.id, values, now)
 
 
 def _suspend(db: Db, receipt: Receipt, now: datetime) -> Received:

@@ -10,15 +10,18 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import captures, charges, days, escrow, orders, outbox, stock
+from core import captures, charges, days, escrow, money, orders, outbox, refunds, stock
 from core.database import Db, metadata
 from core.money import fee_cents, line_cents
+from core.orders import Receiver
 from core.rules import Rules
 
 LINES_MAX: Final = 12
-TOTAL_CENTS_MAX: Final = 25_000_000  # M-Pesa moves at most KSh 250,000 at once
+TOTAL_CENTS_MAX: Final = 10 * charges.AMOUNT_CENTS_MAX  # ten payments, one after the other
+NEXT_PART_WITHIN: Final = timedelta(minutes=5)  # what each part after the first adds to the time
 REMIND_BEFORE: Final = timedelta(minutes=5)  # the time to pay is over
 ASK_AGAIN: Final = timedelta(seconds=60)  # whether a checkout past its time has been paid
+PART_AGAIN: Final = timedelta(seconds=15)  # whether its payer's phone may be prompted
 
 Added = Literal[
     "added",
@@ -37,8 +40,10 @@ Placed = Literal[
     "too_many_open",
     "payment_open",
     "too_soon",
+    "unwilling",
     "day_over",
 ]
+Asked = Literal["asked", "not_open", "payment_open", "too_soon", "unwilling"]
 
 checkouts = sa.Table(
     "checkouts",
@@ -287,14 +292,16 @@ def place(
     *,
     deliver_on: date | None = None,
     place_id: UUID | None = None,
+    receiver: Receiver | None = None,
 ) -> Placed:
     """Confirm the cart: stock reserved, an order and an escrow for each seller, the payer asked.
 
     All or nothing. "sold_out": the cart is cut to what is left. "price_changed": the cart holds the
     new prices, or it is another one than she was shown. "too_many_open": she has checkouts to pay
-    first. "payment_open", "too_soon": the payer's phone cannot be prompted now (charges.permit).
+    first. "payment_open", "too_soon": the payer's phone cannot be prompted now, "unwilling": nor
+    again today (charges.permit). Of more than M-Pesa moves at once the first part is asked for.
     deliver_on: None is tomorrow; "day_over" if it has passed since she chose it. place_id: where to
-    bring it; None: to her own place.
+    bring it; None: to her own place. receiver: to whom, with the code; None: to her.
     """
     today = days.today(now)
     day = today + timedelta(days=1) if deliver_on is None else deliver_on
@@ -314,9 +321,10 @@ def place(
         return "cart_empty"
     if draft.open_checkouts >= rules.open_checkouts_max:
         return "too_many_open"
-    permitted = charges.permit(db, draft.id, payer_msisdn, shown_total_cents, now)
+    first_cents = min(shown_total_cents, charges.AMOUNT_CENTS_MAX)
+    permitted = charges.permit(db, draft.id, payer_msisdn, first_cents, now)
     if permitted != "clear":
-        return "payment_open" if permitted == "already_open" else "too_soon"
+        return "payment_open" if permitted == "already_open" else permitted
     offer_ids = [line.offer_id for line in chosen]
     stock.lock(db, offer_ids)
     left = stock.available(db, offer_ids, now)
@@ -330,7 +338,7 @@ def place(
     total_cents = sum(line.amount_cents for line in kept)
     if total_cents != shown_total_cents:
         return "price_changed"
-    to = _Destination(day, place_id)
+    to = _Destination(day, place_id, receiver)
     _commit(db, draft.id, buyer_id, kept, payer_msisdn, total_cents, to, rules, now)
     return "placed"
 
@@ -373,11 +381,12 @@ def agree(
             "now": now,
         },
     )
-    placed = orders.place(db, checkout_id, buyer_id, [order], pay_by, deliver_on, None, now)
+    placed = orders.place(db, checkout_id, buyer_id, [order], pay_by, deliver_on, None, None, now)
     order_id = placed[order.seller_id]
     escrow.prepare(db, [order_id], now)
+    first_cents, *_later = charges.parts(order.total_cents)
     is_asked = payer_msisdn is not None and (
-        charges.open(db, checkout_id, payer_msisdn, order.total_cents, rules, now) == "opened"
+        charges.open(db, checkout_id, payer_msisdn, first_cents, rules, now) == "opened"
     )
     _set_timers(db, checkout_id, pay_by, now)
     return Agreed(order_id, is_asked)
@@ -385,20 +394,48 @@ def agree(
 
 def pay_again(
     db: Db, checkout_id: UUID, buyer_id: UUID, payer_msisdn: str, rules: Rules, now: datetime
-) -> Literal["asked", "not_open", "payment_open", "too_soon"]:
-    """Ask for the money of a placed checkout once more, while its goods are still promised."""
+) -> Asked:
+    """Ask for what is missing of a placed checkout's price, while its goods are still promised.
+
+    At once no more than M-Pesa moves. "not_open" also where it needed no asking: all is there.
+    """
     payable = captures.lock(db, checkout_id)
     if payable.buyer_id != buyer_id or payable.state != "placed" or payable.pay_by <= now:
         return "not_open"
-    permitted = charges.permit(db, checkout_id, payer_msisdn, payable.total_cents, now)
+    missing_cents = captures.missing_cents(db, checkout_id)
+    if not missing_cents:
+        captures.complete(db, payable, f"capture:{checkout_id}", now)
+        return "not_open"
+    asked_cents = min(missing_cents, charges.AMOUNT_CENTS_MAX)
+    permitted = charges.permit(db, checkout_id, payer_msisdn, asked_cents, now)
     if permitted != "clear":
-        return "payment_open" if permitted == "already_open" else "too_soon"
+        return "payment_open" if permitted == "already_open" else permitted
     # A new charge keeps reservations alive past their time; a neighbour whose clock runs ahead of
     # ours may hold them for lapsed at this moment.
     if not stock.still_promised(db, [order.id for order in payable.orders], now):
         return "not_open"
-    charges.create(db, checkout_id, payer_msisdn, payable.total_cents, rules, now)
+    charges.create(db, checkout_id, payer_msisdn, asked_cents, rules, now)
     return "asked"
+
+
+def ask_next(db: Db, charge_id: UUID, rules: Rules, now: datetime) -> Asked:
+    """For the timer next_part: by this charge a part was paid; its payer is asked for the next.
+
+    "payment_open" and "too_soon" on account of another checkout have set the timer anew.
+    """
+    paid = charges.by_id(db, charge_id)
+    assert paid is not None, f"no charge {charge_id}"
+    payable = captures.lock(db, paid.checkout_id)
+    asked = pay_again(db, payable.id, payable.buyer_id, paid.msisdn, rules, now)
+    asked_already = any(c.state in charges.OPEN for c in charges.of_checkout(db, payable.id))
+    if asked in ("payment_open", "too_soon") and not asked_already:
+        outbox.put(db, "next_part", due_at=now + PART_AGAIN, charge_id=charge_id)
+    return asked
+
+
+def missing_cents(db: Db, checkout_id: UUID) -> int:
+    """What is still to be paid of a placed checkout."""
+    return captures.missing_cents(db, checkout_id)
 
 
 def repeat(
@@ -435,7 +472,8 @@ def remind(db: Db, checkout_id: UUID, now: datetime) -> Literal["reminded", "not
     waiting = [order.id for order in payable.orders if order.state == "placed"]
     if orders.noted(db, waiting[0], "payment_reminder", remind_at):
         return "not_open"
-    orders.note(db, waiting, "payment_reminder", now)
+    missing = money.show(captures.missing_cents(db, checkout_id))
+    orders.note(db, waiting, "payment_reminder", now, total=missing)
     return "reminded"
 
 
@@ -542,10 +580,11 @@ def _draft(db: Db, buyer_id: UUID, now: datetime) -> UUID:
 
 @dataclass(frozen=True)
 class _Destination:
-    """place_id None: the buyer's own place."""
+    """place_id None: the buyer's own place. receiver None: herself."""
 
     deliver_on: date
     place_id: UUID | None
+    receiver: Receiver | None
 
 
 @dataclass(frozen=True)
@@ -681,14 +720,15 @@ def _commit(
     now: datetime,
 ) -> None:
     """The cart becomes orders. Everything it needs is locked and was looked at."""
-    pay_by = now + timedelta(minutes=rules.reservation_minutes)
+    first_cents, *later = charges.parts(total_cents)
+    pay_by = now + timedelta(minutes=rules.reservation_minutes) + len(later) * NEXT_PART_WITHIN
     by_seller = sorted(kept, key=attrgetter("seller_id"))
     new = [
         _new_order(seller_id, [line.amount_cents for line in group], rules)
         for seller_id, group in groupby(by_seller, key=attrgetter("seller_id"))
     ]
     order_ids = orders.place(
-        db, checkout_id, buyer_id, new, pay_by, to.deliver_on, to.place_id, now
+        db, checkout_id, buyer_id, new, pay_by, to.deliver_on, to.place_id, to.receiver, now
     )
     db.run(
         """
@@ -715,7 +755,7 @@ def _commit(
         stock.Wanted(order_ids[line.seller_id], line.offer_id, line.quantity_milli) for line in kept
     ]
     stock.reserve(db, checkout_id, wanted, pay_by, now)
-    charges.create(db, checkout_id, payer_msisdn, total_cents, rules, now)
+    charges.create(db, checkout_id, payer_msisdn, first_cents, rules, now)
     _set_timers(db, checkout_id, pay_by, now)
 
 
@@ -743,6 +783,8 @@ def _give_up(
     waiting = [order.id for order in payable.orders if order.state == "placed"]
     orders.move_all(db, waiting, state, now)
     stock.release(db, waiting, now)
+    if captures.missing_cents(db, payable.id) < payable.total_cents:
+        refunds.due(db, payable.buyer_id, now)
     db.run(
         "UPDATE checkouts SET state = %(state)s, updated_at = %(now)s WHERE id = %(id)s",
         {"state": state, "now": now, "id": payable.id},

@@ -86,6 +86,7 @@ class SellerOrder(Worth):
     title: str | None
     lines: Sequence[Sequence[Any]]
     buyer_name: str = field(repr=False)  # the first one
+    receiver_name: str = field(repr=False)  # the first one of whoever has it brought; or the same
     place: str
     deliver_on: date
     accept_by: datetime
@@ -564,8 +565,9 @@ def for_seller(db: Db, order_id: UUID, seller_id: UUID, language: str) -> Seller
         SellerOrder,
         f"""
         SELECT o.id, o.number, {_WORTH}, o.title, {_LINES} AS lines,
-               split_part(b.name, ' ', 1) AS buyer_name, q.name AS place, o.deliver_on,
-               o.accept_by, o.dispatch_by, o.inspect_by,
+               split_part(b.name, ' ', 1) AS buyer_name,
+               split_part(coalesce(o.receiver_name, b.name), ' ', 1) AS receiver_name,
+               q.name AS place, o.deliver_on, o.accept_by, o.dispatch_by, o.inspect_by,
                coalesce(d.tries >= {TRIES_MAX}, false) AS code_locked
         FROM orders o
         JOIN members b ON b.id = o.buyer_id

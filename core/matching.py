@@ -29,8 +29,9 @@ def _by_receipt(db: Db, now: datetime) -> int:
             SELECT w.*, 'receipt:' || w.receipt AS movement, 'receipt:' || w.receipt AS key
             FROM waiting w WHERE w.kind = 'payment'
             UNION ALL
-            SELECT w.*, 'capture:' || c.id, 'capture:' || c.id
-            FROM waiting w JOIN charges c ON c.receipt = w.receipt WHERE w.kind = 'payment'
+            SELECT w.*, 'capture:' || c.id, 'capture:' || c.id || part.suffix
+            FROM waiting w JOIN charges c ON c.receipt = w.receipt
+            CROSS JOIN (VALUES (''), (':part')) AS part (suffix) WHERE w.kind = 'payment'
             UNION ALL
             SELECT w.*, 'payout:' || p.id, 'payout:' || p.id || ':paid'
             FROM waiting w JOIN payouts p ON p.receipt = w.receipt

@@ -7,13 +7,13 @@ knows the message is sent once more, and marked: it may have come twice.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import Final, Literal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import sqlalchemy as sa
 
@@ -169,7 +169,7 @@ def of_orders(
         )
         for receiver, wording in known[spoken].items()
         if wording is not None
-        for group in _groups(of_them, receiver, wording)
+        for group in _groups(_concerned(of_them, receiver, known[spoken]), receiver, wording)
     ]
     _queue(db, tellings, now)
 
@@ -193,6 +193,32 @@ def of_payment(
     buyer = _receiver(group[0], "buyer")
     key = f"{trigger}:{subject}:buyer"
     _queue(db, [_Telling(key, trigger, wording, buyer, told, group[0].id)], now)
+
+
+def of_payer(
+    db: Db,
+    trigger: str,
+    subject: UUID,
+    checkout_id: UUID,
+    msisdn: str,
+    values: Mapping[str, object],
+    now: datetime,
+) -> None:
+    """Tell whoever pays for somebody else, once of each subject.
+
+    In the payer's own language if that phone is a member's, else in the buyer's.
+    """
+    ids = db.value(
+        "SELECT array_agg(id) FROM orders WHERE checkout_id = %(id)s", {"id": checkout_id}
+    )
+    group = _orders(db, ids)
+    language = language_of(db, msisdn) or group[0].buyer_language
+    of_phone(
+        *(db, trigger, str(uuid5(subject, msisdn)), msisdn, language),
+        {**_values(group), **values},
+        now,
+        order_id=group[0].id,
+    )
 
 
 def of_member(
@@ -226,7 +252,7 @@ def of_phone(
     member_id: UUID | None = None,
     order_id: UUID | None = None,
 ) -> None:
-    """Answer an SMS, whoever sent it. key: of what is answered, for it is answered once."""
+    """Tell a phone, whosever it is. key: of what is answered or told, for that is done once."""
     wording = wordings.table().triggers[trigger]["phone"]
     assert wording is not None, f"nobody is told of {trigger}"
     phone = _Receiver(member_id, msisdn, "", language, True)
@@ -272,6 +298,18 @@ def of_screen(
     )
     found: UUID = db.value(
         "SELECT id FROM messages WHERE key = %(key)s", {"key": f"{SCREEN}:{key}"}
+    )
+    return found
+
+
+def language_of(db: Db, msisdn: str) -> str | None:
+    """What is spoken at this phone; None: it is no member's."""
+    found: str | None = db.value(
+        """
+        SELECT language FROM members WHERE msisdn = %(msisdn)s AND deleted_at IS NULL
+        ORDER BY person LIMIT 1
+        """,
+        {"msisdn": msisdn},
     )
     return found
 
@@ -528,6 +566,9 @@ class _Order(Worth):
     seller_name: str = field(repr=False)
     seller_language: str
     seller_is_here: bool
+    receiver_msisdn: str | None = field(repr=False)  # None: the buyer receives it
+    receiver_name: str | None = field(repr=False)
+    receiver_language: str
 
 
 @dataclass(frozen=True)
@@ -579,7 +620,11 @@ def _orders(db: Db, ids: Sequence[UUID]) -> list[_Order]:
                b.id AS buyer_id, b.msisdn AS buyer_msisdn, b.name AS buyer_name,
                b.language AS buyer_language, b.deleted_at IS NULL AS buyer_is_here,
                s.id AS seller_id, s.msisdn AS seller_msisdn, s.name AS seller_name,
-               s.language AS seller_language, s.deleted_at IS NULL AS seller_is_here
+               s.language AS seller_language, s.deleted_at IS NULL AS seller_is_here,
+               o.receiver_msisdn, o.receiver_name,
+               coalesce((SELECT r.language FROM members r
+                         WHERE r.msisdn = o.receiver_msisdn AND r.deleted_at IS NULL
+                         ORDER BY r.person LIMIT 1), b.language) AS receiver_language
         FROM orders o
         JOIN places p ON p.id = o.place_id
         JOIN members b ON b.id = o.buyer_id
@@ -591,20 +636,39 @@ def _orders(db: Db, ids: Sequence[UUID]) -> list[_Order]:
     )
 
 
+def _concerned(found: Sequence[_Order], receiver: str, spoken: Container[str]) -> list[_Order]:
+    """The orders of which this receiver is to hear.
+
+    A buyer whose goods somebody else receives is their giver, where there are words for that.
+    """
+    heard_of = [order for order in found if order.accept_by is not None]
+    match receiver:
+        case "seller":  # who never heard of an order need not hear of its end
+            return [order for order in found if order.is_deal or order.accept_by is not None]
+        case "receiver":
+            return [order for order in heard_of if order.receiver_msisdn is not None]
+        case "giver":
+            return [order for order in found if order.receiver_msisdn is not None]
+        case _:
+            any_way = "giver" not in spoken
+            return [order for order in found if any_way or order.receiver_msisdn is None]
+
+
 def _groups(found: Sequence[_Order], receiver: str, wording: Wording) -> Iterator[list[_Order]]:
     """The orders of each message: all of one receiver's, or one each."""
-    if receiver == "seller":  # who never heard of an order need not hear of its end
-        found = [order for order in found if order.is_deal or order.accept_by is not None]
     if not wording.for_several:
         yield from ([order] for order in found)
         return
-    whose = attrgetter(f"{receiver}_id")
+    whose = attrgetter("seller_id" if receiver == "seller" else "buyer_id")
     for _, group in groupby(sorted(found, key=whose), key=whose):
         yield sorted(group, key=attrgetter("number"))
 
 
 def _receiver(order: _Order, receiver: str) -> _Receiver:
-    if receiver == "buyer":
+    if receiver == "receiver":
+        assert order.receiver_msisdn is not None, f"order {order.id} has no other receiver"
+        return _Receiver(None, order.receiver_msisdn, "", order.receiver_language, True)
+    if receiver in ("buyer", "giver"):
         return _Receiver(
             order.buyer_id,
             order.buyer_msisdn,
@@ -622,6 +686,7 @@ def _receiver(order: _Order, receiver: str) -> _Receiver:
 
 
 def _values(group: Sequence[_Order]) -> dict[str, object]:
+    """buyer: by a first name, which is all that is told to whoever pays for her or receives it."""
     first = group[0]
     named = [str(order.number) for order in group[:ORDERS_NAMED_MAX]]
     more = len(group) - len(named)
@@ -631,6 +696,8 @@ def _values(group: Sequence[_Order]) -> dict[str, object]:
         "total": money.show(sum(order.total_cents for order in group)),
         "net": money.show(sum(order.net_cents for order in group)),
         "name": first.buyer_name,
+        "buyer": first.buyer_name.split()[0],
+        "receiver": (first.receiver_name or first.buyer_name).split()[0],
         "seller": first.seller_name,
         "pay_by": first.pay_by,
         "accept_by": first.accept_by,
@@ -730,7 +797,8 @@ def _standing(db: Db, message: _Message, now: datetime) -> _Standing:
         """
         SELECT EXISTS (SELECT FROM opt_outs
                        WHERE msisdn = %(msisdn)s AND class = 'all') AS barred,
-               EXISTS (SELECT FROM opt_outs WHERE msisdn = %(msisdn)s) AS opted_out,
+               EXISTS (SELECT FROM opt_outs
+                       WHERE msisdn = %(msisdn)s AND class <> 'asking') AS opted_out,
                count(*) FILTER (WHERE claimed_at > %(hour_ago)s) AS in_hour,
                count(*) AS in_day
         FROM messages

@@ -1,4 +1,6 @@
-"""Opt-outs: who wants no advertising, and whom the network lets us send nothing at all."""
+"""Opt-outs: who wants no advertising, who is not to be asked to pay for others, and whom the
+network lets us send nothing at all.
+"""
 
 from datetime import datetime
 
@@ -14,7 +16,8 @@ opt_outs = sa.Table(
     sa.Column("by", sa.Text, nullable=False),
     sa.Column("since", sa.DateTime(timezone=True), nullable=False),
     sa.CheckConstraint(
-        "(class, by) IN (('marketing', 'stop'), ('all', 'network'))", name="class_by"
+        "(class, by) IN (('marketing', 'stop'), ('asking', 'refuse'), ('all', 'network'))",
+        name="class_by",
     ),
 )
 
@@ -24,9 +27,17 @@ def stop(db: Db, msisdn: str, now: datetime) -> None:
     _add(db, msisdn, "marketing", "stop", now)
 
 
+def refuse(db: Db, msisdn: str, now: datetime) -> None:
+    """The phone's word: nobody else's payments are asked of it."""
+    _add(db, msisdn, "asking", "refuse", now)
+
+
 def start(db: Db, msisdn: str) -> None:
-    """The phone's word that takes `stop` back. The network's opt-out only the network undoes."""
-    db.run("DELETE FROM opt_outs WHERE msisdn = %(msisdn)s AND by = 'stop'", {"msisdn": msisdn})
+    """The phone's word that takes both back. The network's opt-out only the network undoes."""
+    db.run(
+        "DELETE FROM opt_outs WHERE msisdn = %(msisdn)s AND by IN ('stop', 'refuse')",
+        {"msisdn": msisdn},
+    )
 
 
 def bar(db: Db, msisdn: str, now: datetime) -> None:
@@ -35,7 +46,7 @@ def bar(db: Db, msisdn: str, now: datetime) -> None:
 
 
 def of(db: Db, msisdn: str) -> frozenset[str]:
-    """The classes it is spared: "marketing", or "all" of SMS."""
+    """What it is spared: "marketing", "asking", or "all" SMS."""
     found = db.value(
         "SELECT array_agg(class) FROM opt_outs WHERE msisdn = %(msisdn)s", {"msisdn": msisdn}
     )

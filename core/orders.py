@@ -1,7 +1,7 @@
 """Orders: what one buyer has of one seller, from the confirmed cart to the goods in her hands."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final, LiteralString
 from uuid import UUID
@@ -53,6 +53,8 @@ orders = sa.Table(
     sa.Column("came_cents", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("pay_by", sa.DateTime(timezone=True), nullable=False),
     sa.Column("place_id", sa.Uuid, sa.ForeignKey("places.id"), nullable=False),  # to bring it to
+    sa.Column("receiver_name", sa.Text),  # NULL: the buyer receives it herself
+    sa.Column("receiver_msisdn", sa.Text),
     sa.Column("deliver_on", sa.Date, nullable=False),  # a day of the market's calendar
     sa.Column("accept_by", sa.DateTime(timezone=True)),  # set when paid
     sa.Column("dispatch_by", sa.DateTime(timezone=True)),  # set when accepted
@@ -71,6 +73,7 @@ orders = sa.Table(
     ),
     sa.CheckConstraint("buyer_id <> seller_id", name="two_people"),
     sa.CheckConstraint("title <> ''", name="title"),
+    sa.CheckConstraint("(receiver_name IS NULL) = (receiver_msisdn IS NULL)", name="receiver"),
     sa.UniqueConstraint("checkout_id", "seller_id"),
     sa.Index("ix_orders_buyer_id", "buyer_id", "number"),
     sa.Index("ix_orders_seller_id", "seller_id", "number"),
@@ -94,6 +97,14 @@ _COLUMNS: Final[LiteralString] = """
 
 class WrongMove(Exception):
     """An order was to go where its state does not lead."""
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """Whoever has the goods brought, where it is not the buyer."""
+
+    name: str = field(repr=False)
+    msisdn: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -157,22 +168,24 @@ def place(
     pay_by: datetime,
     deliver_on: date,
     place_id: UUID | None,
+    receiver: Receiver | None,
     now: datetime,
 ) -> dict[UUID, UUID]:
     """One order for each seller, with its first event. The orders' ids by seller.
 
-    place_id: where to bring the goods; None: to the buyer's own place.
+    place_id: where to bring the goods; None: to the buyer's own place. receiver: None: herself.
     """
     ids = {order.seller_id: db.new_id() for order in new}
     db.run(
         """
         INSERT INTO orders (id, number, checkout_id, buyer_id, seller_id, state, total_cents,
-                            fee_cents, pay_by, place_id, deliver_on, title, agreed, created_at,
-                            updated_at)
+                            fee_cents, pay_by, place_id, receiver_name, receiver_msisdn, deliver_on,
+                            title, agreed, created_at, updated_at)
         SELECT id, coalesce(number, nextval('order_numbers')), %(checkout_id)s, %(buyer_id)s,
                seller_id, 'placed', total_cents, fee_cents, %(pay_by)s,
                coalesce(%(place_id)s, (SELECT place_id FROM members WHERE id = %(buyer_id)s)),
-               %(deliver_on)s, title, agreed, %(now)s, %(now)s
+               %(receiver_name)s, %(receiver_msisdn)s, %(deliver_on)s, title, agreed, %(now)s,
+               %(now)s
         FROM unnest(%(ids)s::uuid[], %(numbers)s::bigint[], %(seller_ids)s::uuid[],
                     %(totals)s::bigint[], %(fees)s::bigint[], %(titles)s::text[],
                     %(agreed)s::boolean[])
@@ -190,6 +203,8 @@ def place(
             "agreed": [order.agreed for order in new],
             "pay_by": pay_by,
             "place_id": place_id,
+            "receiver_name": receiver and receiver.name,
+            "receiver_msisdn": receiver and receiver.msisdn,
             "deliver_on": deliver_on,
             "now": now,
         },

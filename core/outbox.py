@@ -39,6 +39,7 @@ class Kind:
 KINDS: Final[Mapping[str, Kind]] = {
     # Soon again: she waits with the phone in her hand, and the claim lets it be made once only.
     "stk_push": Kind("money", lease_seconds=20),
+    "next_part": Kind("money"),
     "query_charge": Kind("money"),
     "review_charge": Kind("money"),
     "expire_checkout": Kind("money"),

@@ -10,6 +10,9 @@ TYPED = re.compile(r"[\d\s+().-]{3,32}")  # no letters: neither vanity numbers n
 # The regulator opens new ranges faster than number libraries learn of them, so every +2547… and
 # +2541… counts as a mobile.
 KENYAN_MOBILE = re.compile(r"\+254[17][0-9]{8}")
+# Ranges given to networks without M-Pesa (Airtel, Telkom, Equitel, Faiba and smaller ones).
+# Source: libphonenumber's carriers of 254; a table of its own, since theirs is of the whole world.
+_OTHER_NETWORKS = re.compile(r"\+254(?:10|12[014]|13[05-9]|73|744|747|75[0-6]|76[0-7]|7[78])[0-9]+")
 
 
 def parse(text: str, region: str = "KE") -> str:
@@ -37,6 +40,14 @@ def parse(text: str, region: str = "KE") -> str:
 def local(msisdn: str) -> str:
     """As it is dialled and read at home: "0712345678"; one from abroad as it is."""
     return f"0{msisdn[4:]}" if is_kenyan_mobile(msisdn) else msisdn
+
+
+def has_mpesa(msisdn: str) -> bool:
+    """Can it be asked to pay? A Kenyan mobile whose range was given to no other network.
+
+    Whoever took a number along to Safaricom from another range pays by hand, or from another line.
+    """
+    return is_kenyan_mobile(msisdn) and not _OTHER_NETWORKS.fullmatch(msisdn)
 
 
 def is_kenyan_mobile(msisdn: str) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, LiteralString
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -24,6 +24,11 @@ receipts = sa.Table(
     sa.CheckConstraint("source IN ('callback', 'c2b', 'pull', 'statement')", name="source"),
     sa.CheckConstraint("amount_cents > 0", name="amount_cents"),
 )
+
+# Has a part of the price of the checkout k come, and not yet become its orders' money?
+BEGUN: Final[LiteralString] = """(k.state = 'placed' AND EXISTS (
+    SELECT FROM charges c WHERE c.checkout_id = k.id AND (c.state = 'paid' OR EXISTS (
+        SELECT FROM receipts r WHERE r.charge_id = c.id AND r.outcome = 'short'))))"""
 
 
 @dataclass(frozen=True)

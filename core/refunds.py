@@ -2,15 +2,18 @@
 
 Whatever credits her balance says that a refund is due; the task looks at what lies there. A receipt
 whose money came back whole is reversed, which costs nothing and reaches whoever paid; the rest is
-paid out to the line that paid last. Less than M-Pesa sends waits for more.
+paid out to the lines that paid for what came back. Less than M-Pesa sends waits for more.
+
+A line that is not the buyer's own has paid where it answered our prompt. What was paid by hand may
+come from any phone, whose number M-Pesa masks, so what is left of that goes to the buyer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, LiteralString
 from uuid import UUID
 
-from core import freezes, ledger, members, messages, money, outbox, payouts
+from core import freezes, ledger, members, messages, money, outbox, payouts, receipts
 from core.database import Db
 from core.rules import Rules
 
@@ -21,6 +24,7 @@ REVERSE_WITHIN: Final = timedelta(hours=24)
 LOOK_AGAIN: Final = timedelta(minutes=1)  # while the payment for a basket is not whole
 INSOLVENT_AGAIN: Final = timedelta(hours=1)
 SMALL_TOLD_EVERY: Final = timedelta(days=1)
+CREDITS_MAX: Final = 50  # that are looked through for the lines that paid
 
 
 def due(db: Db, member_id: UUID, now: datetime) -> None:
@@ -34,7 +38,7 @@ def refund_balance(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Refu
     "waits": a part of the price of a basket that still waits for the rest; it is looked at again.
     "too_small": some or all of it is less than M-Pesa sends, stays on the balance, and she is told.
     """
-    payer = _lock(db, member_id)
+    own_msisdn = _lock(db, member_id)
     left_cents = ledger.balance(db, ledger.buyer(member_id))
     left_cents -= left_cents % money.CENTS
     if not left_cents:
@@ -52,11 +56,12 @@ def refund_balance(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Refu
                 return "insolvent"
             sent_cents += whole.amount_cents
             left_cents -= whole.amount_cents
-    if left_cents >= payouts.AMOUNT_CENTS_MIN:
-        if not _ask(db, member_id, "refund", _Whole(None, left_cents, payer), rules, now):
-            return "insolvent"
-        sent_cents += left_cents
-        left_cents = 0
+    for rest in _by_line(_credits(db, member_id), left_cents, own_msisdn):
+        if rest.amount_cents >= payouts.AMOUNT_CENTS_MIN:
+            if not _ask(db, member_id, "refund", rest, rules, now):
+                return "insolvent"
+            sent_cents += rest.amount_cents
+            left_cents -= rest.amount_cents
     if sent_cents:
         values = {"total": money.show(sent_cents)}
         messages.of_member(db, "refund_sent", member_id, values, now)
@@ -75,31 +80,87 @@ class _Whole:
     msisdn: str
 
 
+# Of the charge c of the buyer m: the line that paid it.
+_PAYER: Final[LiteralString] = """CASE WHEN EXISTS (
+    SELECT FROM charge_codes p WHERE p.charge_id = c.id AND p.meaning = 'paid')
+    THEN c.msisdn ELSE m.msisdn END"""
+
+
 def _lock(db: Db, member_id: UUID) -> str:
-    """The member, before her account, as every payout does; the line that paid last, or her own."""
-    db.run("SELECT FROM members WHERE id = %(id)s FOR NO KEY UPDATE", {"id": member_id})
+    """The member, before her account, as every payout does; her own line."""
     msisdn: str = db.value(
-        """
-        SELECT coalesce((
-            SELECT c.msisdn FROM charges c JOIN checkouts k ON k.id = c.checkout_id
-            WHERE k.buyer_id = m.id AND c.receipt IS NOT NULL
-            ORDER BY c.updated_at DESC, c.id DESC LIMIT 1), m.msisdn)
-        FROM members m WHERE m.id = %(id)s
-        """,
-        {"id": member_id},
+        "SELECT msisdn FROM members WHERE id = %(id)s FOR NO KEY UPDATE", {"id": member_id}
     )
     return msisdn
+
+
+@dataclass(frozen=True)
+class _Credit:
+    """What came to the balance. msisdn: the line it had come from; None: not known."""
+
+    amount_cents: int
+    msisdn: str | None = field(repr=False)
+
+
+def _credits(db: Db, member_id: UUID) -> list[_Credit]:
+    """The newest first; what a reversal has taken back is none."""
+    return db.rows(
+        _Credit,
+        f"""
+        SELECT -e.amount_cents AS amount_cents, paid.msisdn
+        FROM entries e
+        JOIN transfers t ON t.id = e.transfer_id
+        JOIN members m ON m.id = %(member_id)s
+        LEFT JOIN LATERAL (
+            SELECT CASE WHEN t.kind IN ('refund', 'decision')
+                        THEN split_part(t.key, ':', 2)::uuid END AS order_id,
+                   CASE WHEN t.kind IN ('part', 'capture')
+                        THEN split_part(t.key, ':', 2)::uuid END AS charge_id,
+                   CASE WHEN t.kind = 'receipt' THEN split_part(t.key, ':', 2) END AS receipt
+        ) AS of ON true
+        LEFT JOIN LATERAL (
+            SELECT {_PAYER} AS msisdn, c.checkout_id FROM charges c
+            WHERE c.id = coalesce(
+                of.charge_id,
+                (SELECT r.charge_id FROM receipts r WHERE r.receipt = of.receipt),
+                (SELECT last.id FROM orders o JOIN charges last ON last.checkout_id = o.checkout_id
+                 WHERE o.id = of.order_id AND last.state = 'paid'
+                 ORDER BY last.updated_at DESC, last.id DESC LIMIT 1))
+        ) AS paid ON true
+        WHERE e.account_id = %(account_id)s AND e.amount_cents < 0
+          AND NOT EXISTS (
+              SELECT FROM payouts p
+              JOIN receipts r ON r.receipt = p.reverses_receipt
+              JOIN charges c ON c.id = r.charge_id
+              WHERE p.state <> 'failed'
+                AND (r.receipt = of.receipt OR c.id = of.charge_id OR (
+                     of.order_id IS NOT NULL AND c.checkout_id = paid.checkout_id)))
+        ORDER BY e.id DESC LIMIT %(limit)s
+        """,
+        {
+            "member_id": member_id,
+            "account_id": ledger.buyer(member_id).id,
+            "limit": CREDITS_MAX,
+        },
+    )
+
+
+def _by_line(found: list[_Credit], cents: int, own_msisdn: str) -> list[_Whole]:
+    """So much of the newest credits, together for each line; what they do not explain is hers."""
+    shares: dict[str, int] = {}
+    for credit in found:
+        taken = min(cents, credit.amount_cents)
+        line = credit.msisdn or own_msisdn
+        shares[line] = shares.get(line, 0) + taken
+        cents -= taken
+    shares[own_msisdn] = shares.get(own_msisdn, 0) + cents
+    return [_Whole(None, share, line) for line, share in shares.items() if share]
 
 
 def _basket_waits_until(db: Db, member_id: UUID) -> datetime | None:
     """Until when a part of a basket's price lies here and waits for the rest."""
     found: datetime | None = db.value(
-        """
-        SELECT max(k.pay_by) FROM checkouts k
-        WHERE k.buyer_id = %(id)s AND k.state = 'placed' AND EXISTS (
-            SELECT FROM charges c JOIN receipts r ON r.charge_id = c.id
-            WHERE c.checkout_id = k.id AND r.outcome = 'short')
-        """,
+        f"SELECT max(k.pay_by) FROM checkouts k WHERE k.buyer_id = %(id)s AND {receipts.BEGUN}",
         {"id": member_id},
     )
     return found
@@ -114,11 +175,12 @@ def _whole_receipts(db: Db, member_id: UUID, now: datetime) -> list[_Whole]:
     """
     return db.rows(
         _Whole,
-        """
-        SELECT r.receipt, r.amount_cents, c.msisdn
+        f"""
+        SELECT r.receipt, r.amount_cents, {_PAYER} AS msisdn
         FROM receipts r
         JOIN charges c ON c.id = r.charge_id
         JOIN checkouts k ON k.id = c.checkout_id
+        JOIN members m ON m.id = k.buyer_id
         WHERE k.buyer_id = %(member_id)s AND r.created_at > %(since)s
           AND r.amount_cents %% 100 = 0 AND r.amount_cents <= %(most)s
           AND (r.outcome IN ('second_payment', 'late') OR NOT EXISTS (
@@ -133,7 +195,8 @@ def _whole_receipts(db: Db, member_id: UUID, now: datetime) -> list[_Whole]:
               SELECT FROM entries e JOIN transfers t ON t.id = e.transfer_id
               WHERE e.account_id = %(account_id)s AND e.amount_cents > 0 AND t.kind = 'capture'
                 AND t.at >= r.created_at AND t.key NOT IN (
-                    SELECT 'capture:' || own.id FROM charges own WHERE own.checkout_id = k.id))
+                    SELECT 'capture:' || own.id FROM charges own WHERE own.checkout_id = k.id
+                    UNION ALL SELECT 'capture:' || k.id))
         ORDER BY r.created_at DESC, r.receipt
         """,
         {
@@ -170,7 +233,18 @@ def _ask(
     if asked == "insolvent":
         outbox.put(db, "refund_balance", due_at=now + INSOLVENT_AGAIN, member_id=member_id)
         return False
+    _tell_payer(db, member_id, str(asked[0]), what, now)
     return True
+
+
+def _tell_payer(db: Db, member_id: UUID, payout: str, what: _Whole, now: datetime) -> None:
+    """Who paid for somebody else hears why money comes."""
+    member = members.by_id(db, member_id)
+    if member is None or what.msisdn == member.msisdn:
+        return
+    values = {"total": money.show(what.amount_cents), "buyer": member.name.split()[0]}
+    language = messages.language_of(db, what.msisdn) or member.language
+    messages.of_phone(db, "payer_refunded", payout, what.msisdn, language, values, now)
 
 
 def _tell_of_small(db: Db, member_id: UUID, cents: int, now: datetime) -> None:

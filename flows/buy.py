@@ -6,15 +6,17 @@ from datetime import date
 from typing import Any, Literal
 from uuid import UUID
 
-from core import catalogue, checkouts, days, listings, money, phone, places
+from core import catalogue, charges, checkouts, days, listings, members, money, phone, places
 from core.catalogue import OfferLine, ProductLine
 from core.checkouts import Cart
 from core.errors import Invalid
+from core.orders import Receiver
 from flows.answers import hints
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick, Typed
 from flows.words import Values, show_day
 
 DAYS_AHEAD = 6
+PLACES_SHOWN_MAX = 8
 
 
 @dataclass
@@ -29,6 +31,11 @@ class Answers:
     line: UUID | None = None
     day: str | None = None  # of delivery, ISO 8601
     total_cents: int | None = None  # as the buyer was shown it
+    payer: str | None = None  # another's phone, that is to be asked
+    receiver: str | None = None  # the name of whoever has it brought, if not she herself
+    receiver_phone: str | None = None
+    place_words: str | None = None
+    to_place: UUID | None = None
 
 
 def look(context: Context, answers: Any) -> Literal["filled", "empty"]:
@@ -184,11 +191,76 @@ def days_ahead(context: Context, _answers: Any) -> list[Option[str]]:
 
 
 def confirm_line(context: Context, answers: Any) -> Values:
-    place = places.by_id(context.db, context.buyer.place_id)
+    place = places.by_id(context.db, answers.to_place or context.buyer.place_id)
+    to = [answers.receiver.split()[0]] if answers.receiver else []
     return {
         **cart_line(context, answers),
-        "place": place.name if place else "",
+        "to": ", ".join([*to, place.name if place else ""]),
         "day": show_day(date.fromisoformat(answers.day), context.language),
+    }
+
+
+@hints("name")
+def receiver_name(_context: Context, _answers: Any, text: str) -> str:
+    return members.parse_name(text)
+
+
+@hints("phone")
+def receiver_number(_context: Context, _answers: Any, text: str) -> str:
+    msisdn = phone.parse(text)
+    if not phone.is_kenyan_mobile(msisdn):
+        raise Invalid("phone")  # where we could send no code
+    return msisdn
+
+
+@hints("place")
+def place_words(_context: Context, _answers: Any, text: str) -> str:
+    if len(text) < 2:
+        raise Invalid("place")
+    return text
+
+
+def places_meant(context: Context, answers: Any) -> list[Option[UUID]]:
+    found = places.find(context.db, answers.place_words, PLACES_SHOWN_MAX)
+    return [Option(place.id, {"place": place.name, "county": place.county}) for place in found]
+
+
+def own(context: Context, answers: Any) -> Literal["mpesa", "no_mpesa"]:
+    """She pays by the phone that she speaks by."""
+    answers.payer = None
+    return "mpesa" if phone.has_mpesa(context.msisdn) else "no_mpesa"
+
+
+def known_payer(context: Context, answers: Any) -> Literal["known", "unknown"]:
+    """Who has paid for her before is offered, never taken for granted."""
+    answers.payer = charges.last_payer(context.db, context.buyer.id)
+    return "known" if answers.payer else "unknown"
+
+
+@hints("phone", "no_mpesa")
+def payer_number(_context: Context, _answers: Any, text: str) -> str:
+    msisdn = phone.parse(text)
+    if not phone.has_mpesa(msisdn):
+        raise Invalid("no_mpesa")
+    return msisdn
+
+
+def payer_line(context: Context, answers: Any) -> Values:
+    return {"number": phone.local(answers.payer), "total": money.show(_cart(context).total_cents)}
+
+
+def split(context: Context, _answers: Any) -> Literal["one", "parts"]:
+    """Is it more than M-Pesa moves at once?"""
+    return "parts" if len(charges.parts(_cart(context).total_cents)) > 1 else "one"
+
+
+def parts_line(context: Context, _answers: Any) -> Values:
+    """ "250,000 + 83,500", and of many "9 x 250,000 + 83,500"."""
+    *whole, last = charges.parts(_cart(context).total_cents)
+    times = f"{len(whole)} x " if len(whole) > 1 else ""
+    return {
+        "count": len(whole) + 1,
+        "parts": f"{times}{money.show(whole[0])} + {money.show(last)}",
     }
 
 
@@ -196,34 +268,40 @@ def place(
     context: Context, answers: Any
 ) -> Literal[
     "placed",
+    "placed_other",
     "cart_empty",
     "sold_out",
     "price_changed",
     "too_many_open",
     "payment_open",
     "too_soon",
+    "unwilling",
     "day_over",
-    "no_mpesa",
 ]:
-    if not phone.is_kenyan_mobile(context.msisdn):
-        return "no_mpesa"
-    return checkouts.place(
+    receiver = Receiver(answers.receiver, answers.receiver_phone) if answers.to_place else None
+    outcome = checkouts.place(
         context.db,
         context.buyer.id,
-        context.msisdn,
+        answers.payer or context.msisdn,
         answers.total_cents,
         context.rules,
         context.now,
         deliver_on=date.fromisoformat(answers.day),
+        place_id=answers.to_place,
+        receiver=receiver,
     )
+    return "placed_other" if outcome == "placed" and answers.payer else outcome
 
 
-def placed_orders(context: Context, _answers: Any) -> Values:
+def placed_orders(context: Context, answers: Any) -> Values:
+    """total: what is asked for now, all of it or the first part."""
     (newest,) = checkouts.orders_of(context.db, context.buyer.id, limit=1)
     placed = checkouts.placed(context.db, newest.checkout_id)
+    first_cents, *_later = charges.parts(sum(order.total_cents for order in placed))
     return {
         "orders": ", ".join(str(order.number) for order in placed),
-        "total": money.show(sum(order.total_cents for order in placed)),
+        "total": money.show(first_cents),
+        "number": phone.local(answers.payer) if answers.payer else "",
     }
 
 
@@ -313,26 +391,48 @@ BUY = Flow(
         Pick("line", options=lines, to="remove", empty="category"),
         Call("remove", do=remove, to={"removed": "cart", "cart_empty": "category"}),
         Pick("day", options=days_ahead, to="confirm", nudge=True),
-        Menu("confirm", show=confirm_line, to={"pay": "place", "change": "cart"}, nudge=True),
+        Menu(
+            "confirm",
+            show=confirm_line,
+            to={"pay": "own", "other": "known_payer", "gift": "receiver", "change": "cart"},
+            nudge=True,
+        ),
+        Ask("receiver", parse=receiver_name, to="receiver_phone"),
+        Ask("receiver_phone", parse=receiver_number, to="place_words"),
+        Ask("place_words", parse=place_words, to="to_place"),
+        Pick("to_place", options=places_meant, to="confirm", empty="place_words"),
+        Call("own", do=own, effect=False, to={"mpesa": "split", "no_mpesa": "payer"}),
+        Call(
+            "known_payer",
+            do=known_payer,
+            effect=False,
+            to={"known": "same_payer", "unknown": "payer"},
+        ),
+        Menu("same_payer", show=payer_line, to={"ask": "split", "other": "payer"}),
+        Ask("payer", parse=payer_number, to="sure_payer"),
+        Menu("sure_payer", show=payer_line, to={"ask": "split", "other": "payer"}),
+        Call("split", do=split, effect=False, to={"one": "place", "parts": "parts"}),
+        Menu("parts", show=parts_line, to={"pay": "place", "change": "cart"}),
         Call(
             "place",
             do=place,
             to={
                 "placed": "asked",
+                "placed_other": "asked_other",
                 "cart_empty": "category",
                 "sold_out": "look",
                 "price_changed": "confirm",
                 "too_many_open": "unpaid",
                 "payment_open": "wait",
                 "too_soon": "wait",
+                "unwilling": "payer",
                 "day_over": "day",
-                "no_mpesa": "no_mpesa",
             },
         ),
         End("asked", show=placed_orders),
+        End("asked_other", show=placed_orders),
         End("wait"),
         End("unpaid"),
-        End("no_mpesa"),
         End("closed"),
     ),
     resume_show=basket,

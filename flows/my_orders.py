@@ -5,6 +5,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from core import (
+    charges,
     checkouts,
     deliveries,
     disputes,
@@ -19,6 +20,7 @@ from core.deliveries import BuyerOrder
 from core.errors import Invalid
 from flows.account import check_pin, typed_pin
 from flows.answers import hints
+from flows.buy import known_payer, own, payer_number
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick
 from flows.less import (
     how_many,
@@ -38,6 +40,7 @@ class Answers:
     order: UUID | None = None
     line: UUID | None = None
     came: int | None = None  # of the line, thousandths of a unit
+    payer: str | None = None  # another's phone, that is to be asked
 
 
 def orders(context: Context, _answers: Any) -> list[Option[UUID]]:
@@ -102,27 +105,40 @@ def verdict_line(context: Context, answers: Any) -> Values:
 
 
 def basket_line(context: Context, answers: Any) -> Values:
-    """All orders of the basket: they are paid together."""
-    together = checkouts.placed(context.db, _order(context, answers).checkout_id)
+    """All orders of the basket: they are paid together. total: what is missing of their price."""
+    checkout_id = _order(context, answers).checkout_id
+    together = checkouts.placed(context.db, checkout_id)
     return {
         "orders": ", ".join(str(order.number) for order in together),
-        "total": money.show(sum(order.total_cents for order in together)),
+        "total": money.show(checkouts.missing_cents(context.db, checkout_id)),
     }
+
+
+def payer_line(context: Context, answers: Any) -> Values:
+    number = phone.local(answers.payer) if answers.payer else ""
+    return {**basket_line(context, answers), "number": number}
 
 
 def pay_again(
     context: Context, answers: Any
-) -> Literal["asked", "not_open", "payment_open", "too_soon", "no_mpesa"]:
-    if not phone.is_kenyan_mobile(context.msisdn):
-        return "no_mpesa"
-    return checkouts.pay_again(
+) -> Literal["asked", "asked_other", "not_open", "payment_open", "too_soon", "unwilling"]:
+    outcome = checkouts.pay_again(
         context.db,
         _order(context, answers).checkout_id,
         context.buyer.id,
-        context.msisdn,
+        answers.payer or context.msisdn,
         context.rules,
         context.now,
     )
+    return "asked_other" if outcome == "asked" and answers.payer else outcome
+
+
+def asked_line(context: Context, answers: Any) -> Values:
+    """total: what M-Pesa asks for now, all of it or the next part."""
+    checkout_id = _order(context, answers).checkout_id
+    missing_cents = checkouts.missing_cents(context.db, checkout_id)
+    asked_cents = min(missing_cents, charges.AMOUNT_CENTS_MAX)
+    return {**payer_line(context, answers), "total": money.show(asked_cents)}
 
 
 def give_up(context: Context, answers: Any) -> Literal["given_up", "not_open"]:
@@ -270,16 +286,31 @@ MY_ORDERS = Flow(
                 "over": "over",
             },
         ),
-        Menu("unpaid", show=basket_line, to={"pay": "pay_again", "cancel": "give_up"}),
+        Menu(
+            "unpaid",
+            show=basket_line,
+            to={"pay": "own", "other": "known_payer", "cancel": "give_up"},
+        ),
+        Call("own", do=own, effect=False, to={"mpesa": "pay_again", "no_mpesa": "payer"}),
+        Call(
+            "known_payer",
+            do=known_payer,
+            effect=False,
+            to={"known": "same_payer", "unknown": "payer"},
+        ),
+        Menu("same_payer", show=payer_line, to={"ask": "pay_again", "other": "payer"}),
+        Ask("payer", parse=payer_number, to="sure_payer"),
+        Menu("sure_payer", show=payer_line, to={"ask": "pay_again", "other": "payer"}),
         Call(
             "pay_again",
             do=pay_again,
             to={
                 "asked": "asked",
+                "asked_other": "asked_other",
                 "not_open": "order",
                 "payment_open": "wait",
                 "too_soon": "wait",
-                "no_mpesa": "no_mpesa",
+                "unwilling": "payer",
             },
         ),
         Call("give_up", do=give_up, to={"given_up": "given_up", "not_open": "order"}),
@@ -379,13 +410,13 @@ MY_ORDERS = Flow(
         End("asked_seller", show=less_line),
         End("taken_back", show=order_line),
         End("agreed", show=order_line),
-        End("asked", show=basket_line),
+        End("asked", show=asked_line),
+        End("asked_other", show=asked_line),
         End("given_up", show=basket_line),
         End("cancelled", show=order_line),
         End("withdrawn", show=case_line),
         End("locked"),
         End("wait"),
-        End("no_mpesa"),
         End("none"),
     ),
 )

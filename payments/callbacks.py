@@ -34,6 +34,7 @@ from payments.daraja import (
     AMOUNT_SHILLINGS_MAX,
     FLOAT_CODE,
     INITIATOR_CODES,
+    LIMIT_CODE,
     OUR_CODES,
     PAID_CODE,
     REVERSED_BEFORE,
@@ -156,6 +157,7 @@ def parse_stk(body: bytes) -> ChargeResult:
         msisdn=_msisdn(items.get("PhoneNumber")),
         push_id=code_text(callback.get("CheckoutRequestID")) or None,
         push_group_id=code_text(callback.get("MerchantRequestID")) or None,
+        over_limit=code == LIMIT_CODE,
     )
 
 
@@ -420,8 +422,7 @@ def _refusal(db: Db, fields: Mapping[str, Any]) -> str | None:
 
     Any sane amount is welcome: too little waits in the buyer's balance for the rest.
     """
-    charge = charges.by_reference(db, _reference(fields))
-    if charge is None or charge.state in ("paid", "reversed"):
+    if not charges.is_awaited(db, _reference(fields)):
         return "C2B00012"
     cents = cents_of(fields.get("TransAmount"))
     if cents is None or cents % CENTS or not 1 <= cents // CENTS <= AMOUNT_SHILLINGS_MAX:

@@ -120,6 +120,8 @@ FAILED_CODES = frozenset(
     }
 )
 
+LIMIT_CODE = "4"  # the payer has moved as much today as M-Pesa lets her
+
 Verdict = Literal["paid", "failed", "pending", "unknown"]
 
 # Results of payouts and reversals. Our operator's name, password or role: none of them will work.
@@ -806,6 +808,7 @@ def _query_result(answer: _Answer, push_id: str) -> ChargeResult:
         msisdn=None,
         push_id=answer.text("CheckoutRequestID") or push_id,
         push_group_id=answer.text("MerchantRequestID") or None,
+        over_limit=code == LIMIT_CODE,
     )
 
 

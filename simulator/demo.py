@@ -358,7 +358,7 @@ class Story:
             if position:
                 talk.choose("Add more")
             talk.type(wish.goods).first().choose(wish.seller).type(wish.quantity)
-        talk.choose("Pay").first().choose("Pay KSh")
+        talk.choose("Pay").first().choose("This phone")
         said = re.search(r"Order ([0-9, ]+)\..*KSh ([0-9,]+)", talk.screen)
         if said is None:
             raise Lost(f"{buyer.first_name} could not order:\n{talk.screen}")

@@ -152,8 +152,17 @@ def _timer(
     return task
 
 
+def next_part(work: Work, item: outbox.Item) -> None:
+    """Ask for the next part of what is paid in several."""
+    with work.database.begin() as db:
+        now = work.database.clock()
+        checkouts.ask_next(db, UUID(item.arguments["charge_id"]), work.rules, now)
+        outbox.done(db, item.id, now)
+
+
 TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "stk_push": stk_push,
+    "next_part": next_part,
     "query_charge": query_charge,
     "review_charge": _timer("charge_id", charges.review),
     "payment_reminder": _timer("checkout_id", checkouts.remind),

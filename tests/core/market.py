@@ -29,7 +29,7 @@ OTHER_PRICE_CENTS = 12_050  # of a kilo of beans, from Otieno; half kilos too
 
 
 def msisdn(number: int) -> str:
-    return f"+2547{number:08}"
+    return f"+25471100{number:04}"
 
 
 def person(db: Db, now: datetime, number: int, name: str = "Buyer") -> UUID:
@@ -44,7 +44,7 @@ def person(db: Db, now: datetime, number: int, name: str = "Buyer") -> UUID:
         """,
         {
             "id": person_id,
-            "msisdn": f"+25471100{number:04}",
+            "msisdn": msisdn(number),
             "name": name,
             "place_id": place(db, now, f"Village {number}"),
             "now": now,
@@ -203,6 +203,7 @@ def run_timers(db: Db, now: datetime) -> list[tuple[str, object]]:
         (subject,) = (UUID(value) for value in item.arguments.values())
         verb = {
             "stk_push": lambda db, subject, now: charges.claim_for_push(db, subject, RULES, now),
+            "next_part": lambda db, subject, now: checkouts.ask_next(db, subject, RULES, now),
             "query_charge": charges.query_due,
             "review_charge": charges.review,
             "payment_reminder": checkouts.remind,

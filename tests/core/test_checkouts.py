@@ -150,9 +150,11 @@ def test_a_cart_holds_twelve_lines(db: Db, market: Market, now: datetime) -> Non
     assert add(db, market, now, offer_id=offers[0]) == "added"
 
 
-def test_a_cart_is_no_larger_than_one_payment_can_be(db: Db, market: Market, now: datetime) -> None:
-    stock.receive(db, market.tomatoes, 2_000_000, "a lorry", now)
-    assert add(db, market, now, 1_000_000) == "added"
+def test_a_cart_is_no_larger_than_ten_payments_can_be(
+    db: Db, market: Market, now: datetime
+) -> None:
+    stock.receive(db, market.tomatoes, 20_000_000, "a ship", now)
+    assert add(db, market, now, 10_000_000) == "added"
     assert add(db, market, now, 1_000) == "too_large"
 
 
@@ -241,11 +243,11 @@ def test_a_line_of_which_nothing_is_left_leaves_the_cart(
     ]
 
 
-def test_prices_that_outgrow_one_payment_drop_the_last_line(
+def test_prices_that_outgrow_ten_payments_drop_the_last_line(
     db: Db, market: Market, now: datetime
 ) -> None:
     fill_cart(db, market, market.buyer, now)
-    catalogue.set_price(db, market.beans, 20_000_000, now)
+    catalogue.set_price(db, market.beans, 200_000_000, now)
     assert place(db, market, now) == "sold_out"
     assert checkouts.cart(db, market.buyer, "en", now).total_cents == 50_000
 

@@ -195,7 +195,9 @@ SUMS = f"""
          WHERE (d.state IN ('resolved_buyer', 'resolved_seller', 'resolved_split')) <> EXISTS (
              SELECT FROM verdicts v WHERE v.dispute_id = d.id AND v.state = 'carried_out')
         ) AS unproved_verdicts,
-        (SELECT count(*) FROM transfers WHERE kind = 'capture') AS captures,
+        (SELECT count(*) FROM charges c WHERE EXISTS (
+             SELECT FROM transfers t
+             WHERE t.key IN ('capture:' || c.id, 'capture:' || c.id || ':part'))) AS captures,
         (SELECT count(*) FROM charges WHERE state = 'paid') AS paid_charges,
         (SELECT count(*) FROM checkouts k WHERE k.state <> 'draft' AND (
             k.total_cents <> (SELECT sum(total_cents) FROM orders o WHERE o.checkout_id = k.id)

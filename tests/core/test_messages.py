@@ -182,7 +182,8 @@ def test_every_change_of_an_orders_state_speaks_or_is_declared_silent() -> None:
         set(noted) | set(orders.MOVES) | {to for targets in orders.MOVES.values() for to in targets}
     )
     known = wordings.table().triggers
-    assert {kind for kind in kinds if set(known.get(kind, ())) != {"buyer", "seller"}} == set()
+    heard = {kind: set(known.get(kind, ())) - wordings.OF_A_GIFT for kind in kinds}
+    assert {kind for kind in kinds if heard[kind] != {"buyer", "seller"}} == set()
 
 
 def test_every_reminder_of_the_outbox_speaks_or_is_declared_silent() -> None:
@@ -190,30 +191,37 @@ def test_every_reminder_of_the_outbox_speaks_or_is_declared_silent() -> None:
     assert reminders <= set(wordings.table().triggers)
 
 
-TOLD_BY_CHARGES = {"payment_failed", "payment_short", "payment_over"}
+TOLD_BY_CHARGES = {
+    *("payment_failed", "payment_over_limit", "payment_part", "payment_short", "payment_over")
+}
 
 
 @pytest.mark.parametrize("language", common().languages)
 @pytest.mark.parametrize(
-    "trigger",
+    ("trigger", "is_gift"),
     sorted(
-        trigger
+        (trigger, is_gift)
         for trigger, receivers in wordings.table().triggers.items()
         if "buyer" in receivers and trigger not in TOLD_BY_CHARGES
+        for is_gift in {False, bool(wordings.OF_A_GIFT & set(receivers))}
     ),
 )
 def test_every_event_of_an_order_finds_its_words(
-    db: Db, bought: Purchase, now: datetime, trigger: str, language: str
+    db: Db, bought: Purchase, now: datetime, trigger: str, is_gift: bool, language: str
 ) -> None:
     """Nothing that stands in them is unknown when it happens; each is one plain part."""
     db.run("UPDATE members SET language = %s", [language])
+    if is_gift:
+        db.run("UPDATE orders SET receiver_name = 'Juma', receiver_msisdn = %s", [msisdn(77)])
     db.run("UPDATE orders SET accept_by = %s", [now])
     db.run("DELETE FROM messages")
     deadlines = dict.fromkeys(("dispatch_by", "inspect_by", "answer_by"), now.isoformat())
     of_less = {"product": "Tomatoes", "has": "8", "quantity": "10"}
     ids = [order.id for order in orders.lock(db, bought.checkout_id)]
     orders.note(db, ids, trigger, now, case="1042", back="1,000", **of_less, **deadlines)
-    spoken = [wording for wording in wordings.table().triggers[trigger].values() if wording]
+    words = wordings.table().triggers[trigger]
+    unheard = ({"buyer"} if "giver" in words else set()) if is_gift else wordings.OF_A_GIFT
+    spoken = [wording for receiver, wording in words.items() if wording and receiver not in unheard]
     kept = db.value("SELECT array_agg(DISTINCT class || ' ' || language) FROM messages")
     assert set(kept or ()) == {f"{wording.kind} {language}" for wording in spoken}
     assert db.value("SELECT coalesce(max(segments), 1) FROM messages") == 1

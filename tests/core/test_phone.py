@@ -1,6 +1,8 @@
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from phonenumbers import carrier
 
 from core import phone
 from core.errors import Invalid
@@ -105,3 +107,18 @@ def test_a_kenyan_mobile_is_told_by_its_form(msisdn: str, answer: bool) -> None:
 def test_a_number_is_shown_as_it_is_dialled_at_home(msisdn: str, shown: str) -> None:
     assert phone.local(msisdn) == shown
     assert phone.parse(shown) == msisdn
+
+
+def test_a_range_of_another_network_has_no_mpesa() -> None:
+    numbers = [f"+254{digit}{rest:02}345678"[:13] for digit in "17" for rest in range(100)]
+    networks = [
+        carrier.name_for_valid_number(phonenumbers.parse(number), "en") for number in numbers
+    ]
+    assert "Airtel" in networks
+    expected = [network in ("", "Safaricom") for network in networks]
+    assert [phone.has_mpesa(number) for number in numbers] == expected
+
+
+@pytest.mark.parametrize("number", ["+256772123456", "+254202123456", "+25471234567", ""])
+def test_what_is_no_kenyan_mobile_has_no_mpesa(number: str) -> None:
+    assert not phone.has_mpesa(number)

@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from core import catalogue, checkouts, deals, evidence, links, members, phone
+from core import catalogue, checkouts, deals, evidence, links, members, opt_outs, phone
 from core.deals import Side
 from flows.book import BOOK
 from flows.engine import HOME, OFFER, RESUME, Call, Menu, Pick, State, targets
-from tests.flows.street import CHAT, NEIGHBOUR, PIN, SECOND_PIN, SHOP, Bargain, Street
+from tests.flows.street import CHAT, FRIEND, NEIGHBOUR, PIN, SECOND_PIN, SHOP, Bargain, Street
 
 FOREIGN = "+256772123456"
-FRIEND = "+254733000077"
 REDIAL = "(redial)"
 
 
@@ -149,9 +148,31 @@ LONG_LIST = (
 
 
 def _dear_basket(street: Street, answers: Any) -> None:
-    """KSh 248,250 of the 250,000 that one payment can be."""
+    """KSh 2,499,000 of the 2,500,000 that ten payments can be."""
+    street.set_price("Dry maize", "Mutua Grains", 41_650)
     street.put_in_basket(60, "Dry maize", "Mutua Grains")
-    street.put_in_basket(9, "Tomatoes", "Wanjiku Fresh")
+
+
+def _lorry(street: Street) -> None:
+    """More than one payment can be."""
+    street.set_price("Dry maize", "Mutua Grains", 5_000)
+    street.put_in_basket(60, "Dry maize", "Mutua Grains")
+
+
+def _paid_for_by_a_friend(street: Street) -> None:
+    with street.basket_put_aside():
+        street.put_in_basket(1, "Tilapia", "Otieno Supplies")
+        street.place(payer=FRIEND)
+        street.friend.pay()
+
+
+def _by_a_friend(_street: Street, answers: Any) -> None:
+    """Another's phone is to pay."""
+    answers.payer = FRIEND
+
+
+def _friend_refuses(street: Street, _answers: Any) -> None:
+    opt_outs.refuse(street.db, FRIEND, street.clock())
 
 
 def _withdraw_category(street: Street, answers: Any) -> None:
@@ -604,7 +625,20 @@ CAUSES: dict[Edge, Cause] = dict(
             "buy.line.no_line": Cause(meanwhile=_empty_basket),
             "buy.remove.removed": Cause(before=_second_line),
             "buy.remove.cart_empty": Cause(),
+            "buy.receiver.answered": Cause(typed="Juma"),
+            "buy.receiver_phone.answered": Cause(typed="0722 000 077"),
+            "buy.place_words.answered": Cause(typed="Kibera"),
+            "buy.to_place.no_to_place": Cause(typed="qqqq"),
+            "buy.own.mpesa": Cause(),
+            "buy.own.no_mpesa": Cause(phone=FOREIGN),
+            "buy.known_payer.known": Cause(before=_paid_for_by_a_friend),
+            "buy.known_payer.unknown": Cause(),
+            "buy.payer.answered": Cause(typed="0722 000 055"),
+            "buy.split.one": Cause(),
+            "buy.split.parts": Cause(start=_lorry),
             "buy.place.placed": Cause(),
+            "buy.place.placed_other": Cause(given=_by_a_friend),
+            "buy.place.unwilling": Cause(given=_by_a_friend, meanwhile=_friend_refuses),
             "buy.place.cart_empty": Cause(meanwhile=_empty_basket),
             "buy.place.sold_out": Cause(
                 meanwhile=lambda street, _: street.neighbour_buys(39, "Tomatoes", "Wanjiku Fresh")
@@ -616,7 +650,6 @@ CAUSES: dict[Edge, Cause] = dict(
             "buy.place.payment_open": Cause(before=_prompted),
             "buy.place.too_soon": Cause(before=_declined),
             "buy.place.day_over": Cause(meanwhile=_chose_long_ago),
-            "buy.place.no_mpesa": Cause(phone=FOREIGN),
             "my_orders.order.picked": Cause(typed="1", start=_unpaid_order),
             "my_orders.order.no_order": Cause(),
             "my_orders.stands.unpaid": Cause(),
@@ -656,11 +689,17 @@ CAUSES: dict[Edge, Cause] = dict(
                 meanwhile=_meanwhile(_of_bought(Street.decide, "disputed"))
             ),
             "my_orders.stands.over": Cause(before=lambda street: street.cancel()),
+            "my_orders.own.mpesa": Cause(),
+            "my_orders.own.no_mpesa": Cause(phone=FOREIGN),
+            "my_orders.known_payer.known": Cause(before=_paid_for_by_a_friend),
+            "my_orders.known_payer.unknown": Cause(),
+            "my_orders.payer.answered": Cause(typed="0722 000 055"),
             "my_orders.pay_again.asked": Cause(),
+            "my_orders.pay_again.asked_other": Cause(given=_by_a_friend),
+            "my_orders.pay_again.unwilling": Cause(given=_by_a_friend, meanwhile=_friend_refuses),
             "my_orders.pay_again.not_open": Cause(before=lambda street: street.run_out()),
             "my_orders.pay_again.payment_open": Cause(before=_prompted),
             "my_orders.pay_again.too_soon": Cause(before=_declined),
-            "my_orders.pay_again.no_mpesa": Cause(phone=FOREIGN),
             "my_orders.give_up.given_up": Cause(),
             "my_orders.give_up.not_open": Cause(before=lambda street: street.cancel()),
             "my_orders.cancel.cancelled": Cause(),

@@ -40,6 +40,8 @@ PIN = "2580"
 SECOND_PIN = "7391"  # of the second person on a shared phone
 PHONE = "+254711000001"
 NEIGHBOUR = "+254722000099"
+FRIEND = "+254722000055"  # no member, and pays for others
+MOTHER = "+254722000077"  # nor is she, and others buy for her
 CHAT = "8589934592"  # on Telegram, somebody's
 SHOP = "+254700000001"  # of Wanjiku Fresh, a seller of the demo market
 
@@ -78,6 +80,11 @@ class Street:
         neighbour = Street(self.db, self.clock, self.rules, NEIGHBOUR)
         neighbour.register("Neighbour")
         return neighbour
+
+    @property
+    def friend(self) -> "Street":
+        """Somebody who pays for others."""
+        return Street(self.db, self.clock, self.rules, FRIEND)
 
     def register(self, name: str = "Amina", language: str = "en", msisdn: str = "") -> UUID:
         (place,) = places.find(self.db, "Toi Market", 1)
@@ -240,7 +247,15 @@ class Street:
                 "callback", "paid", "0", charge.amount_cents, f"R{charge.reference}", charge.msisdn
             )
             settled = charges.settle(self.db, charge_id, result, self.clock())
-            assert settled in {"paid", "late"}, settled
+            assert settled in {"paid", "part", "late"}, settled
+
+    def ask_next_parts(self) -> None:
+        """The worker asks for the next part of what is paid in several."""
+        self.clock.wait(minutes=2)
+        for item in outbox.take_due(self.db, self.clock(), 100):
+            if item.kind == "next_part":
+                charge_id = UUID(item.arguments["charge_id"])
+                checkouts.ask_next(self.db, charge_id, self.rules, self.clock())
 
     def pay_what_waits(self) -> None:
         """She was asked again for what she had not paid, and pays it."""

@@ -44,10 +44,10 @@ FRENCH = {
     "Which day shall it come?": "Quel jour livrer ?",
     "Mon": "lun",
     "Back": "Retour",
-    "To {place}, {day}. Pay KSh {total} by M-Pesa from this phone?": (
-        "A {place}, {day}. Payer KSh {total} par M-Pesa ?"
-    ),
-    "Pay KSh {total}": "Payer KSh {total}",
+    "To {to}, {day}. Pay KSh {total} by M-Pesa?": "A {to}, {day}. KSh {total} par M-Pesa ?",
+    "This phone": "Ce mobile",
+    "Another phone": "Autre mobile",
+    "For another": "Pour autrui",
     "Change": "Modifier",
 }
 COUNTS_LANGUAGES = "mistakes_at_every_step"  # types the number after the last language's
@@ -150,7 +150,7 @@ def test_a_purchase_in_french_from_the_first_dial_to_the_receipt(
     seen = [new_phone.dial()]
     seen += [new_phone.choose(label) for label in ("Acheter", "Vegetables", "Tomatoes")]
     seen += [new_phone.choose("Wanjiku Fresh"), new_phone.reply("2")]
-    seen += [new_phone.choose(label) for label in ("Payer", "lun", "Payer")]
+    seen += [new_phone.choose(label) for label in ("Payer", "lun", "Ce mobile")]
     assert seen[0].lines[:2] == ["Sokoni. Bonjour, Aline.", "1 Acheter"]
     assert seen[4].lines == [
         "Tomatoes KSh 2,250/crate. Reste 40.",
@@ -166,9 +166,11 @@ def test_a_purchase_in_french_from_the_first_dial_to_the_receipt(
         "0 Retour",
     ]
     assert seen[7].lines == [
-        "A Toi Market, lun 23/11. Payer KSh 4,500 par M-Pesa ?",
-        "1 Payer KSh 4,500",
-        "2 Modifier",
+        "A Toi Market, lun 23/11. KSh 4,500 par M-Pesa ?",
+        "1 Ce mobile",
+        "2 Autre mobile",
+        "3 Pour autrui",
+        "4 Modifier",
         "0 Retour",
     ]
     assert seen[-1].ends

@@ -19,11 +19,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from core import charges, deals, links, members, money
+from core import charges, deals, links, members, money, opt_outs
 from core.database import Db
 from core.rules import Rules
 from tests.flows.handset import CODE, Clock, EngineLine, Handset
-from tests.flows.street import NEIGHBOUR, PHONE, SHOP, Bargain, Street
+from tests.flows.street import FRIEND, NEIGHBOUR, PHONE, SHOP, Bargain, Street
 
 NAMES = {"en": "Amina", "sw": "Zawadi"}  # of the member who dials
 
@@ -166,6 +166,13 @@ def _order_paid_for_by_a_friend(street: Street) -> None:
     charges.withdraw(street.db, checkout_id, street.clock())
 
 
+def _paid_by_a_friend(street: Street) -> None:
+    with street.basket_put_aside():
+        street.put_in_basket(1, "Honey", "Mutua Grains")
+        street.place(payer=FRIEND)
+        street.friend.pay()
+
+
 def _own_shop(street: Street, seller: str) -> None:
     street.sell_by("Tomatoes", seller, street.owner)
 
@@ -233,6 +240,12 @@ HAPPENINGS: dict[str, Callable[..., None]] = {
     r"a prompt is open on her phone": _payment_open,
     r"a foreign order waits": _order_paid_for_by_a_friend,
     r"she pays": lambda street: street.pay(),
+    r"her friend pays": lambda street: street.friend.pay(),
+    r"her friend paid for an earlier order": _paid_by_a_friend,
+    r"her friend wants no such prompts": lambda street: opt_outs.refuse(
+        street.db, FRIEND, street.clock()
+    ),
+    r"the next part is asked for": lambda street: street.ask_next_parts(),
     r"she (?:bought|buys) ([\d.]+) (.+) of (.+)": lambda street, number, product, seller: _buys(
         street, float(number), product, seller
     ),

@@ -40,7 +40,9 @@ PAYOUT_KINDS = {
     "check_sim", "submit_payout", "query_payout", "resume_payouts", "refund_balance",
     "pay_earnings",
 }  # fmt: skip
-PAYMENT_KINDS = {"stk_push", "query_charge", "review_charge", "expire_checkout", "settle_inbox"}
+PAYMENT_KINDS = {
+    *("stk_push", "next_part", "query_charge", "review_charge", "expire_checkout", "settle_inbox")
+}
 
 
 class Mute:

@@ -51,6 +51,7 @@ def database(shop: tuple[Database, Purchase]) -> Iterator[Database]:
         db.run("DELETE FROM inbox")
         db.run("DELETE FROM outbox")
         db.run("UPDATE charges SET state = 'pending'")
+        db.run("UPDATE checkouts SET state = 'placed'")
 
 
 @pytest.fixture
@@ -272,6 +273,25 @@ def test_a_payment_for_a_charge_that_was_paid_is_rejected(
 ) -> None:
     with database.begin() as db:
         db.run("UPDATE charges SET state = 'paid'")
+        db.run("UPDATE checkouts SET state = 'paid'")
+    assert validation(client, BillRefNumber=bought.reference, TransAmount="681") == "C2B00012"
+
+
+def test_a_payment_for_a_part_that_was_paid_is_welcome_while_the_rest_is_missing(
+    client: FlaskClient, database: Database, bought: Purchase
+) -> None:
+    with database.begin() as db:
+        db.run("UPDATE charges SET state = 'paid'")
+    assert validation(client, BillRefNumber=bought.reference, TransAmount="81") == "0"
+
+
+@pytest.mark.parametrize("state", ["expired", "cancelled"])
+def test_a_payment_for_what_is_closed_is_rejected(
+    client: FlaskClient, database: Database, bought: Purchase, state: str
+) -> None:
+    with database.begin() as db:
+        db.run("UPDATE charges SET state = 'failed'")
+        db.run("UPDATE checkouts SET state = %s", [state])
     assert validation(client, BillRefNumber=bought.reference, TransAmount="681") == "C2B00012"
 
 

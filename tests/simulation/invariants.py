@@ -26,14 +26,21 @@ _ALWAYS: Final = {
     "I5 each receipt is booked once": """
         SELECT FROM entries e JOIN transfers t ON t.id = e.transfer_id
         JOIN accounts a ON a.id = e.account_id
-        WHERE t.kind IN ('capture', 'receipt') AND a.kind = 'A.c2b'
+        WHERE t.kind IN ('capture', 'part', 'receipt') AND a.kind = 'A.c2b'
         HAVING coalesce(sum(e.amount_cents), 0) <>
             (SELECT coalesce(sum(amount_cents), 0) FROM receipts)
             + (SELECT coalesce(sum(amount_cents), 0) FROM charges
                WHERE state IN ('paid', 'reversed') AND receipt IS NULL)""",
-    "I6 a paid charge is captured once": """
-        SELECT FROM transfers WHERE kind = 'capture'
-        HAVING count(*) <> (SELECT count(*) FROM charges WHERE state IN ('paid', 'reversed'))""",
+    "I6 a paid charge is captured once, by itself or as a part": """
+        SELECT FROM charges c WHERE (c.state IN ('paid', 'reversed')) <> EXISTS (
+            SELECT FROM transfers t
+            WHERE t.key IN ('capture:' || c.id, 'capture:' || c.id || ':part'))
+        UNION ALL
+        SELECT FROM checkouts k JOIN charges c ON c.checkout_id = k.id
+        JOIN transfers t ON t.key = 'capture:' || c.id
+        JOIN entries e ON e.transfer_id = t.id
+        JOIN accounts a ON a.id = e.account_id AND a.kind = 'L.escrow'
+        GROUP BY k.id HAVING count(DISTINCT t.id) > 1""",
     "I6 a paid payout leaves a float once": """
         SELECT FROM payouts p
         LEFT JOIN transfers t ON t.kind = 'paid' AND t.key LIKE 'payout:' || p.id || ':paid%%'
@@ -51,7 +58,8 @@ _ALWAYS: Final = {
             SELECT FROM disputes d WHERE d.order_id = o.id
                AND d.state IN ('open', 'seller_reply', 'review'))""",
     "I9 what was paid stays paid": """
-        SELECT FROM transfers t JOIN charges c ON t.key = 'capture:' || c.id
+        SELECT FROM transfers t
+        JOIN charges c ON t.key IN ('capture:' || c.id, 'capture:' || c.id || ':part')
         WHERE c.state NOT IN ('paid', 'reversed')
         UNION ALL
         SELECT FROM transfers t JOIN payouts p ON t.key = 'payout:' || p.id || ':paid'

@@ -45,6 +45,7 @@ PAYOUT_SHILLINGS_MIN = 10
 AMOUNT_CENTS_MAX = 10**12  # far beyond any limit of M-Pesa: more is nonsense, not money
 ANSWER_BYTES_MAX = 64 * 1024
 PULLED_BYTES_MAX = 32 * 1024 * 1024  # of two days' payments, some 250 bytes each
+STATEMENT_BYTES_MAX = 64 * 1024 * 1024
 STATEMENT_SECONDS_MAX = 30.0
 
 _TOKEN_PATH = "/oauth/v1/generate?grant_type=client_credentials"  # noqa: S105 - a path
@@ -480,10 +481,16 @@ class Daraja:
                 params=query,
                 timeout=(account.connect_seconds, STATEMENT_SECONDS_MAX),
                 allow_redirects=False,
+                stream=True,
             ) as answer:
                 if answer.status_code != 200:
                     raise Unavailable(f"no statement: HTTP {answer.status_code}")
-                return answer.content
+                file = b""
+                for piece in answer.iter_content(1 << 20):
+                    file += piece
+                    if len(file) > STATEMENT_BYTES_MAX:
+                        raise Unavailable("no statement: it has no end")
+                return file
         except requests.RequestException as error:
             raise Unavailable("no statement") from error
 

@@ -1,6 +1,7 @@
 """Reconciliation: what M-Pesa's lines prove is booked once; what differs is a case, to its end."""
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from core import charges, checkouts, float_moves, ledger, payouts, receipts, refunds
 from core.database import Db
 from core.statement_lines import Line, Statement
+from core.statements import Session
 from tests.core.bank import Bank
 from tests.core.market import QUERIED_PAID as QUERIED
 from tests.core.market import (
@@ -320,6 +322,27 @@ def test_the_same_statement_twice_is_kept_once(bank: Bank) -> None:
     judged = bank.reconcile()
     assert bank.db.value("SELECT array_agg(id ORDER BY id) FROM statement_lines") == before
     assert (judged.new, judged.gone, judged.open) == (0, 0, 2)
+
+
+def test_many_lines_take_no_more_statements_than_few(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty thousand are a day's; one statement for each would take minutes."""
+    counts: list[int] = []
+    execute = Session.execute
+
+    def counting(session: Session, sql: Any, params: Any) -> Any:
+        counts[-1] += 1
+        return execute(session, sql, params)
+
+    monkeypatch.setattr(Session, "execute", counting)
+    for number in (3, 300):
+        for each in range(number):
+            bank.paid_in(f"RCPT{number:03}{each:03}", 10_000)
+        counts.append(0)
+        bank.reconcile()
+    assert len(bank.shown()) == 303
+    assert counts[1] <= counts[0] + 2  # the second has an incident to amend
 
 
 def test_what_was_not_read_is_not_missed(bank: Bank, purse: Purse) -> None:

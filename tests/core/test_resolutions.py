@@ -1,6 +1,7 @@
 # ruff: noqa: N802 - I1 to I21 are names
 """Resolutions: a difference is booked where staff say, once, in writing; a large one by two."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -256,6 +257,18 @@ def test_what_was_agreed_to_must_still_be_what_differs(counter: Counter) -> None
     assert counter.state(number) == "gone"
     assert counter.approve(number) == "not_proposed"
     assert ledger.balance(counter.db, ledger.SUSPENSE) == 0
+
+
+def test_what_was_agreed_to_is_not_what_it_became(counter: Counter) -> None:
+    number = counter.taken()
+    assert counter.decide(number, rules=TWO_PEOPLE) == "proposed"
+    line = counter.bank.lines["A.b2c"].pop()
+    counter.bank.tell("A.b2c", replace(line, amount_cents=line.amount_cents * 2))
+    counter.bank.reconcile()
+    assert counter.approve(number) == "outdated"
+    assert counter.books().get("E.loss", 0) == 0
+    assert counter.decide(number) == "resolved"
+    assert counter.books()["E.loss"] == 2 * LOST
 
 
 # --- refused -------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from tests.core.office import hire
 from tests.payments.street import SECRET
 from tests.payments.street import street as open_street
 from tests.payments.test_disbursements import PAID_CENTS, Till
-from worker import reconciliation
+from worker import reconciliation, tasks
 
 NOON = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)  # in Nairobi
 DAY = date(2026, 11, 21)
@@ -32,8 +32,14 @@ class Ledger:
 
     def __init__(self, till: Till) -> None:
         self.till, self.street, self.world = till, till.street, till.world
+        self.daraja(read_seconds=8)  # no story here is of an answer that does not come
         self.street.listen_for_payments_by_hand()
         assert self.street.daraja.register_pull("+254700000000", SECRET) == "registered"
+
+    def daraja(self, **changes: Any) -> None:
+        """Our account there is another one from now on."""
+        daraja = self.street.daraja
+        daraja._account = replace(daraja._account, **changes)
 
     def sell(self, number: int = 1) -> Purchase:
         """Two orders for KSh 681, paid."""
@@ -205,13 +211,19 @@ def test_charges_that_mpesa_took_are_found_until_they_are_booked(books: Ledger) 
     assert books.shown() == []
 
 
+def test_each_night_the_day_before_is_reconciled(books: Ledger) -> None:
+    bought = books.sell()
+    books.sleep()
+    books.lie({"kind": "missing", "receipt": books.receipt(bought)})
+    tasks.SCHEDULED["reconcile"](books.street.work)
+    assert books.shown() == [("not_at_mpesa", "statement", "payment", 0, TOTAL_CENTS)]
+    assert "differences" in books.street.incidents()
+
+
 def test_the_portal_may_be_away_and_pulling_not_allowed(books: Ledger) -> None:
     books.sell()
     books.sleep()
-    account = replace(
-        books.street.daraja._account, statement_url="http://127.0.0.1:9/", pulls=False
-    )
-    books.street.daraja._account = account
+    books.daraja(statement_url="http://127.0.0.1:9/", pulls=False)
     done = books.reconcile()
     assert (done.lines, books.shown()) == (0, [])
 
@@ -219,7 +231,7 @@ def test_the_portal_may_be_away_and_pulling_not_allowed(books: Ledger) -> None:
 def test_what_the_portal_gives_instead_of_a_statement_is_an_incident(books: Ledger) -> None:
     books.sleep()
     page = f"{books.street.daraja._account.base_url}/simulator/api/statement"  # no CSV
-    books.street.daraja._account = replace(books.street.daraja._account, statement_url=page)
+    books.daraja(statement_url=page)
     done = books.reconcile()
     assert done.lines == 0
     assert "statement_unreadable" in books.street.incidents()

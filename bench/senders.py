@@ -244,6 +244,7 @@ def settings_of(opened: Market, url: str, redis_url: str) -> Settings:
             "celery_broker_url": broker_url(redis_url),
             "simulator_port": port,
             "africastalking_base_url": pretend,
+            "africastalking_insights_url": pretend,
             "daraja_base_url": pretend,
             "telegram_base_url": f"{pretend}/telegram",
             "log_level": "WARNING",

@@ -375,15 +375,15 @@ def _watched(
 
 def _end(children: list[Child], seconds: float) -> None:
     """SIGTERM to each, and after that time SIGKILL to what is left of their groups."""
-    living = [child.process for child in children if child.process is not None]
-    for process in living:
+    living = [(child.name, child.process) for child in children if child.process is not None]
+    for _, process in living:
         process.terminate()
     until = monotonic() + seconds
-    for process in living:
+    for name, process in living:
         try:
             process.wait(max(0.0, until - monotonic()))
         except subprocess.TimeoutExpired:
-            say(f"process {process.pid} did not end in time and is killed")
+            say(f"{name} did not end in time and is killed")
         processes.end_group(process)
         process.wait()
 

@@ -98,6 +98,12 @@ class Deal:
         said = self.seller if self._answers() == self.buyer else self.buyer
         return shortages.take_back(self.db, self.id, said, self.now)
 
+    def run_out(self) -> str:
+        """The time to answer is over."""
+        found = self.reduction()
+        assert found is not None
+        return shortages.run_out(self.db, found.id, found.answer_by)
+
     def _answers(self) -> UUID:
         found = self.reduction()
         return self.buyer if found is None or found.kind == "short" else self.seller

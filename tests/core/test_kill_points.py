@@ -37,6 +37,7 @@ from tests.core.market import (
     open_market,
 )
 from tests.core.office import WHY, at_work, hire
+from tests.core.parts import WRONG_ESCROWS, WRONG_LINES, WRONG_REDUCTIONS, WRONG_SUMS
 
 TABLES = (
     "checkouts",
@@ -64,6 +65,7 @@ TABLES = (
     "inbox",
     "outbox",
     "incidents",
+    "reductions",
     "disputes",
     "evidence",
     "cases",
@@ -346,3 +348,73 @@ def test_a_death_in_the_middle_of_a_complaint_taken_back_or_unanswered_leaves_no
         told = ("disputed", "withdrawn", "answer_missed", "decision_late", "split")
         heard = [db.value("SELECT count(*) FROM messages WHERE trigger = %s", [t]) for t in told]
         assert heard == [4, 2, 2, 2, 2]
+
+
+PARTS: dict[str, tuple[str, list[tuple[Callable[[Deal], str], str]], tuple[str, Any]]] = {
+    "less is sent": (
+        "accepted",
+        [
+            (Deal.offer_less, "asked"),
+            (Deal.take_back, "taken_back"),
+            (Deal.offer_less, "asked"),
+            (Deal.agree, "agreed"),
+            (Deal.dispatch, "dispatched"),
+            (Deal.enter, "released"),
+        ],
+        ("completed", (0, 25_000, 24_300, 700)),
+    ),
+    "less is declined": (
+        "accepted",
+        [(Deal.offer_less, "asked"), (Deal.decline, "declined")],
+        ("cancelled", (0, 50_000, 0, 0)),
+    ),
+    "a part comes and the rest does not": (
+        "accepted",
+        [
+            (Deal.send_part, "dispatched"),
+            (Deal.enter, "released"),
+            (Deal.refuse, "refused"),
+        ],
+        ("completed", (0, 25_000, 24_300, 700)),
+    ),
+    "less came": (
+        "dispatched",
+        [
+            (Deal.say_less_came, "asked"),
+            (Deal.decline, "declined"),
+            (Deal.say_less_came, "asked"),
+            (Deal.agree, "agreed"),
+        ],
+        ("completed", (0, 25_000, 24_300, 700)),
+    ),
+    "less came, and nobody answers": (
+        "delivered",
+        [(Deal.say_less_came, "asked"), (Deal.run_out, "disputed")],
+        ("disputed", (50_000, 0, 0, 0)),
+    ),
+}
+
+
+@pytest.mark.parametrize("story", PARTS)
+def test_a_death_in_the_middle_of_a_shortage_or_a_part_leaves_no_half_of_it(
+    database: Database, now: datetime, monkeypatch: pytest.MonkeyPatch, story: str
+) -> None:
+    begins, acts, ends = PARTS[story]
+    with database.begin() as db:
+        deal = Deal(db, now)
+        deal.comes_to(begins)
+
+    def chapter(verb: Callable[[Deal], str], outcome: str) -> Callable[[Db], object]:
+        def play(db: Db) -> None:
+            deal.db = db
+            assert verb(deal) == outcome
+
+        return play
+
+    chapters = [chapter(verb, outcome) for verb, outcome in acts]
+    assert die_everywhere(database, chapters, monkeypatch) > 20
+    with database.begin() as db:
+        deal.db = db
+        assert (deal.state(), deal.purses()) == ends
+        for wrong in (WRONG_ESCROWS, WRONG_LINES, WRONG_REDUCTIONS, WRONG_SUMS):
+            assert db.value(wrong) == 0, wrong

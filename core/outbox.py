@@ -49,6 +49,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "check_sim": Kind("money"),
     "resume_payouts": Kind("money"),
     "refund_balance": Kind("money"),
+    # Fetches a day of M-Pesa's lines, and compares fifty thousand of them within seconds.
+    "reconcile_day": Kind("reports", lease_seconds=600),
     "pay_earnings": Kind("money"),
     "submit_float_move": Kind("money"),
     "query_float_move": Kind("money"),

@@ -1,12 +1,12 @@
 """The daily reconciliation: what M-Pesa says of yesterday, asked for, kept and compared."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Final, Literal
 
 import structlog
 
-from core import incidents, statement_files, statement_lines
+from core import incidents, outbox, statement_files, statement_lines
 from core import reconcile as day_end
 from core.days import today
 from core.errors import Unavailable
@@ -23,6 +23,16 @@ ACCOUNTS: Final[tuple[Literal["c2b", "b2c", "charges"], ...]] = ("c2b", "b2c", "
 def reconcile(work: Work) -> None:
     """Yesterday. Twice is no harm."""
     of_day(work, today(work.database.clock()) - timedelta(days=1))
+
+
+def reconcile_day(work: Work, item: outbox.Item) -> None:
+    """The day that somebody asked for."""
+    of_day(work, date.fromisoformat(item.arguments["day"]))
+    with work.database.begin() as db:
+        outbox.done(db, item.id, work.database.clock())
+
+
+TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {"reconcile_day": reconcile_day}
 
 
 def of_day(work: Work, day: date) -> day_end.Reconciled:

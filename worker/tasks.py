@@ -187,6 +187,7 @@ TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "nudge_cut_off": nudge_cut_off,
     **floats.TASKS,
     **payouts.TASKS,
+    **reconciliation.TASKS,
     **sim_checks.TASKS,
     **sms.TASKS,
     **telegram.TASKS,

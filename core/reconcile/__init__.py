@@ -17,6 +17,7 @@ from core import (
     float_moves,
     matching,
     movements,
+    outbox,
     payouts,
     statement_lines,
 )
@@ -66,6 +67,11 @@ def run(database: Database, day: date, statements: Sequence[Statement] = ()) -> 
     return Reconciled(
         sum(each.lines for each in kept), sum(each.new for each in kept), len(proofs), judged
     )
+
+
+def ask(db: Db, day: date, now: datetime) -> None:
+    """Have the worker fetch what M-Pesa says of the day, and reconcile it."""
+    outbox.put(db, "reconcile_day", due_at=now, day=day)
 
 
 @dataclass(frozen=True)

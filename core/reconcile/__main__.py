@@ -83,11 +83,15 @@ def run(database: Database, ours: Shortcodes, arguments: Sequence[str] | None) -
     done = reconcile.run(database, given.date, statements)
     with database.begin() as db:
         report = reconcile.report(db, given.date)
+        if given.ask:
+            reconcile.ask(db, given.date, now)
     print(table(report, ours, now))
     if done.lines or done.settled:
         print(
             f"\n{_count(done.lines, 'line')} read, {done.new:,} new; {done.settled:,} booked now."
         )
+    if given.ask:
+        print("\nM-Pesa is being asked for more; look again in a minute.")
     if given.csv is not None:
         with given.csv.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(sheet(report, now))
@@ -250,6 +254,9 @@ def _parser(now: datetime) -> argparse.ArgumentParser:
         default=[],
         metavar="FILE",
         help="CSV of M-Pesa's portal, of one account; may be given several times",
+    )
+    parser.add_argument(
+        "--ask", action="store_true", help="have the worker ask M-Pesa of that day, as each night"
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="where the same goes as CSV")
     return parser

@@ -11,6 +11,8 @@ import pytest
 from core import differences, treasury
 from core.differences import Difference
 from core.reconcile import Reconciled
+from core.reconcile import __main__ as command
+from core.statement_files import Shortcodes
 from simulator.world import SANDBOX_B2C_SHORTCODE, SANDBOX_SHORTCODE
 from tests.core.market import TOTAL_CENTS, Purchase, msisdn
 from tests.core.office import hire
@@ -218,6 +220,20 @@ def test_each_night_the_day_before_is_reconciled(books: Ledger) -> None:
     tasks.SCHEDULED["reconcile"](books.street.work)
     assert books.shown() == [("not_at_mpesa", "statement", "payment", 0, TOTAL_CENTS)]
     assert "differences" in books.street.incidents()
+
+
+def test_a_bookkeeper_has_mpesa_asked_of_a_day(books: Ledger, capsys: Any) -> None:
+    bought = books.sell()
+    books.sleep()
+    books.lie({"kind": "missing", "receipt": books.receipt(bought)})
+    ours = Shortcodes(SANDBOX_SHORTCODE, SANDBOX_B2C_SHORTCODE)
+    asked = ["--date", str(DAY), "--ask"]
+    assert command.run(books.street.database, ours, asked) == 0
+    assert "M-Pesa is being asked" in capsys.readouterr().out
+    books.street.kinds = {"reconcile_day"}
+    books.street.wait(2)
+    assert command.run(books.street.database, ours, asked[:2]) == 1
+    assert "1 difference open" in capsys.readouterr().out
 
 
 def test_the_portal_may_be_away_and_pulling_not_allowed(books: Ledger) -> None:

@@ -285,7 +285,7 @@ def accept(
             number=deal.number,
             agreed=deal.seller_proved or (proved and seller is member),
         ),
-        buyer.msisdn if is_awake and phone.is_kenyan_mobile(buyer.msisdn) else None,
+        buyer.msisdn if is_awake and phone.has_mpesa(buyer.msisdn) else None,
         deal.due_on,
         _pay_by(deal, rules, now),
         rules,

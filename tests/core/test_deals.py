@@ -294,6 +294,19 @@ def test_a_phone_that_cannot_be_prompted_now_is_paid_from_later(shake: Handshake
     assert shake.order().state == "placed"
 
 
+def test_a_buyer_without_m_pesa_agrees_and_pays_from_another_phone(shake: Handshake) -> None:
+    airtel = "+254733000042"
+    shake.db.run("UPDATE members SET msisdn = %s WHERE id = %s", [airtel, shake.juma.id])
+    shake.juma = member(shake.db, shake.juma.id)
+    shake.opened("seller")
+    assert shake.accept() == "agreed"
+    order = shake.order()
+    asked = checkouts.pay_again(
+        shake.db, order.checkout_id, shake.juma.id, "+254711009999", shake.rules, shake.now
+    )
+    assert asked == "asked"
+
+
 def test_there_is_never_less_time_to_pay_than_for_any_basket(shake: Handshake) -> None:
     shake.opened("seller", due_on=date(2026, 11, 22))
     shake.now = days.end(date(2026, 11, 22)) - timedelta(minutes=1)

@@ -18,13 +18,13 @@ from core import (
     deals,
     deliveries,
     heard,
-    ledger,
     members,
     messages,
     money,
     opt_outs,
     orders,
     shortages,
+    wallet,
 )
 from core.database import Database, Db
 from core.deals import Deal
@@ -262,6 +262,8 @@ def _begin(sms: Sms, asked: Keyword, known: _Known) -> Begin:
             return Begin(sms.id, "problem", "", {**order, **words})
         case "call_me":
             return Begin(sms.id, "call_me")
+        case "wallet":  # which asks for the PIN, and by SMS says where to dial instead
+            return Begin(sms.id, "wallet")
         case "go_on":
             return Begin(sms.id, resumes=True)
         case _:
@@ -284,9 +286,8 @@ def _refuse(db: Db, msisdn: str, now: datetime) -> _Told:
 
 
 def _balance(db: Db, member: Member) -> _Told:
-    """What the member may withdraw."""
-    owned = [ledger.buyer(member.id), ledger.seller(member.id)]
-    cents = sum(ledger.balance(db, account) for account in owned)
+    """What the member has here; of a phone that two share nobody comes this far."""
+    cents = wallet.balance(db, member.id).total_cents
     return _Told("sms_balance", {"total": money.show(cents)})
 
 

@@ -274,8 +274,7 @@ def withdraw(
     _lock_member(db, member_id)
     returned, earned = _lock_wallet(db, member_id)
     if cents is None:
-        shares = [earned - earned % CENTS, returned - returned % CENTS]
-        shares = [share if share >= AMOUNT_CENTS_MIN else 0 for share in shares]
+        shares = sendable(earned, returned)
         if not any(shares):
             return "too_small"
     else:
@@ -306,6 +305,17 @@ def withdraw(
             return done
         asked += done
     return asked
+
+
+def sendable(earned_cents: int, returned_cents: int) -> list[int]:
+    """What could be sent of each of the two accounts: whole shillings, none below KSh 10."""
+    whole = [cents - cents % CENTS for cents in (earned_cents, returned_cents)]
+    return [cents if cents >= AMOUNT_CENTS_MIN else 0 for cents in whole]
+
+
+def is_automatic(db: Db, member_id: UUID, cents: int, rules: Rules, now: datetime) -> bool:
+    """Whether so much more may leave today without a second person's eyes."""
+    return _automatic_cents(db, member_id, now) + cents <= rules.payout_automatic_max_cents
 
 
 def request(
@@ -348,7 +358,7 @@ def request(
         return "overdrawn"
     if posted == "repeat":
         return ids
-    automatic = _automatic_cents(db, member_id, now) + cents <= rules.payout_automatic_max_cents
+    automatic = is_automatic(db, member_id, cents, rules, now)
     for id_, part in zip(ids, parts, strict=True):
         db.run(
             """

@@ -1,15 +1,46 @@
-"""Wallet: what a member may withdraw, whether earned as a seller or come back as a buyer."""
+"""Wallet: what a member may withdraw, earned as a seller or come back as a buyer, and its history.
 
+The two accounts are one purse to their owner. Both are read by their newest entries, so a page of
+the history costs the same whether a member has ten entries or a hundred thousand.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
 from uuid import UUID
 
-from core import ledger
+from core import days, freezes, ledger, members, messages, money, payouts, solvency
 from core.database import Db
+from core.rules import Rules
+
+# What moved it, in the member's terms. paid_in: a payment that no order waited for any more.
+MovementKind = Literal[
+    "sale",
+    "refund",
+    "decision",
+    "withdrawal",
+    "sent_back",
+    "came_back",
+    "paid_in",
+    "paid_with",
+    "other",
+]
+Progress = Literal["looked_at", "on_its_way", "paid", "came_back"]
+Prospect = Literal["soon", "looked_at", "frozen", "insolvent"]
+Withdrawn = Literal[
+    "soon", "looked_at", "not_whole", "too_small", "frozen", "insolvent", "overdrawn"
+]
+
+STATEMENT_PERIOD: Final = timedelta(days=30)
+STATEMENT_MOVEMENTS_MAX: Final = 10  # what three parts of an SMS hold
+STATEMENT_EVERY: Final = timedelta(hours=1)  # each costs us three parts
+_NEWEST: Final = UUID(int=2**128 - 1)  # after every entry there will ever be
 
 
 @dataclass(frozen=True)
 class Balance:
-    """In cents. earned: as a seller. returned: come back as a buyer. on_its_way: set aside for the
+    """In cents. earned: as a seller. returned: come back as a buyer. on_its_way: set aside for
     payouts that have not ended yet, and in neither of the two."""
 
     earned_cents: int
@@ -18,8 +49,51 @@ class Balance:
 
     @property
     def total_cents(self) -> int:
-        """What may be withdrawn."""
         return self.earned_cents + self.returned_cents
+
+    @property
+    def sendable_cents(self) -> int:
+        """What M-Pesa could be given of it now: whole shillings, of each account enough."""
+        return sum(payouts.sendable(self.earned_cents, self.returned_cents))
+
+
+@dataclass(frozen=True)
+class Movement:
+    """One entry on one of the two accounts. id: the entry's. cents: what the member has more by.
+
+    order: the number of the order it was for, if it was for one.
+    """
+
+    id: UUID
+    at: datetime
+    kind: MovementKind
+    cents: int
+    order: int | None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """movements: oldest first; opening and closing are the balance before and after them."""
+
+    since: datetime
+    until: datetime
+    opening_cents: int
+    movements: Sequence[Movement]
+    closing_cents: int
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is held for a seller. net_cents: his, of what lies in its escrow now, less the fee.
+
+    by: when the next thing must happen, None where no hour is set; state: the order's.
+    """
+
+    order_id: UUID
+    number: int
+    state: str
+    net_cents: int
+    by: datetime | None
 
 
 def balance(db: Db, member_id: UUID) -> Balance:
@@ -35,3 +109,185 @@ def balance(db: Db, member_id: UUID) -> Balance:
         returned_cents=ledger.balance(db, ledger.buyer(member_id)),
         on_its_way_cents=on_its_way_cents,
     )
+
+
+def movements(db: Db, member_id: UUID, limit: int, before: UUID | None = None) -> list[Movement]:
+    """The newest first. before: the id of the last one that was seen, for those behind it."""
+    rows = db.rows(
+        _Row,
+        """
+        WITH newest AS (
+            (SELECT id, transfer_id, amount_cents FROM entries
+             WHERE account_id = %(earned)s AND id < %(before)s ORDER BY id DESC LIMIT %(limit)s)
+            UNION ALL
+            (SELECT id, transfer_id, amount_cents FROM entries
+             WHERE account_id = %(returned)s AND id < %(before)s ORDER BY id DESC LIMIT %(limit)s)
+            ORDER BY id DESC LIMIT %(limit)s
+        )
+        SELECT e.id, t.at, t.kind AS transfer, -e.amount_cents AS cents, o.number AS order,
+               p.kind AS payout
+        FROM newest e
+        JOIN transfers t ON t.id = e.transfer_id
+        -- A transfer's key names what it is about: release:<order>, payout:<payout>:requested.
+        LEFT JOIN LATERAL (
+            SELECT CASE WHEN t.key ~ '^[a-z_]+:[0-9a-f]{8}-[0-9a-f-]{27}(:|$)'
+                        THEN split_part(t.key, ':', 2)::uuid END AS id
+        ) AS about ON true
+        LEFT JOIN orders o ON o.id = about.id
+        LEFT JOIN payouts p ON p.id = about.id
+        ORDER BY e.id DESC
+        """,
+        {
+            "earned": ledger.seller(member_id).id,
+            "returned": ledger.buyer(member_id).id,
+            "before": before or _NEWEST,
+            "limit": limit,
+        },
+    )
+    return [Movement(row.id, row.at, _kind(row), row.cents, row.order) for row in rows]
+
+
+def statement(db: Db, member_id: UUID, now: datetime) -> Statement:
+    """Of the last 30 days, or of fewer where so much has moved that it would fill a letter."""
+    last = movements(db, member_id, STATEMENT_MOVEMENTS_MAX)
+    begin = now - STATEMENT_PERIOD
+    shown = [movement for movement in reversed(last) if movement.at >= begin]
+    is_cut = len(shown) == STATEMENT_MOVEMENTS_MAX
+    closing_cents = balance(db, member_id).total_cents
+    return Statement(
+        since=shown[0].at if is_cut else begin,
+        until=now,
+        opening_cents=closing_cents - sum(movement.cents for movement in shown),
+        movements=shown,
+        closing_cents=closing_cents,
+    )
+
+
+def send_statement(
+    db: Db, member_id: UUID, said: Statement, lines: str, now: datetime
+) -> Literal["sent", "too_soon", "shared"]:
+    """By SMS. lines: its movements in the member's words.
+
+    "too_soon": the last was sent within the hour. "shared": somebody else reads that phone's SMS.
+    """
+    member = members.by_id(db, member_id)
+    assert member is not None, f"no member {member_id}"
+    if members.sharing(db, member.msisdn):
+        return "shared"
+    if messages.told_since(db, "statement", member.msisdn, now - STATEMENT_EVERY):
+        return "too_soon"
+    values = {
+        "from": days.today(said.since),
+        "to": days.today(said.until),
+        "opening": money.show(said.opening_cents),
+        "lines": lines,
+        "closing": money.show(said.closing_cents),
+    }
+    messages.of_member(db, "statement", member_id, values, now)
+    return "sent"
+
+
+def prospect(db: Db, member_id: UUID, cents: int, rules: Rules, now: datetime) -> Prospect:
+    """What would become of a withdrawal of so much, so that she knows before she asks."""
+    if freezes.is_frozen(db, member_id):
+        return "frozen"
+    if solvency.surplus_cents(db) < 0:
+        return "insolvent"
+    is_automatic = payouts.is_automatic(db, member_id, cents, rules, now)
+    return "soon" if is_automatic else "looked_at"
+
+
+def withdraw(db: Db, member_id: UUID, cents: int, rules: Rules, now: datetime) -> Withdrawn:
+    """Take so much out; the PIN is checked. "looked_at": a person lets it go first, or some of it.
+
+    She is told either way; a refusal moves nothing.
+    """
+    asked = payouts.withdraw(db, member_id, cents, rules, now)
+    if isinstance(asked, str):
+        return asked
+    found = [payouts.by_id(db, payout_id) for payout_id in asked]
+    waits = any(payout is not None and payout.state == "requested" for payout in found)
+    trigger = "withdrawal_looked_at" if waits else "withdrawal_asked"
+    messages.of_member(db, trigger, member_id, {"total": money.show(cents)}, now)
+    return "looked_at" if waits else "soon"
+
+
+def progress(payout: payouts.Payout) -> Progress:
+    """How a payout stands, for whoever waits for it."""
+    match payout.state:
+        case "requested":
+            return "looked_at"
+        case "paid":
+            return "paid"
+        case "failed":
+            return "came_back"
+        case _:
+            return "on_its_way"
+
+
+def due(db: Db, seller_id: UUID, limit: int) -> list[Due]:
+    """What is held for a seller, the soonest first; those of which no hour is set last."""
+    rows = db.rows(
+        _Held,
+        """
+        SELECT o.id, o.number, o.state, a.balance_cents AS held_cents, o.total_cents,
+               o.fee_cents AS order_fee_cents, e.released_cents, e.fee_cents,
+               CASE o.state WHEN 'paid' THEN o.accept_by
+                            WHEN 'accepted' THEN o.dispatch_by
+                            WHEN 'delivered' THEN o.inspect_by END AS by
+        FROM orders o
+        JOIN escrows e ON e.order_id = o.id AND e.state IN ('held', 'frozen')
+        JOIN accounts a ON a.kind = 'L.escrow' AND a.owner_id = o.id
+        WHERE o.seller_id = %(seller_id)s AND a.balance_cents > 0
+        ORDER BY by NULLS LAST, o.number LIMIT %(limit)s
+        """,
+        {"seller_id": seller_id, "limit": limit},
+    )
+    return [Due(row.id, row.number, row.state, row.net_cents, row.by) for row in rows]
+
+
+@dataclass(frozen=True)
+class _Row:
+    id: UUID
+    at: datetime
+    transfer: str
+    cents: int
+    order: int | None
+    payout: str | None
+
+
+def _kind(row: _Row) -> MovementKind:
+    match row.transfer:
+        case "release":
+            return "sale"
+        case "refund":
+            return "refund"
+        case "decision":
+            return "decision"
+        case "payout" | "payout_reopened":
+            return "withdrawal" if row.payout == "withdrawal" else "sent_back"
+        case "payout_failed":
+            return "came_back"
+        case "capture" | "receipt":
+            return "paid_in" if row.cents > 0 else "paid_with"
+        case _:
+            return "other"
+
+
+@dataclass(frozen=True)
+class _Held:
+    id: UUID
+    number: int
+    state: str
+    held_cents: int
+    total_cents: int
+    order_fee_cents: int
+    released_cents: int
+    fee_cents: int
+    by: datetime | None
+
+    @property
+    def net_cents(self) -> int:
+        gross_cents = self.held_cents + self.released_cents + self.fee_cents
+        fee_cents = money.part_cents(self.order_fee_cents, gross_cents, self.total_cents)
+        return self.held_cents - (fee_cents - self.fee_cents)

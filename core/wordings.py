@@ -21,7 +21,9 @@ RECEIVERS: Final = ({"buyer", "seller"}, {"member"}, {"phone"})
 OF_A_GIFT: Final = frozenset({"giver", "receiver"})
 HIDDEN: Final = "####"  # stands for a code where a message is shown again
 # One part, less what the gateway itself may add (opt-out words on a first message).
-ROOM_SEPTETS: Final = 160 - 20
+ADDED_SEPTETS: Final = 20
+ROOM_SEPTETS: Final = 160 - ADDED_SEPTETS
+ROOM_OF_PART_SEPTETS: Final = 153  # of several
 # Known only while sending: kept in the stored text as {code}, {dial}, {paybill}.
 LATE: Final = frozenset({"code", "dial", "paybill"})
 # Of one order; words that speak of several at once cannot have them.
@@ -33,12 +35,14 @@ class Wording:
     """One receiver's words. kind: the message's class. texts: a template by language.
 
     can_wait: at night it is kept until morning. by_sms: to the phone itself, and to no chat.
+    parts: of an SMS, that it may take.
     """
 
     kind: str
     texts: Mapping[str, str]
     can_wait: bool = False
     by_sms: bool = False
+    parts: int = 1
 
     @property
     def for_several(self) -> bool:
@@ -129,7 +133,7 @@ def _wording(given: Mapping[str, Any]) -> Wording | None:
         return None
     kind = texts.pop("class")
     can_wait, by_sms = texts.pop("can_wait", kind == "marketing"), texts.pop("by_sms", False)
-    return Wording(kind, texts, can_wait, by_sms)
+    return Wording(kind, texts, can_wait, by_sms, texts.pop("parts", 1))
 
 
 def _faults_of(wording: Wording, languages: set[str], known: Table) -> Iterator[str]:
@@ -152,8 +156,14 @@ def _faults_of(wording: Wording, languages: set[str], known: Table) -> Iterator[
     for language, text in wording.texts.items():
         if strange := set(text) - set(SEPTETS):
             yield f"in {language} has letters no plain phone has: {' '.join(sorted(strange))}"
-        elif (needed := widest(text, known)) > ROOM_SEPTETS:
-            yield f"in {language} can take {needed} septets of {ROOM_SEPTETS}"
+        elif (needed := widest(text, known)) > (room := _room_septets(wording)):
+            yield f"in {language} can take {needed} septets of {room}"
+
+
+def _room_septets(wording: Wording) -> int:
+    if wording.parts == 1:
+        return ROOM_SEPTETS
+    return wording.parts * ROOM_OF_PART_SEPTETS - ADDED_SEPTETS
 
 
 class _Filled(dict[str, object]):

@@ -15,8 +15,10 @@ from core import (
     stock,
     trips,
     verdicts,
+    wallet,
 )
 from core.catalogue import OfferLine
+from core.days import EAST_AFRICA_TIME
 from core.deliveries import SellerOrder
 from core.errors import Invalid
 from core.trips import Line
@@ -28,6 +30,7 @@ from flows.problem import words
 from flows.words import Values, common, show_day, show_moment
 
 ORDERS_SHOWN_MAX = 20
+ORDERS_SUMMED_MAX = 1_000
 
 
 @dataclass
@@ -62,6 +65,38 @@ def orders(context: Context, _answers: Any) -> list[Option[UUID]]:
         )
         for order in found
     ]
+
+
+def money_due(context: Context, _answers: Any) -> list[Option[UUID]]:
+    """What is held for him, order by order, and what it waits for."""
+    return [
+        Option(
+            due.order_id,
+            {
+                "order": str(due.number),
+                "net": money.show(due.net_cents),
+                "due": _due_words(due, context.language),
+            },
+        )
+        for due in wallet.due(context.db, context.buyer.id, ORDERS_SHOWN_MAX)
+    ]
+
+
+def money_line(context: Context, _answers: Any) -> Values:
+    held = wallet.due(context.db, context.buyer.id, ORDERS_SUMMED_MAX)
+    balance = wallet.balance(context.db, context.buyer.id)
+    return {
+        "held": money.show(sum(due.net_cents for due in held)),
+        "balance": money.show(balance.total_cents),
+        "on_its_way": money.show(balance.on_its_way_cents),
+    }
+
+
+def _due_words(due: wallet.Due, language: str) -> str:
+    words = common().texts[f"held.{due.state}"][language]
+    if due.by is None:
+        return words
+    return f"{words} {due.by.astimezone(EAST_AFRICA_TIME):%d/%m %H:%M}"
 
 
 def stands(
@@ -394,7 +429,20 @@ SELL = Flow(
             to={"right": "menu", "wrong": "pin", "locked": "locked"},
             resume="restart",
         ),
-        Menu("menu", to={"orders": "order", "offers": "offer"}, resume="restart"),
+        Menu(
+            "menu",
+            to={"orders": "order", "offers": "offer", "money": "due"},
+            resume="restart",
+        ),
+        Pick(
+            "due",
+            options=money_due,
+            field="order",
+            show=money_line,
+            to="stands",
+            empty="menu",
+            resume="restart",
+        ),
         Pick("order", options=orders, to="stands", empty="menu", resume="restart"),
         Call(
             "stands",

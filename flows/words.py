@@ -90,7 +90,18 @@ def common() -> Common:
     languages = tables.pop("language")
     grouped = {
         f"{group}.{name}": texts
-        for group in ("hint", "status", "deal", "day", "problem", "about", "rest")
+        for group in (
+            "hint",
+            "status",
+            "deal",
+            "day",
+            "problem",
+            "about",
+            "rest",
+            "movement",
+            "payout",
+            "held",
+        )
         for name, texts in tables.pop(group).items()
     }
     return Common(languages, widths, figures, {**tables, **grouped})

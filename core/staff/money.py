@@ -208,7 +208,8 @@ def _name(payout_id: UUID) -> str:
 
 def _stands(payout: Payout) -> str:
     if payout.state == "requested":
-        return "to approve"
+        swapped_on = payout.sim_swapped_on
+        return "to approve" + (f": SIM swapped {swapped_on:%d/%m/%Y}" if swapped_on else "")
     return f"waits: {payout.waits_for}" if payout.waits_for else payout.state
 
 

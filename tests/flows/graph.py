@@ -296,6 +296,30 @@ def _two_people(street: Street) -> None:
         street.share_phone()
 
 
+def _took_out(shillings: int) -> Callable[[Street], None]:
+    """She took so much out on another phone."""
+    return lambda street: street.take_out(shillings)
+
+
+def _took_out_much(street: Street) -> None:
+    """As much as may leave in a day without a second person's eyes."""
+    shillings = street.rules.payout_automatic_max_cents // 100
+    street.earn(shillings)
+    street.take_out(shillings)
+
+
+def _earned_and_took_out(street: Street) -> None:
+    street.earn()
+    street.take_out(500)
+
+
+def _takes_out(cents: int) -> Callable[[Street, Any], None]:
+    def ask(_street: Street, answers: Any) -> None:
+        answers.amount = cents
+
+    return ask
+
+
 def _disputed_code(street: Street) -> str:
     (bargain,) = street.sold("disputed")
     return street.code(bargain)
@@ -573,6 +597,32 @@ CAUSES: dict[Edge, Cause] = dict(
             "wallet.pin.right": Cause(typed=PIN),
             "wallet.pin.wrong": Cause(typed="9999"),
             "wallet.pin.locked": Cause(typed="9999", before=lambda street: street.fail_pin(4)),
+            "wallet.worth.enough": Cause(start=Street.earn),
+            "wallet.worth.too_little": Cause(),
+            "wallet.worth.no_mpesa": Cause(phone=FOREIGN),
+            "wallet.all.all": Cause(),
+            "wallet.all.too_little": Cause(meanwhile=_meanwhile(_took_out(3_000))),
+            "wallet.amount.answered": Cause(typed="500"),
+            "wallet.prospect.soon": Cause(),
+            "wallet.prospect.looked_at": Cause(meanwhile=_meanwhile(_took_out_much)),
+            "wallet.prospect.frozen": Cause(meanwhile=_meanwhile(Street.freeze)),
+            "wallet.prospect.insolvent": Cause(meanwhile=_meanwhile(Street.lose)),
+            "wallet.withdraw.soon": Cause(),
+            "wallet.withdraw.looked_at": Cause(meanwhile=_meanwhile(_took_out_much)),
+            "wallet.withdraw.not_whole": Cause(given=_takes_out(cents=12_345)),
+            "wallet.withdraw.too_small": Cause(given=_takes_out(cents=500)),
+            "wallet.withdraw.overdrawn": Cause(meanwhile=_meanwhile(_took_out(2_990))),
+            "wallet.withdraw.frozen": Cause(meanwhile=_meanwhile(Street.freeze)),
+            "wallet.withdraw.insolvent": Cause(meanwhile=_meanwhile(Street.lose)),
+            "wallet.movement.picked": Cause(typed="1", start=Street.earn),
+            "wallet.movement.no_movement": Cause(),
+            "wallet.statement.sent": Cause(),
+            "wallet.statement.too_soon": Cause(meanwhile=_meanwhile(Street.ask_for_statement)),
+            "wallet.statement.shared": Cause(meanwhile=_meanwhile(_two_people)),
+            "wallet.payout.picked": Cause(typed="1", start=_earned_and_took_out),
+            "wallet.payout.no_payout": Cause(),
+            "sell.due.picked": Cause(typed="1", start=_ordered),
+            "sell.due.no_due": Cause(),
             "share.room.free": Cause(),
             "share.room.full": Cause(given=lambda street, _: _two_people(street)),
             "share.pin.right": Cause(typed=PIN),

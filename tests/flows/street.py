@@ -17,6 +17,7 @@ from core import (
     escrow,
     evidence,
     freezes,
+    ledger,
     members,
     outbox,
     pins,
@@ -25,6 +26,7 @@ from core import (
     staff,
     trips,
     verdicts,
+    wallet,
 )
 from core.charges import ChargeResult, PushAnswer
 from core.database import Db
@@ -507,6 +509,28 @@ class Street:
             opener = members.by_id(self.db, deal.opener_id)
             assert opener is not None
             assert deals.withdraw(self.db, deal.id, opener, self.clock()) == "withdrawn"
+
+    def earn(self, shillings: int = 3_000) -> None:
+        """A sale is over, and its money hers."""
+        self._book("release", ledger.C2B, ledger.seller(self.owner), shillings)
+
+    def lose(self, shillings: int = 1_000) -> None:
+        """Of other people's money so much is missing."""
+        self._book("test", ledger.LOSS, ledger.C2B, shillings)
+
+    def take_out(self, shillings: int) -> None:
+        done = wallet.withdraw(self.db, self.owner, shillings * CENTS, self.rules, self.clock())
+        assert done in ("soon", "looked_at"), done
+
+    def ask_for_statement(self) -> None:
+        said = wallet.statement(self.db, self.owner, self.clock())
+        assert wallet.send_statement(self.db, self.owner, said, "", self.clock()) == "sent"
+
+    def _book(
+        self, kind: str, debit: ledger.Account, credit: ledger.Account, shillings: int
+    ) -> None:
+        legs = [ledger.debit(debit, shillings * CENTS), ledger.credit(credit, shillings * CENTS)]
+        ledger.post(self.db, kind, f"test:{self.db.new_id()}", legs, self.clock())
 
     def freeze(self) -> None:
         """Staff were told that the phone is lost."""

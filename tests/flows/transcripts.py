@@ -266,6 +266,10 @@ HAPPENINGS: dict[str, Callable[..., None]] = {
     r"the time to pay runs out": lambda street: street.run_out(),
     r"she cancels on another phone": lambda street: street.cancel(),
     r"somebody tried (\d) wrong PINs": lambda street, times: street.fail_pin(int(times)),
+    r"she earned (\d+)": lambda street, shillings: street.earn(int(shillings)),
+    r"she took out (\d+)": lambda street, shillings: street.take_out(int(shillings)),
+    r"her phone is reported lost": lambda street: street.freeze(),
+    r"(\d+) is missing": lambda street, shillings: street.lose(int(shillings)),
     r"a chat on Telegram speaks for her phone": lambda street: street.link_chat(),
     r"she was registered elsewhere": lambda street: street.register(),
     r"the buyer added words (\d+) times": lambda street, times: _do(

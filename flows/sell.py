@@ -128,6 +128,7 @@ def order_line(context: Context, answers: Any) -> Values:
         "place": order.place,
         "day": show_day(order.deliver_on, context.language),
         "name": order.buyer_name.split()[0],
+        "receiver": order.receiver_name,
         "total": money.show(order.total_cents),
         "fee": money.show(order.fee_cents),
         "net": money.show(order.net_of(on_the_road_cents(context, order))),

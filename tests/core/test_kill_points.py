@@ -12,6 +12,7 @@ import pytest
 from core import (
     audit,
     cases,
+    catalogue,
     charges,
     checkouts,
     deliveries,
@@ -21,6 +22,8 @@ from core import (
     ledger,
     orders,
     outbox,
+    payouts,
+    refunds,
     verdicts,
 )
 from core.database import Database, Db
@@ -230,6 +233,88 @@ def test_a_death_at_any_statement_leaves_everything_as_it_was_and_the_story_goes
         "R.fee": 1_300,
         "L.buyer": 18_100,
     }
+
+
+@dataclass
+class Lorry:
+    """KSh 400,000 in two parts by another's phone, for somebody else; then it is called off."""
+
+    market: Market
+    now: datetime
+
+    def chapters(self) -> list[Callable[[Db], object]]:
+        return [
+            *(self.shop, self.place, self.push, self.pay_part, self.ask_next),
+            *(self.push, self.pay_rest, self.call_off, self.refund),
+        ]
+
+    def shop(self, db: Db) -> None:
+        catalogue.set_price(db, self.market.tomatoes, 5_000_000, self.now)
+        added = checkouts.add(db, self.market.buyer, self.market.tomatoes, 8_000, None, self.now)
+        assert added == "added"
+
+    def place(self, db: Db) -> None:
+        placed = checkouts.place(
+            *(db, self.market.buyer, msisdn(70), 40_000_000, RULES, self.now),
+            receiver=orders.Receiver("Juma", msisdn(77)),
+        )
+        assert placed == "placed"
+
+    def push(self, db: Db) -> None:
+        charge = self.charge(db)
+        at = self.now + timedelta(minutes=3)
+        assert charges.claim_for_push(db, charge.id, RULES, at) is not None
+        answer = charges.PushAnswer("accepted", f"ws_{charge.reference}", "group-1", "0")
+        charges.record_push(db, charge.id, answer, at)
+
+    def pay_part(self, db: Db) -> None:
+        assert self.settle(db) == "part"
+
+    def ask_next(self, db: Db) -> None:
+        at = self.now + timedelta(minutes=6)
+        assert checkouts.ask_next(db, self.charge(db).id, RULES, at) == "asked"
+
+    def pay_rest(self, db: Db) -> None:
+        assert self.settle(db) == "paid"
+
+    def call_off(self, db: Db) -> None:
+        (line, *_) = checkouts.orders_of(db, self.market.buyer, 1)
+        called_off = deliveries.cancel(db, line.id, self.market.buyer, self.now)
+        assert called_off == "cancelled"
+
+    def refund(self, db: Db) -> None:
+        assert refunds.refund_balance(db, self.market.buyer, RULES, self.now) == "sent"
+
+    def settle(self, db: Db) -> str:
+        charge = self.charge(db)
+        receipt = f"R{charge.reference}"
+        result = charges.ChargeResult(
+            "callback", "paid", "0", charge.amount_cents, receipt, charge.msisdn
+        )
+        return charges.settle(db, charge.id, result, self.now + timedelta(minutes=4))
+
+    def charge(self, db: Db) -> charges.Charge:
+        (line, *_) = checkouts.orders_of(db, self.market.buyer, 1)
+        (*_, newest) = charges.of_checkout(db, line.checkout_id)
+        return newest
+
+
+def test_a_death_between_two_parts_leaves_no_half_of_one(
+    database: Database, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.begin() as db:
+        lorry = Lorry(open_market(db, now), now)
+    assert die_everywhere(database, lorry.chapters(), monkeypatch) > 80
+    with database.begin() as db:
+        books = ledger.report(db)
+        back = payouts.of_member(db, lorry.market.buyer, 10)
+    assert books["balanced"]
+    accounts = {kind: cents for kind, cents in books["accounts"].items() if cents}
+    assert accounts == {"A.c2b": 40_000_000, "L.out": 40_000_000}
+    assert sorted((p.kind, p.amount_cents, p.msisdn) for p in back) == [
+        ("reversal", 15_000_000, msisdn(70)),
+        ("reversal", 25_000_000, msisdn(70)),
+    ]
 
 
 @dataclass

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from core import charges, checkouts, deliveries, disputes, ledger, orders, outbox, stock
+from core import catalogue, charges, checkouts, deliveries, disputes, ledger, orders, outbox, stock
 from core.charges import PushAnswer
 from core.database import Database
 from core.rules import Rules
@@ -419,3 +419,98 @@ def test_a_busy_market_never_locks_itself_up(
         books = ledger.report(db)
     assert books["balanced"]
     assert books["cached_equal_fold"]
+
+
+@pytest.fixture
+def lorry(crowd: Database, market: Market, now: datetime) -> Purchase:
+    """A basket of KSh 400,000: its first part is asked for, KSh 150,000 are to follow."""
+    price_cents = 2 * charges.AMOUNT_CENTS_MAX // 10
+    with crowd.begin() as db:
+        stock.receive(db, market.tomatoes, 10_000, "opening", now)
+        catalogue.set_price(db, market.tomatoes, price_cents, now)
+        checkouts.add(db, market.buyer, market.tomatoes, 8_000, None, now)
+        total_cents = 8 * price_cents
+        placed = checkouts.place(db, market.buyer, msisdn(1), total_cents, RULES, now)
+        assert placed == "placed"
+        checkout_id = checkouts.orders_of(db, market.buyer, 1)[0].checkout_id
+        (first,) = charges.of_checkout(db, checkout_id)
+        bought = Purchase(
+            checkout_id, first.id, market.buyer, msisdn(1), first.amount_cents, first.reference
+        )
+        return pushed(db, bought, now)
+
+
+def test_a_part_paid_by_hand_and_by_its_prompt_at_once_fills_the_escrow_once(
+    crowd: Database, lorry: Purchase, now: datetime
+) -> None:
+    """Each is KSh 250,000, so both together are more than the whole."""
+
+    def callback() -> str:
+        with crowd.begin() as db:
+            return charges.settle(db, lorry.charge_id, paid(lorry), now)
+
+    def by_hand() -> str:
+        with crowd.begin() as db:
+            line = c2b(lorry.reference, now, "HAND000001", lorry.total_cents)
+            return charges.receive(db, line, now)
+
+    outcomes = at_once([callback, by_hand] * 6)
+    assert len({"paid", "captured", "over"} & set(outcomes)) == 1
+    with crowd.begin() as db:
+        held = {each.kind: each.balance_cents for each in ledger.trial_balance(db)}
+        assert db.value("SELECT count(*) FROM transfers WHERE kind = 'capture'") == 1
+    assert held == {
+        "A.c2b": 50_000_000,
+        "L.buyer": 10_000_000,
+        "L.escrow": 40_000_000,
+    }
+
+
+def test_the_next_part_is_asked_for_once_however_many_workers_come(
+    crowd: Database, lorry: Purchase, now: datetime
+) -> None:
+    with crowd.begin() as db:
+        assert charges.settle(db, lorry.charge_id, paid(lorry), now) == "part"
+    later = now + timedelta(minutes=2, seconds=1)
+
+    def ask() -> str:
+        with crowd.begin() as db:
+            return checkouts.ask_next(db, lorry.charge_id, RULES, later)
+
+    outcomes = Counter(at_once([ask] * 12))
+    assert outcomes == {"asked": 1, "payment_open": 11}
+    with crowd.begin() as db:
+        first, second = charges.of_checkout(db, lorry.checkout_id)
+    assert (first.state, second.amount_cents) == ("paid", 15_000_000)
+
+
+def test_two_baskets_of_one_buyer_never_spend_one_part_twice(
+    crowd: Database, lorry: Purchase, market: Market, now: datetime
+) -> None:
+    """The part that waits for the one may pay the other, whole; then the one lacks it."""
+    with crowd.begin() as db:
+        assert charges.settle(db, lorry.charge_id, paid(lorry), now) == "part"
+        stock.receive(db, market.beans, 10_000, "opening", now)
+        checkouts.add(db, market.buyer, market.beans, 1_500, None, now)
+        placed = checkouts.place(db, market.buyer, msisdn(2), 18_100, RULES, now)
+        assert placed == "placed"
+        (line, *_) = checkouts.orders_of(db, market.buyer, 1)
+        (other,) = charges.of_checkout(db, line.checkout_id)
+
+    def short() -> str:
+        with crowd.begin() as db:
+            return charges.receive(db, c2b(other.reference, now, "SHORT00001", 10_000), now)
+
+    def rest() -> str:
+        with crowd.begin() as db:
+            return charges.receive(db, c2b(lorry.reference, now, "REST000001", 15_000_000), now)
+
+    at_once([short, rest] * 4)
+    with crowd.begin() as db:
+        books = ledger.report(db)
+        left_cents = ledger.balance(db, ledger.buyer(market.buyer))
+    assert books["balanced"]
+    assert books["cached_equal_fold"]
+    came_cents = lorry.total_cents + 15_000_000 + 10_000
+    assert books["accounts"]["A.c2b"] == came_cents
+    assert books["accounts"]["L.escrow"] + left_cents == came_cents

@@ -101,7 +101,7 @@ class Story:
         self.kill, self.type_in = kill, type_in
         self.amina = Person("Amina Wanjiru", "+254712345678", "bright_cyan", world)
         self.zawadi = Person("Zawadi Njeri", "+254722000111", "magenta", world)
-        self.baraka = Person("Baraka Mwangi", "+254733000222", "blue", world)
+        self.baraka = Person("Baraka Mwangi", "+254711000222", "blue", world)
         self.wanjiku = Person("Wanjiku Fresh", "+254700000001", "yellow", world)
         self.otieno = Person("Otieno Supplies", "+254700000002", "red", world)
         self.sellers = {seller.name: seller for seller in (self.wanjiku, self.otieno)}

@@ -42,6 +42,8 @@ class Run:
     environ: dict[str, str]
 
     def number(self, name: str) -> int:
+        """Of its process; whoever starts at this moment has not written all of it yet."""
+        wait_for(lambda: (self.folder / name).read_text() != "")
         return int((self.folder / name).read_text())
 
     def processes(self) -> list[str]:

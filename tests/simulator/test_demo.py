@@ -312,10 +312,10 @@ def test_the_worker_dies_between_the_prompt_and_the_pin():
     happened = [(path, body) for path, body in world.calls if path not in ("dial", "reply")]
     assert happened == [
         ("rules", {"next": [{"callback_repeats": 2, "callback_together": True}]}),
-        ("prompts/%2B254733000222", None),
+        ("prompts/%2B254711000222", None),
         ("killed", None),
         ("prompts/p1", {"pin": "1234"}),
-        ("sms/%2B254733000222", None),
+        ("sms/%2B254711000222", None),
     ]
     assert [(it.orders, it.shillings) for it in story.baskets] == [({"Wanjiku Fresh": 1005}, 300)]
 

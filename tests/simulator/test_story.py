@@ -71,7 +71,7 @@ def test_a_newcomer_buys_and_pays_and_her_code_sends_the_seller_his_money(browse
         join_and_fill_a_basket(page, buyer)
         buyer.choose("Pay", shows="Which day shall it come?")
         buyer.answer("1", shows="by M-Pesa?")
-        buyer.choose("Pay KSh", shows="M-Pesa will now ask for your PIN")
+        buyer.choose("This phone", shows="M-Pesa will now ask for your PIN")
         buyer.shows("(session ended)")
         expect(order).to_have_attribute("data-state", "placed")
 
@@ -143,7 +143,7 @@ def test_one_purchase_goes_from_ussd_to_sms_to_telegram_and_its_money_is_frozen(
         chat.tap("Continue", shows="Items in your basket: 1. Total KSh 2,250.")
         chat.tap("Pay", shows="Which day shall it come?")
         chat.tap(re.compile("^1 "), shows="by M-Pesa?")
-        chat.tap("Pay KSh 2,250", shows="M-Pesa will now ask for your PIN")
+        chat.tap("This phone", shows="M-Pesa will now ask for your PIN")
         expect(order).to_have_attribute("data-state", "placed")
 
         buyer.shows("Pay KSh 2,250 to SOKONI")

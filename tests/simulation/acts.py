@@ -21,7 +21,9 @@ from core import (
     ledger,
     members,
     payouts,
+    shortages,
     stock,
+    trips,
     verdicts,
 )
 from core.database import Db
@@ -232,6 +234,31 @@ def complains(town: Town, dice: random.Random) -> Deed | None:
     return _buyers(town, dice, verb, "complains of", ("dispatched", "delivered", "completed"))
 
 
+@act(4)
+def has_less(town: Town, dice: random.Random) -> Deed | None:
+    """Or says so."""
+    how_much, which = dice.choice((0, 500, 1_000, 2_000)), dice.random()
+
+    def verb(db: Db, order_id: UUID, member_id: UUID, now: datetime) -> str:
+        lines = trips.of_order(db, order_id)
+        if not lines:
+            return "of no lines"
+        line = lines[int(which * len(lines))]
+        return shortages.say_less_came(db, order_id, member_id, line.id, how_much, now)
+
+    return _buyers(town, dice, verb, "has less of", ("dispatched", "delivered"))
+
+
+@act(4)
+def answers_less(town: Town, dice: random.Random) -> Deed | None:
+    """Whoever is asked, or whoever asked; either may try what is the other's."""
+    verb = dice.choice((shortages.agree, shortages.agree, shortages.decline, shortages.take_back))
+    states = ("paid", "accepted", "dispatched", "delivered")
+    who = dice.choice((_buyers, _sellers))
+    moves = ("agreed", "declined", "taken_back")
+    return who(town, dice, verb, f"{verb.__name__}s about less of", states, *moves)
+
+
 @act(2)
 def takes_it_back(town: Town, dice: random.Random) -> Deed | None:
     return _buyers(
@@ -290,6 +317,32 @@ def refuses(town: Town, dice: random.Random) -> Deed | None:
 @act(14)
 def sends(town: Town, dice: random.Random) -> Deed | None:
     return _sellers(town, dice, deliveries.dispatch, "sends", ("accepted",))
+
+
+@act(3)
+def has_less_to_send(town: Town, dice: random.Random) -> Deed | None:
+    how_much, which = dice.choice((0, 500, 1_000, 2_000)), dice.random()
+    restock = dice.random() < 0.5
+
+    def verb(db: Db, order_id: UUID, member_id: UUID, now: datetime) -> str:
+        lines = trips.of_order(db, order_id)
+        if not lines:
+            return "of no lines"
+        line = lines[int(which * len(lines))]
+        return shortages.offer_less(db, order_id, member_id, line.id, how_much, restock, now)
+
+    return _sellers(town, dice, verb, "can send less of", ("paid", "accepted"))
+
+
+@act(4)
+def sends_a_part(town: Town, dice: random.Random) -> Deed | None:
+    how_much = dice.choice((500, 1_000, 2_000))
+
+    def verb(db: Db, order_id: UUID, member_id: UUID, now: datetime) -> str:
+        load = {line.id: how_much for line in trips.of_order(db, order_id)[:1]}
+        return deliveries.dispatch_part(db, order_id, member_id, load, now)
+
+    return _sellers(town, dice, verb, "sends a part of", ("accepted",))
 
 
 @act(3)

@@ -237,13 +237,14 @@ def complains(town: Town, dice: random.Random) -> Deed | None:
 @act(4)
 def has_less(town: Town, dice: random.Random) -> Deed | None:
     """Or says so."""
-    how_much, which = dice.choice((0, 500, 1_000, 2_000)), dice.random()
+    wild, which = dice.choice((None, None, None, 0, 500, 2_000)), dice.random()
 
     def verb(db: Db, order_id: UUID, member_id: UUID, now: datetime) -> str:
         lines = trips.of_order(db, order_id)
         if not lines:
             return "of no lines"
         line = lines[int(which * len(lines))]
+        how_much = line.to_come_milli - line.step_milli if wild is None else wild
         return shortages.say_less_came(db, order_id, member_id, line.id, how_much, now)
 
     return _buyers(town, dice, verb, "has less of", ("dispatched", "delivered"))
@@ -321,7 +322,7 @@ def sends(town: Town, dice: random.Random) -> Deed | None:
 
 @act(3)
 def has_less_to_send(town: Town, dice: random.Random) -> Deed | None:
-    how_much, which = dice.choice((0, 500, 1_000, 2_000)), dice.random()
+    wild, which = dice.choice((None, None, None, 0, 500, 2_000)), dice.random()
     restock = dice.random() < 0.5
 
     def verb(db: Db, order_id: UUID, member_id: UUID, now: datetime) -> str:
@@ -329,6 +330,7 @@ def has_less_to_send(town: Town, dice: random.Random) -> Deed | None:
         if not lines:
             return "of no lines"
         line = lines[int(which * len(lines))]
+        how_much = line.to_come_milli - line.step_milli if wild is None else wild
         return shortages.offer_less(db, order_id, member_id, line.id, how_much, restock, now)
 
     return _sellers(town, dice, verb, "can send less of", ("paid", "accepted"))

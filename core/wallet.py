@@ -7,7 +7,7 @@ the history costs the same whether a member has ten entries or a hundred thousan
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, LiteralString
 from uuid import UUID
 
 from core import days, freezes, ledger, members, messages, money, payouts, solvency
@@ -36,6 +36,28 @@ STATEMENT_PERIOD: Final = timedelta(days=30)
 STATEMENT_MOVEMENTS_MAX: Final = 10  # what three parts of an SMS hold
 STATEMENT_EVERY: Final = timedelta(hours=1)  # each costs us three parts
 _NEWEST: Final = UUID(int=2**128 - 1)  # after every entry there will ever be
+_MOVEMENTS: Final[LiteralString] = """
+WITH newest AS (
+    (SELECT id, transfer_id, amount_cents FROM entries
+     WHERE account_id = %(earned)s AND id < %(before)s ORDER BY id DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT id, transfer_id, amount_cents FROM entries
+     WHERE account_id = %(returned)s AND id < %(before)s ORDER BY id DESC LIMIT %(limit)s)
+    ORDER BY id DESC LIMIT %(limit)s
+)
+SELECT e.id, t.at, t.kind AS transfer, -e.amount_cents AS cents, o.number AS order,
+       p.kind AS payout
+FROM newest e
+JOIN transfers t ON t.id = e.transfer_id
+-- A transfer's key names what it is about: release:<order>, payout:<payout>:requested.
+LEFT JOIN LATERAL (
+    SELECT CASE WHEN t.key ~ '^[a-z_]+:[0-9a-f]{8}-[0-9a-f-]{27}(:|$)'
+                THEN split_part(t.key, ':', 2)::uuid END AS id
+) AS about ON true
+LEFT JOIN orders o ON o.id = about.id
+LEFT JOIN payouts p ON p.id = about.id
+ORDER BY e.id DESC
+"""
 
 
 @dataclass(frozen=True)
@@ -115,28 +137,7 @@ def movements(db: Db, member_id: UUID, limit: int, before: UUID | None = None) -
     """The newest first. before: the id of the last one that was seen, for those behind it."""
     rows = db.rows(
         _Row,
-        """
-        WITH newest AS (
-            (SELECT id, transfer_id, amount_cents FROM entries
-             WHERE account_id = %(earned)s AND id < %(before)s ORDER BY id DESC LIMIT %(limit)s)
-            UNION ALL
-            (SELECT id, transfer_id, amount_cents FROM entries
-             WHERE account_id = %(returned)s AND id < %(before)s ORDER BY id DESC LIMIT %(limit)s)
-            ORDER BY id DESC LIMIT %(limit)s
-        )
-        SELECT e.id, t.at, t.kind AS transfer, -e.amount_cents AS cents, o.number AS order,
-               p.kind AS payout
-        FROM newest e
-        JOIN transfers t ON t.id = e.transfer_id
-        -- A transfer's key names what it is about: release:<order>, payout:<payout>:requested.
-        LEFT JOIN LATERAL (
-            SELECT CASE WHEN t.key ~ '^[a-z_]+:[0-9a-f]{8}-[0-9a-f-]{27}(:|$)'
-                        THEN split_part(t.key, ':', 2)::uuid END AS id
-        ) AS about ON true
-        LEFT JOIN orders o ON o.id = about.id
-        LEFT JOIN payouts p ON p.id = about.id
-        ORDER BY e.id DESC
-        """,
+        _MOVEMENTS,
         {
             "earned": ledger.seller(member_id).id,
             "returned": ledger.buyer(member_id).id,

@@ -48,14 +48,17 @@ WITH newest AS (
 SELECT e.id, t.at, t.kind AS transfer, -e.amount_cents AS cents, o.number AS order,
        p.kind AS payout
 FROM newest e
-JOIN transfers t ON t.id = e.transfer_id
+-- One by one: planned for any limit at all, a join would read every transfer there is.
+JOIN LATERAL (
+    SELECT kind, key, at FROM transfers WHERE id = e.transfer_id LIMIT 1
+) AS t ON true
 -- A transfer's key names what it is about: release:<order>, payout:<payout>:requested.
 LEFT JOIN LATERAL (
     SELECT CASE WHEN t.key ~ '^[a-z_]+:[0-9a-f]{8}-[0-9a-f-]{27}(:|$)'
                 THEN split_part(t.key, ':', 2)::uuid END AS id
 ) AS about ON true
-LEFT JOIN orders o ON o.id = about.id
-LEFT JOIN payouts p ON p.id = about.id
+LEFT JOIN LATERAL (SELECT number FROM orders WHERE id = about.id LIMIT 1) AS o ON true
+LEFT JOIN LATERAL (SELECT kind FROM payouts WHERE id = about.id LIMIT 1) AS p ON true
 ORDER BY e.id DESC
 """
 

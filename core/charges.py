@@ -52,8 +52,8 @@ Received = Literal[
     "conflict",
 ]
 
-_More = Literal["captured", "over", "short", "second_payment", "late"]
-_AS_SETTLED: Final[Mapping[_More, Settled]] = {
+More = Literal["captured", "over", "short", "second_payment", "late"]
+_AS_SETTLED: Final[Mapping[More, Settled]] = {
     "captured": "paid",
     "over": "paid",
     "short": "part",
@@ -503,6 +503,22 @@ def receive(db: Db, receipt: Receipt, now: datetime) -> Received:
     return _other_amount(db, payable, charge, receipt, now)
 
 
+def explain(
+    db: Db, receipt: str, charge_id: UUID, now: datetime
+) -> More | Literal["not_in_suspense"]:
+    """What lay in suspense was meant for this charge: book it as if it had named it.
+
+    A charge that is paid, or whose orders wait no more, makes it the buyer's, and it goes back.
+    """
+    payable, charge = _lock(db, charge_id)
+    held = receipts.unexplained(db, receipt)
+    if held is None:
+        return "not_in_suspense"
+    if charge.state in _PAID:
+        return _paid_more(db, payable, charge, held, now, ledger.SUSPENSE)
+    return _other_amount(db, payable, charge, held, now, ledger.SUSPENSE)
+
+
 def last_payer(db: Db, buyer_id: UUID) -> str | None:
     """The phone, not her own, that paid for her last, and would be asked again."""
     found: str | None = db.value(
@@ -846,11 +862,18 @@ def _ask_for_more(db: Db, charge: Charge, now: datetime) -> None:
     outbox.put(db, "next_part", due_at=due_at, charge_id=charge.id)
 
 
-def _paid_more(db: Db, payable: Payable, charge: Charge, receipt: Receipt, now: datetime) -> _More:
+def _paid_more(
+    db: Db,
+    payable: Payable,
+    charge: Charge,
+    receipt: Receipt,
+    now: datetime,
+    source: ledger.Account = ledger.C2B,
+) -> More:
     """Money for a charge that is paid: one more part, or the buyer's."""
     if payable.state == "placed":
-        return _other_amount(db, payable, charge, receipt, now)
-    _book(db, receipt, ledger.buyer(payable.buyer_id), now)
+        return _other_amount(db, payable, charge, receipt, now, source)
+    _book(db, receipt, ledger.buyer(payable.buyer_id), now, source)
     receipts.keep(db, receipt, charge.id, "second_payment", now)
     refunds.due(db, payable.buyer_id, now)
     _tell(*(db, "payment_second", payable, charge, receipt.receipt, receipt.amount_cents), now)
@@ -858,13 +881,18 @@ def _paid_more(db: Db, payable: Payable, charge: Charge, receipt: Receipt, now: 
 
 
 def _other_amount(
-    db: Db, payable: Payable, charge: Charge, receipt: Receipt, now: datetime
-) -> _More:
+    db: Db,
+    payable: Payable,
+    charge: Charge,
+    receipt: Receipt,
+    now: datetime,
+    source: ledger.Account = ledger.C2B,
+) -> More:
     """Another amount than asked: the buyer's, and if she then has enough, it pays her orders."""
     mine = ledger.buyer(payable.buyer_id)
-    _book(db, receipt, mine, now)
+    _book(db, receipt, mine, now, source)
     captured = captures.complete(db, payable, f"capture:{charge.id}", now)
-    outcome: _More
+    outcome: More
     if captured == "held":
         outcome = "over" if ledger.balance(db, mine) else "captured"
     else:
@@ -936,14 +964,18 @@ def _suspend(db: Db, receipt: Receipt, now: datetime) -> Received:
     return _contradict(db, known.charge_id, receipt, now)
 
 
-def _book(db: Db, receipt: Receipt, to: ledger.Account, now: datetime) -> None:
-    ledger.post(
-        db,
-        "receipt",
-        f"receipt:{receipt.receipt}",
-        [ledger.debit(ledger.C2B, receipt.amount_cents), ledger.credit(to, receipt.amount_cents)],
-        now,
-    )
+def _book(
+    db: Db,
+    receipt: Receipt,
+    to: ledger.Account,
+    now: datetime,
+    source: ledger.Account = ledger.C2B,
+) -> None:
+    """source: M-Pesa, or suspense, where it was booked when it came."""
+    explained = "" if source == ledger.C2B else ":explained"
+    cents = receipt.amount_cents
+    legs = [ledger.debit(source, cents), ledger.credit(to, cents)]
+    ledger.post(db, "receipt", f"receipt:{receipt.receipt}{explained}", legs, now)
 
 
 def _contradict(

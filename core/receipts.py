@@ -62,6 +62,18 @@ def find(db: Db, receipt: str) -> Known | None:
     )
 
 
+def unexplained(db: Db, receipt: str) -> Receipt | None:
+    """One whose money lies in suspense, locked."""
+    return db.row(
+        Receipt,
+        """
+        SELECT source, receipt, amount_cents, reference, at FROM receipts
+        WHERE receipt = %(receipt)s AND charge_id IS NULL FOR NO KEY UPDATE
+        """,
+        {"receipt": receipt},
+    )
+
+
 def keep(db: Db, receipt: Receipt, charge_id: UUID | None, outcome: str, now: datetime) -> bool:
     """Put it on record with what it paid for. False: it is there already, and stays as it is.
 

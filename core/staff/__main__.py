@@ -26,6 +26,7 @@ from core import (
     phone,
     resolutions,
     staff,
+    suspense,
     verdicts,
 )
 from core.database import Database, Db
@@ -65,6 +66,8 @@ WHY: Final[Mapping[str, str]] = {
     "not_frozen": "that money is not frozen",
     "no_such_posting": "it cannot be booked there: an unknown payment goes to suspense, a balance "
     "is only explained",
+    "no_order": "no placed order has that number",
+    "not_in_suspense": "no such receipt lies in suspense",
     "not_open": "no such case is open",
     "not_proposed": "there is no decision to approve or decline",
     "not_there": NOT_THERE,
@@ -79,14 +82,19 @@ WHY: Final[Mapping[str, str]] = {
 GOOD: Final[Mapping[str, str]] = {
     "added": "added",
     "changed": "changed",
+    "captured": "booked; her orders are paid",
     "closed": "closed",
     "decided": "decided; both are told",
     "declined": "declined; it is open to decide",
     "frozen": "frozen: no money leaves",
+    "late": "booked; her orders wait no more, so it goes back to her",
     "lifted": "lifted: what waited goes on its way",
+    "over": "booked; her orders are paid, and the rest goes back to her",
     "proposed": "kept; a second person must approve it before anything moves",
     "resolved": "resolved and booked",
     "retired": "retired",
+    "second_payment": "booked; her orders were paid before, so it goes back to her",
+    "short": "booked; it is too little for her orders, and she is told what is missing",
     **money.GOOD,
 }
 
@@ -262,6 +270,34 @@ def decline_resolution(desk_: Desk, given: argparse.Namespace) -> str:
     return resolutions.decline(desk_.db, given.case, by, given.reason, desk_.now)
 
 
+def list_suspense(desk_: Desk, _given: argparse.Namespace) -> str:
+    rows = [
+        (
+            it.receipt,
+            moment(it.at),
+            show(it.amount_cents),
+            it.reference,
+            f"to approve, for order {it.order_number}" if it.order_number else "to explain",
+        )
+        for it in suspense.unexplained(desk_.db)
+    ]
+    heads = ("receipt", "when", "KSh", "account named", "to do")
+    return table(heads, rows, "Nothing is unexplained.")
+
+
+def explain(desk_: Desk, given: argparse.Namespace) -> str:
+    by = desk_.actor(given.by)
+    return suspense.explain(desk_.db, given.receipt, given.order, by, given.reason, desk_.now)
+
+
+def approve_explanation(desk_: Desk, given: argparse.Namespace) -> str:
+    return suspense.approve(desk_.db, given.receipt, desk_.actor(given.by), desk_.now)
+
+
+def decline_explanation(desk_: Desk, given: argparse.Namespace) -> str:
+    return suspense.decline(desk_.db, given.receipt, desk_.actor(given.by), desk_.now)
+
+
 def list_acts(desk_: Desk, given: argparse.Namespace) -> str:
     acts = audit.of(desk_.db, given.of) if given.of else audit.newest(desk_.db, ACTS_SHOWN)[::-1]
     rows = [
@@ -369,6 +405,8 @@ _OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
         "help": "where it is booked; charges: what M-Pesa took, owed: what we owe it for them; "
         "buyer, seller: of a payment that it took back",
     },
+    "receipt": {"help": "M-Pesa's, as suspense shows it"},
+    "--order": {"type": _case, "required": True, "help": "its number, as people say it"},
     "--of": {"help": "one subject, like 'case 5001'"},
     "--by": {"required": True, "metavar": "NAME", "help": "who you are"},
     **money.OPTIONS,
@@ -396,6 +434,22 @@ _COMMANDS: Final[Mapping[str, tuple[Command, Sequence[str], str]]] = {
     "decline-resolution": (
         decline_resolution,
         ("case", "--reason", "--by"),
+        "do not agree, or take your own back",
+    ),
+    "suspense": (list_suspense, (), "money that nobody could explain, the oldest first"),
+    "explain": (
+        explain,
+        ("receipt", "--order", "--reason", "--by"),
+        "say which order it was meant for",
+    ),
+    "approve-explanation": (
+        approve_explanation,
+        ("receipt", "--by"),
+        "agree, as a second person: it pays the order, or goes back",
+    ),
+    "decline-explanation": (
+        decline_explanation,
+        ("receipt", "--by"),
         "do not agree, or take your own back",
     ),
     **money.COMMANDS,

@@ -13,11 +13,13 @@ import pytest
 from core import (
     approvals,
     cases,
+    charges,
     disputes,
     float_moves,
     freezes,
     resolutions,
     staff,
+    suspense,
     treasury,
     verdicts,
 )
@@ -26,6 +28,7 @@ from core.rules import Rules
 from core.staff import __main__ as terminal
 from tests.core.deal import HELD, REFUNDED, Deal
 from tests.core.handshake import Handshake
+from tests.core.market import c2b
 from tests.core.office import ORIGIN, WHY, Quarrel
 
 ROOT = Path(__file__).parents[2]
@@ -230,6 +233,7 @@ def test_every_refusal_of_a_verb_has_its_words() -> None:
         *(verdicts.decide, verdicts.approve, verdicts.decline, staff.add, staff.retire),
         *(terminal.desk.freeze, terminal.desk.unfreeze, terminal.desk.close_case),
         *(resolutions.decide, resolutions.approve, resolutions.decline),
+        *(suspense.explain, suspense.approve, suspense.decline),
         *(approvals.approve, approvals.reject, approvals.resume),
         *(treasury.propose, treasury.book, treasury.decline, float_moves.end_by_hand),
     ):
@@ -266,3 +270,22 @@ def test_the_command_itself_works_on_a_real_database(database: Database, now: da
     assert found is not None
     assert found.roles == ["operator", "admin"]
     assert "terminal " in run("audit")[1]
+
+
+def test_money_nobody_could_explain_pays_its_order(desk: Terminal) -> None:
+    quarrel = desk.quarrel
+    deal = quarrel.deal
+    assert desk.type("suspense") == (0, "Nothing is unexplained.")
+    receipt = c2b("MAMA MBOGA", deal.now, "RCPT000009", 10_000)
+    assert charges.receive(quarrel.db, receipt, deal.now) == "suspense"
+    code, said = desk.type("suspense")
+    assert code == 0
+    assert {"RCPT000009", "100", "MBOGA"} <= set(said.split())
+    order = deal.order().number
+    line = f"explain RCPT000009 --order {order} --reason 'She showed her receipt.' --by olive"
+    assert desk.type(line)[0] == 0
+    assert f"for order {order}" in desk.type("suspense")[1]
+    assert desk.type("approve-explanation RCPT000009 --by olive")[0] == 1
+    code, said = desk.type("approve-explanation RCPT000009 --by peter")
+    assert (code, said) == (0, terminal.GOOD["second_payment"])
+    assert desk.type("decline-explanation RCPT000009 --by peter")[0] == 1

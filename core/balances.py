@@ -74,8 +74,14 @@ def account(of: Float) -> ledger.Account:
 
 
 def ask(db: Db, of: Float, rules: Rules, now: datetime) -> Question | None:
-    """Begin a question; commit, then call the gateway. None: our operator's word is not taken."""
-    if payouts.is_halted(db, "initiator") or not initiator.may_call(db, rules, now):
+    """Begin a question; commit, then call the gateway. None: our operator's word is not taken.
+
+    Where it is only not known yet whether it is, the question is asked a little later.
+    """
+    if payouts.is_halted(db, "initiator"):
+        return None
+    if not initiator.may_call(db, rules, now):
+        outbox.put(db, "ask_balance", due_at=now + initiator.PROBE_FOR, float=of)
         return None
     question_id = db.new_id()
     db.run(

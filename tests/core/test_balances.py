@@ -1,12 +1,12 @@
 """Balances: what M-Pesa says of our floats, kept, and held against the books when it is quiet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 
-from core import balances, float_moves, incidents, ledger, payouts, solvency
+from core import balances, float_moves, incidents, initiator, ledger, payouts, solvency
 from core.balances import Float
 from core.database import Db
 from tests.core.market import open_market, purchase
@@ -159,3 +159,14 @@ def test_an_answer_is_heard_once(teller: Teller) -> None:
 def test_nobody_is_asked_while_our_operator_is_refused(teller: Teller) -> None:
     payouts.halt(teller.db, "initiator", "2001", teller.now)
     assert balances.ask(teller.db, "b2c", RULES, teller.now) is None
+
+
+def test_the_first_answer_shows_that_our_operators_word_is_taken(teller: Teller) -> None:
+    guarded = replace(RULES, initiator_key=b"a name and a password")
+    asked = balances.ask(teller.db, "b2c", guarded, teller.now)
+    assert asked is not None
+    assert balances.ask(teller.db, "c2b", guarded, teller.now) is None
+    assert teller.purse.due("ask_balance") == teller.now + initiator.PROBE_FOR
+    balances.hear(teller.db, asked.id, {"Utility Account": FLOAT_CENTS}, teller.now)
+    assert balances.ask(teller.db, "c2b", guarded, teller.now) is not None
+    assert teller.purse.due("resume_payouts") == teller.now

@@ -190,6 +190,19 @@ def test_both_floats_are_asked_about_and_equal(vault: Vault) -> None:
     assert paid_out.owed_cents == vault.street.money()["L.mcharges"]
 
 
+def test_a_question_that_our_operator_may_not_ask_halts_everything(vault: Vault) -> None:
+    vault.rules(next_balance=[{"result_code": "2001"}])
+    vault.ask("b2c")
+    vault.street.wait(10)
+    with vault.street.database.begin() as db:
+        assert payouts.is_halted(db, "initiator")
+    payout_id, asked = vault.withdraw(), vault.calls("balance")
+    vault.ask("c2b")
+    vault.street.wait(10)
+    assert vault.payout(payout_id).waits_for == "halted"
+    assert (vault.calls("balance"), vault.sent()) == (asked, 0)
+
+
 def test_a_difference_that_stands_is_told(vault: Vault) -> None:
     vault.rules(balance={"balance_off": -700})
     vault.ask("b2c")

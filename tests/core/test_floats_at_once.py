@@ -26,6 +26,7 @@ RULES = Rules(
     initiator_key=b"a name and a password",
     payout_float_floor_cents=200_000_000,
     payout_automatic_max_cents=100_000_000,
+    sim_check=False,
 )
 ACCEPTED = PayoutAnswer("accepted", "0", "29115-1", "AG_1")
 PAID = PayoutResult("result", "paid", "0", THOUSAND, "SG632NMUAB")

@@ -40,6 +40,7 @@ OF_USSD_MIN = 0.7  # of the hops a second of the same journey by USSD
 SMS_A_SECOND_MIN = 300
 RECEIPT_P99_SECONDS_MAX = 2.0
 SETTLEMENTS_A_SECOND_MIN = 150
+READING_MS_MAX = 20
 FLAT_MAX = 1.5  # a settlement beside the longest history, of one beside the shortest
 
 
@@ -164,7 +165,11 @@ def _print_money(booked: Money) -> None:
     print(f"{'entries in the ledger':40}{'us':>10}{'database':>10}   of it processor")
     for one in booked.settlings:
         print(f"{one.entries:>21,}{one.us:>29,.0f}{one.database_cpu_us:>10,.0f}")
-    drain, out = booked.drain, booked.paid_out
+    drain, out, reading = booked.drain, booked.paid_out, booked.reading
+    print(
+        f"\na member with {reading.entries:,} entries: balance {reading.balance_ms:.1f} ms, "
+        f"statement {reading.statement_ms:.1f} ms"
+    )
     print(
         f"\na backlog of {drain.backlog:,} callbacks, {money.ARRIVALS_A_SECOND} more a second: "
         f"{drain.settled:,} booked in {drain.seconds:,.0f} s, {drain.a_second:,.0f} a second; "
@@ -241,6 +246,10 @@ def _targets_of_money(booked: Money | None) -> list[tuple[str, bool]]:
         (
             f"a settlement costs the same with {settlings[-1].entries:,} entries",
             settlings[-1].us <= FLAT_MAX * settlings[0].us,
+        ),
+        (
+            f"a statement out of {booked.reading.entries:,} entries below {READING_MS_MAX} ms",
+            max(booked.reading.balance_ms, booked.reading.statement_ms) < READING_MS_MAX,
         ),
     ]
 

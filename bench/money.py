@@ -16,7 +16,7 @@ from bench import pending, senders, servers
 from bench.market import Market
 from bench.pending import Callback
 from bench.rounds import Wrong
-from core import earnings, ledger, outbox
+from core import earnings, ledger, outbox, wallet
 from core.database import Database
 from local import valkey
 from worker import tasks
@@ -28,8 +28,11 @@ ARRIVALS_MAX: Final = 60_000
 SETTLED_EACH: Final = 400  # callbacks beside each history
 HISTORIES: Final = (1_000, 10_000, 100_000, 1_000_000)  # entries in the ledger
 PAYOUTS: Final = 3_000
+ENTRIES_READ: Final = 100_000  # of one seller, who asks for a statement
+READINGS: Final = 50
 EARNED_CENTS: Final = 50_000  # by each seller
 WARM_UP_SECONDS: Final = 5.0
+PAST_CENTS: Final = 50_000  # of each sale of the past
 LOOK_SECONDS: Final = 0.5
 SECONDS_MAX: Final = 900
 
@@ -61,6 +64,19 @@ _PAST: Final[Sequence[LiteralString]] = (
     SELECT (overlay(id::text PLACING '9' FROM 20 FOR 1))::uuid, id, account_id, -50000 FROM past
     """,
     "DROP TABLE past",
+    "SET session_replication_role = DEFAULT",
+)
+
+
+# All of it becomes what one seller earned.
+_ALL_TO_ONE: Final[Sequence[LiteralString]] = (
+    "SET session_replication_role = replica",
+    """
+    INSERT INTO accounts (id, kind, owner_id, balance_cents, created_at, updated_at)
+    VALUES (%(id)s, 'L.seller', %(owner)s, %(cents)s, now(), now())
+    """,
+    "UPDATE entries SET account_id = %(id)s WHERE amount_cents < 0",
+    "UPDATE transfers SET kind = 'release' WHERE key LIKE 'past:%%' AND %(id)s IS NOT NULL",
     "SET session_replication_role = DEFAULT",
 )
 
@@ -112,8 +128,18 @@ class PaidOut:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """By one who sold so often, in milliseconds on the clock, medians."""
+
+    entries: int
+    balance_ms: float
+    statement_ms: float
+
+
+@dataclass(frozen=True)
 class Money:
     settlings: Sequence[Settling]
+    reading: Reading
     drain: Drain
     paid_out: PaidOut
 
@@ -124,13 +150,46 @@ def measured(
     backlog: int = BACKLOG,
     histories: Sequence[int] = HISTORIES,
     payouts: int = PAYOUTS,
+    entries_read: int = ENTRIES_READ,
 ) -> Money:
     """Raises Wrong: something was not booked, or booked twice."""
     return Money(
         [_settled(opened, entries) for entries in histories],
+        _read(opened, entries_read),
         _drained(opened, backlog),
         _paid_out(opened, payouts),
     )
+
+
+def _read(opened: Market, entries: int) -> Reading:
+    """A seller's balance and statement; the escrows of the past are all releases to that one."""
+    with opened.copy("reading") as url, ExitStack() as stack:
+        database = Database(url, size=1)
+        stack.callback(database.close)
+        with database.begin() as db:
+            member_id: UUID = db.value("SELECT id FROM members WHERE NOT is_seller LIMIT 1")
+        _load_past(url, 2 * entries)
+        seller = ledger.seller(member_id)
+        with psycopg.connect(url, autocommit=True) as connection:
+            given = {"id": seller.id, "owner": member_id, "cents": entries * PAST_CENTS}
+            for statement in _ALL_TO_ONE:
+                connection.execute(statement, given if "%(" in statement else None)
+            connection.execute("VACUUM (ANALYZE)")
+        with database.begin() as db:
+            assert ledger.balance(db, seller) == entries * PAST_CENTS
+        times: dict[str, list[float]] = {"balance": [], "statement": []}
+        for _ in range(READINGS):
+            with database.begin() as db:
+                since = perf_counter()
+                found = wallet.balance(db, member_id)
+                times["balance"].append(perf_counter() - since)
+                since = perf_counter()
+                said = wallet.statement(db, member_id, database.clock())
+                times["statement"].append(perf_counter() - since)
+            assert found.earned_cents == said.closing_cents, "two balances of one wallet"
+            assert len(said.movements) == wallet.STATEMENT_MOVEMENTS_MAX
+    ms = {name: median(each) * 1000 for name, each in times.items()}
+    return Reading(entries, ms["balance"], ms["statement"])
 
 
 class _NoGateway:

@@ -159,13 +159,14 @@ def test_without_wrk_the_line_that_installs_it_is_said(monkeypatch):
 
 
 def test_a_backlog_is_booked_beside_what_arrives_and_sellers_are_paid_out(loaded):
-    booked = money.measured(loaded, backlog=60, histories=[1_000], payouts=20)
+    booked = money.measured(loaded, backlog=60, histories=[1_000], payouts=20, entries_read=500)
     assert booked.drain.backlog == 60
     assert booked.drain.settled >= 60
     assert booked.drain.arrived > 0
     assert booked.paid_out.payouts == 20
     assert [one.entries for one in booked.settlings] == [1_000]
     assert booked.settlings[0].us > 0
+    assert booked.reading.entries == 500
 
 
 def test_a_callback_that_was_not_booked_is_noticed(loaded):

@@ -40,7 +40,7 @@ def phones(client: FlaskClient, market: Database, clock: Clock, rules: Rules) ->
     """A member of the same name and place at each gateway."""
     found = {}
     for name in NAMES:
-        msisdn = f"+2547340{next(_numbers):05}"
+        msisdn = f"+2547240{next(_numbers):05}"
         with market.begin() as db:
             Street(db, clock, rules, msisdn).register("Amina")
         found[name] = Handset(line(name, client), clock, msisdn)

@@ -1,8 +1,9 @@
 """Refunds: what comes back to a buyer is sent to her phone, without anybody asking.
 
 Whatever credits her balance says that a refund is due; the task looks at what lies there. A receipt
-whose money came back whole is reversed, which costs nothing and reaches whoever paid; the rest is
-paid out to the lines that paid for what came back. Less than M-Pesa sends waits for more.
+whose money came back whole is reversed, which costs nothing and reaches whoever paid, while the
+collection float still holds as much; the rest is paid out to the lines that paid for what came
+back. Less than M-Pesa sends waits for more.
 
 A line that is not the buyer's own has paid where it answered our prompt. What was paid by hand may
 come from any phone, whose number M-Pesa masks, so what is left of that goes to the buyer.
@@ -13,7 +14,17 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, LiteralString
 from uuid import UUID
 
-from core import freezes, ledger, members, messages, money, outbox, payouts, receipts
+from core import (
+    freezes,
+    ledger,
+    members,
+    messages,
+    money,
+    outbox,
+    payouts,
+    receipts,
+    solvency,
+)
 from core.database import Db
 from core.rules import Rules
 
@@ -50,8 +61,11 @@ def refund_balance(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Refu
     if freezes.is_frozen(db, member_id):
         return "frozen"  # lifting that asks again
     sent_cents = 0
-    for whole in _whole_receipts(db, member_id, now):
-        if whole.amount_cents <= left_cents:
+    whole_receipts = _whole_receipts(db, member_id, now)
+    if whole_receipts:  # what the collection float can give back is not moved away meanwhile
+        solvency.lock(db)
+    for whole in whole_receipts:
+        if whole.amount_cents <= min(left_cents, payouts.free_cents(db, ledger.C2B)):
             if not _ask(db, member_id, "reversal", whole, rules, now):
                 return "insolvent"
             sent_cents += whole.amount_cents

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from core import charges, checkouts, deliveries, freezes, ledger, payouts, refunds
+from core import charges, checkouts, deliveries, float_moves, freezes, ledger, payouts, refunds
 from core.charges import PushAnswer
 from core.database import Db
 from core.payouts import PayoutAnswer, PayoutResult
@@ -242,6 +242,15 @@ def test_an_old_receipt_is_paid_out_and_not_reversed(back: Back) -> None:
     bought = back.bought()
     back.now += 25 * HOUR
     back.refused(bought)
+    assert back.refund() == "sent"
+    assert back.sent() == [("refund", TOTAL_CENTS, PAYER, None)]
+
+
+def test_a_receipt_whose_money_has_left_the_collection_float_is_paid_out(back: Back) -> None:
+    bought = back.bought()
+    back.refused(bought)
+    moved = float_moves.request(back.db, TOTAL_CENTS, "chief", back.now)
+    assert isinstance(moved, UUID)
     assert back.refund() == "sent"
     assert back.sent() == [("refund", TOTAL_CENTS, PAYER, None)]
 

@@ -6,7 +6,7 @@ An act looks at the town and says what somebody does now, as a Deed; None: there
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -93,7 +93,7 @@ def _said(outcome: object) -> str:
     return outcome if isinstance(outcome, str) else "asked" if outcome else "nothing"
 
 
-def _orders(town: Town, *states: str) -> list[_Order]:
+def orders_in(town: Town, *states: str) -> list[_Order]:
     with town.database.begin() as db:
         return db.rows(
             _Order,
@@ -114,28 +114,45 @@ def _name(town: Town, member_id: UUID) -> str:
 
 @act(9)
 def buys(town: Town, dice: random.Random) -> Deed | None:
-    buyer = dice.choice(town.buyers)
-    if buyer.msisdn in town.world.mpesa._open and dice.random() < 0.9:
-        return None  # a prompt is open on her phone
-    tomatoes, beans = dice.randint(0, 4), dice.randint(0, 5)
+    with town.database.begin() as db:
+        asked: list[str] = db.value(
+            """
+            SELECT coalesce(array_agg(msisdn), '{}') FROM charges
+            WHERE state IN ('created', 'pending', 'unknown')
+            """
+        )
+    free = [each for each in town.buyers if each.msisdn not in asked]
+    if dice.random() < 0.1:
+        free = town.buyers
+    return buying(town, dice, dice.choice(free)) if free else None
+
+
+def buying(town: Town, dice: random.Random, buyer: Person) -> Deed:
+    """A basket and its order."""
+    tomatoes, beans = dice.randint(1, 4), dice.randint(0, 5)
     phone = buyer.msisdn if dice.random() < 0.8 else dice.choice(town.buyers).msisdn
     wanted = [(town.market.tomatoes, tomatoes * 1000), (town.market.beans, beans * 500)]
+    deed = basket(town, buyer, phone, [each for each in wanted if each[1]])
+    return replace(deed, what=f"buys {tomatoes} tomatoes, {beans} halves of beans")
+
+
+def basket(town: Town, buyer: Person, phone: str, wanted: Sequence[tuple[UUID, int]]) -> Deed:
+    """wanted: offers and thousandths of a unit. phone: that is to pay."""
 
     def do() -> str:
         for offer_id, quantity_milli in wanted:
-            if quantity_milli:
-                with town.database.begin() as db:
-                    checkouts.add(db, buyer.id, offer_id, quantity_milli, None, town.now)
+            with town.database.begin() as db:
+                checkouts.add(db, buyer.id, offer_id, quantity_milli, None, town.now)
         with town.database.begin() as db:
             total = checkouts.cart(db, buyer.id, "en", town.now).total_cents
             return checkouts.place(db, buyer.id, phone, total, town.rules, town.now)
 
-    return Deed(buyer.name, f"buys {tomatoes} tomatoes, {beans} halves of beans", do, frozenset())
+    return Deed(buyer.name, "buys", do, frozenset())
 
 
 @act(2)
 def pays_again(town: Town, dice: random.Random) -> Deed | None:
-    if not (found := _orders(town, "placed")):
+    if not (found := orders_in(town, "placed")):
         return None
     order = dice.choice(found)
     phone = dice.choice(town.buyers).msisdn
@@ -148,7 +165,7 @@ def pays_again(town: Town, dice: random.Random) -> Deed | None:
 
 @act(1)
 def gives_up(town: Town, dice: random.Random) -> Deed | None:
-    if not (found := _orders(town, "placed")):
+    if not (found := orders_in(town, "placed")):
         return None
     order = dice.choice(found)
 
@@ -289,7 +306,7 @@ def _of_order(
     whose: str,
     moves: Sequence[str],
 ) -> Deed | None:
-    if not (found := _orders(town, *states)):
+    if not (found := orders_in(town, *states)):
         return None
     order = dice.choice(found)
     member_id: UUID = getattr(order, whose)
@@ -357,13 +374,21 @@ def enters_code(town: Town, dice: random.Random) -> Deed | None:
     wrong = dice.random() < 0.2
 
     def verb(db: Db, order_id: UUID, member_id: UUID, now: datetime) -> str:
-        code = deliveries.code_of(db, order_id, town.rules) or "0000"
+        code = _code(db, order_id, town)
         typed = f"{(int(code) + 1) % 10_000:04}" if wrong else code
         return deliveries.enter_code(db, order_id, member_id, typed, town.rules, now)
 
     states = ("dispatched", "delivered", "disputed")
     what = "enters a wrong code of" if wrong else "enters the code of"
     return _sellers(town, dice, verb, what, states, "released")
+
+
+def _code(db: Db, order_id: UUID, town: Town) -> str:
+    """What the buyer would tell, also of an order that is disputed."""
+    generation: int = db.value(
+        "SELECT generation FROM deliveries WHERE order_id = %(id)s", {"id": order_id}
+    )
+    return deliveries.code(town.rules, order_id, generation)
 
 
 @act(2)
@@ -524,15 +549,19 @@ class _Disputed:
 
 def disputed(town: Town) -> list[_Disputed]:
     with town.database.begin() as db:
-        return db.rows(
-            _Disputed,
-            """
-            SELECT d.id, d.number, e.captured_cents - e.released_cents - e.refunded_cents
-                - e.fee_cents AS held_cents
-            FROM disputes d JOIN escrows e ON e.order_id = d.order_id
-            WHERE d.state IN ('open', 'seller_reply', 'review') ORDER BY d.number
-            """,
-        )
+        return disputed_in(db)
+
+
+def disputed_in(db: Db) -> list[_Disputed]:
+    return db.rows(
+        _Disputed,
+        """
+        SELECT d.id, d.number, e.captured_cents - e.released_cents - e.refunded_cents
+            - e.fee_cents AS held_cents
+        FROM disputes d JOIN escrows e ON e.order_id = d.order_id
+        WHERE d.state IN ('open', 'seller_reply', 'review') ORDER BY d.number
+        """,
+    )
 
 
 @act(8)
@@ -674,9 +703,20 @@ def resumes(town: Town, dice: random.Random) -> Deed:
 
 @act(1)
 def fills_float(town: Town, dice: random.Random) -> Deed:
-    cents = dice.choice([50_000, 200_000])
     key = f"{town.now.isoformat()} {dice.random()}"
-    return Deed("Chief", f"adds {cents // 100} of our own", lambda: town.fill_float(cents, key))
+    return filling(town, dice.choice([50_000, 200_000]), key)
+
+
+def filling(town: Town, cents: int, key: str) -> Deed:
+    what = f"adds {cents // 100} of our own"
+    return Deed("Chief", what, lambda: town.fill_float(cents, key))
+
+
+def missing_in_float(town: Town) -> int:
+    """What waits to be sent and no float of ours can spare, in cents."""
+    with town.database.begin() as db:
+        waiting = payouts.waiting_cents(db)
+        return max(0, waiting - payouts.free_cents(db, ledger.B2C)) if waiting else 0
 
 
 # --- anybody with a phone in the hand ---------------------------------------------------------

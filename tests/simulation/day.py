@@ -5,23 +5,24 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from threading import Event
 from typing import Final
 
 from core import outbox
+from core.days import today
 from tests.simulation import acts, invariants, weathers
 from tests.simulation.fate import Fate, Job
 from tests.simulation.town import Ground, Letter, Town
-from worker import tasks
+from worker import reconciliation, tasks
 
 STEPS: Final = 90
 # Faults stop; the staff clears its desks, so many days pass, and again: by the end of the last one
 # everything must have ended.
 EVENINGS: Final = (3, 3, 12)
 ROUNDS_MAX: Final = 1_000  # of an evening
-SCHEDULED: Final = ("check_ledger", "tidy", "nudge")
+SCHEDULED: Final = ("check_ledger", "tidy", "nudge", "look_after_money")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,11 @@ class Profile:
     acts: Collection[str] | None = None  # those alone; None: all
     weather: tuple[weathers.Weather, ...] = ()  # those alone; none: all
     pairs: float = 0.08  # how often two jobs are at work at once
+    begun: float = 0.6  # how often the day begins with orders on their way
     is_mute: bool | None = None  # nobody sends SMS; None: as the seed has it
+    loses: bool = True  # letters are lost on their way
+    capital_cents: int = 3_000_00  # in the payout float, our own
+    on_hand_milli: int = 30_000  # of each of the goods
 
 
 class Broken(Exception):
@@ -66,7 +71,9 @@ def live(
     """Live the day of that seed. skip: strikes of fate that are spared, by their number."""
     fate = Fate(seed, profile.rate, skip)
     lived = Lived(seed, strikes=fate.strikes, points=fate.points)
-    day = Day(Town(ground, seed, fate), seed, profile, lived)
+    day = Day(
+        Town(ground, seed, fate, profile.on_hand_milli, profile.capital_cents), seed, profile, lived
+    )
     try:
         day.live()
         day.end()
@@ -96,10 +103,31 @@ class Day:
             town.world.rulebook.change({"auto": "0"})
 
     def live(self) -> None:
+        if self.dice.random() < self.profile.begun:
+            self._morning()
         for _ in range(self.profile.steps):
             self.lived.steps += 1
             self._step()
             self.check()
+
+    def _morning(self) -> None:
+        """Before anything befalls anybody: some orders are paid already, some are on their way."""
+        town = self.town
+        rate, town.fate.rate = town.fate.rate, 0.0
+        rules = town.world.rulebook.rules
+        town.world.rulebook.change({"auto": "0", "auto_seconds": [1.0, 2.0]})
+        for buyer in town.buyers:
+            self._do_deed("buys", acts.buying(town, self.dice, buyer))
+        self._run_until_quiet(town.now + timedelta(seconds=20))
+        for name in self.dice.choices(("accepts", "sends", "claims_delivery", "complains"), k=6):
+            deed = acts.ACTS[name][1](town, self.dice)
+            if deed is not None:
+                self._do_deed(name, deed)
+        town.world.rulebook.rules = rules
+        town.fate.rate = rate
+
+    def _do_deed(self, name: str, deed: acts.Deed) -> None:
+        self._do(Step(name, deed.who, deed.what, deed.do, deed.moves))
 
     # --- a step -------------------------------------------------------------------------------
 
@@ -118,6 +146,10 @@ class Day:
                 self._at_once(first, other)
                 return
         self._do(first)
+        for _ in range(dice.choice([0, 0, 1, 3])):  # whoever works goes on for a while
+            if first.who == "worker" and self.town.queue:
+                self.check()
+                self._do(self._task())
 
     def _next(self) -> "Step | None":
         """What somebody does now; None: they wait. People do more while nothing else is due."""
@@ -164,10 +196,8 @@ class Day:
         luck = dice.random()
         letter = town.letters[place] if luck < 0.1 else town.letters.pop(place)
         what = f"letter {letter.number} to {letter.name}"
-        if luck > 0.94:
-            if letter.must_arrive:
-                town.lost.append(letter)
-            return Step("lost", "M-Pesa", what, lambda: "lost", frozenset())
+        if luck > 0.94 and self.profile.loses:
+            return Step("lost", "M-Pesa", what, lambda: town.lose(letter), frozenset())
         return Step(letter.name, "M-Pesa", what, lambda: self._delivered(letter))
 
     def _delivered(self, letter: Letter) -> str:
@@ -175,8 +205,10 @@ class Day:
         try:
             said = self.town.deliver(letter)
         finally:
-            if said != "200" and letter.must_arrive:
-                self.town.lost.append(letter)
+            if said != "200" and self.profile.loses:
+                self.town.lose(letter)
+            elif said != "200":
+                self.town.letters.append(letter)
         return said
 
     def _pass_time(self) -> None:
@@ -252,7 +284,7 @@ class Day:
             return
         one, other = Job(first.name), Job(second.name)
         stopped, go_on, ended = Event(), Event(), Event()
-        one.stops_before = self.dice.choice([1, 1, 2, 3])
+        one.stops_before = self.dice.choice([1, 1, 2, 3, 3])
 
         def stop() -> None:
             if not stopped.is_set():  # before its commit
@@ -328,14 +360,26 @@ class Day:
         town.deaf |= {"sms", "sms_batch", "sms_screen", "nudge_cut_off"}
         town.restart()
         self._say("", "evening", "faults stop, the staff clears its desks", "")
-        town.letters += town.lost
         for number, days in enumerate(EVENINGS):
             self._clear_desks(number)
             self._run_until_quiet(town.now + timedelta(days=days))
+            if not number and town.lost:  # what nobody told us, the statement does
+                self._reconcile()
         self.check()
         found = invariants.broken_at_the_end(town)
         if found:
             raise Broken("; ".join(found))
+
+    def _reconcile(self) -> None:
+        """Each day on which money moved at M-Pesa."""
+        town = self.town
+        days = sorted({today(each.at) for each in town.world.books.statement()})
+        for day in days:
+            self._quietly("reconcile", lambda day=day: self._reconciled(day))  # type: ignore[misc]
+
+    def _reconciled(self, day: date) -> str:
+        done = reconciliation.of_day(self.town.work, day)
+        return f"{done.settled} settled, {done.judged.open} open"
 
     def _run_until_quiet(self, until: datetime) -> None:
         """Each thing at its time, until nothing is due any more."""
@@ -364,10 +408,12 @@ class Day:
         self.check()
 
     def _clear_desks(self, number: int) -> None:
-        """What only people can end: they decide, approve, lift and pay in."""
+        """What only people can end: they decide, approve, lift, and pay in what is missing."""
         town = self.town
-        self._do(Step("fills", "Chief", "fills the float", lambda: town.fill_float(
-            100_000_00, f"evening {number}")))  # fmt: skip
+        missing_cents = acts.missing_in_float(town)
+        if missing_cents:
+            deed = acts.filling(town, missing_cents, f"evening {number}")
+            self._do_deed("fills_float", deed)
         for deed in acts.clearing(town):
             self._do(Step("clears", deed.who, deed.what, deed.do, deed.moves))
 

@@ -116,17 +116,26 @@ class Fate:
 
 
 class Mercy(Fate):
-    """Nothing befalls; every boundary is still counted."""
+    """Nothing befalls. Between `begins` and `ends` the boundaries passed are counted."""
 
     def __init__(self) -> None:
         super().__init__("nobody", 0.0)
         self.passed: list[tuple[str, str]] = []  # in their order: name, and what kind it is
+        self._counts = False
+
+    def begins(self) -> None:
+        self._counts = True
+
+    def ends(self) -> None:
+        self._counts = False
 
     def statements(self) -> int | None:
         return None
 
     def _choose(self, point: str, where: str) -> str | None:
-        self.passed.append((point, where))
+        if self._counts:
+            name = point.rstrip("0123456789") if where.endswith("send") else point
+            self.passed.append((name, where))
         return None
 
 
@@ -139,4 +148,7 @@ class Script(Mercy):
 
     def _choose(self, point: str, where: str) -> str | None:
         super()._choose(point, where)
-        return self._befalls if len(self.passed) == self._at + 1 else None
+        if not self._counts or len(self.passed) <= self._at:
+            return None
+        self._counts = False
+        return self._befalls

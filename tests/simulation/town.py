@@ -55,16 +55,12 @@ _WEAK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 @dataclass
 class Letter:
-    """Something M-Pesa or Africa's Talking posts to us, not delivered yet.
-
-    must_arrive: nothing else would ever tell us.
-    """
+    """Something M-Pesa or Africa's Talking posts to us, not delivered yet."""
 
     number: int
     path: str
     body: bytes
     headers: Mapping[str, str]
-    must_arrive: bool
 
     @property
     def name(self) -> str:
@@ -158,13 +154,20 @@ class _Present:
 class Town:
     """One day's town: its people, what travels to and fro, and who works on it."""
 
-    def __init__(self, ground: Ground, seed: object, fate: Fate) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        seed: object,
+        fate: Fate,
+        on_hand_milli: int = 30_000,
+        capital_cents: int = CAPITAL_CENTS,
+    ) -> None:
         self.ground, self.fate, self.database = ground, fate, ground.database
         ground.town = None
         ground.broken.clear()
         ground.clear()
         self.letters: list[Letter] = []
-        self.lost: list[Letter] = []  # that must arrive once
+        self.lost: list[Letter] = []  # of M-Pesa's, never to be delivered again
         self.queue: list[outbox.Item] = []  # what the broker holds
         self.deaf: frozenset[str] = frozenset()  # kinds nobody works on
         self._names: dict[object, int] = {}
@@ -183,8 +186,8 @@ class Town:
         self.wire = Wire(ground.pretend, fate, self.wait)
         self.start_workers()
         with self.database.begin() as db:
-            self.market = self._open(db)
-        self.fill_float(CAPITAL_CENTS, "morning")
+            self.market = self._open(db, on_hand_milli)
+        self.fill_float(capital_cents, "morning")
 
     @property
     def now(self) -> datetime:
@@ -205,6 +208,7 @@ class Town:
                 initiator_password=self.world.place.initiator_password,
                 certificate=_certificate(self.world),
                 calls_per_second=1e9,
+                statement_url=f"{THEIR_URL}/simulator/api/statement?format=csv",
             ),
             self.wire,
             clock=self.world.clock.now,
@@ -223,6 +227,7 @@ class Town:
         if not self.world.c2b._urls:
             secret = self.ground.settings.daraja_c2b_secret.get_secret_value()
             assert self.daraja.register_urls(secret) == "registered"
+            assert self.daraja.register_pull("+254722000000", secret) == "registered"
 
     def restart(self) -> None:
         """All processes die, and the broker with what it held; the database stands."""
@@ -254,6 +259,11 @@ class Town:
             self.ground.web, "POST", OUR_URL + letter.path, letter.headers, letter.body
         )
         return str(status)
+
+    def lose(self, letter: Letter) -> str:
+        if letter.name.startswith("payments/"):
+            self.lost.append(letter)
+        return "lost"
 
     def wait(self, seconds: float) -> None:
         """Time passes; M-Pesa and the phones do what they do."""
@@ -301,8 +311,7 @@ class Town:
         if any(part in path for part in _ASKED):
             return self._ask(method, path, headers, body)
         self._letters += 1
-        must_arrive = "/confirmation" in path
-        letter = Letter(self._letters, path, body, headers, must_arrive)
+        letter = Letter(self._letters, path, body, headers)
         job = self.fate.job
         if job is not None and job.calls and self.world.rulebook.happens(0.5):
             # M-Pesa tells it before it answers the call that is under way: both are on their way.
@@ -332,8 +341,8 @@ class Town:
 
     # --- who lives here -----------------------------------------------------------------------
 
-    def _open(self, db: Db) -> Market:
-        market = open_market(db, self.now, on_hand_milli=30_000)
+    def _open(self, db: Db, on_hand_milli: int) -> Market:
+        market = open_market(db, self.now, on_hand_milli=on_hand_milli)
         self.buyers = [
             Person(market.buyer, "Amina", _msisdn(db, market.buyer)),
             *(self._person(db, number, name) for number, name in ((8, "Baraka"), (9, "Chebet"))),
@@ -345,8 +354,13 @@ class Town:
         for each in [*self.buyers, *self.sellers]:
             peppered = pins._peppered(each.id, PIN, self.rules)
             db.run(
-                "UPDATE members SET pin_hash = %(hash)s, is_seller = %(sells)s WHERE id = %(id)s",
+                """
+                UPDATE members SET pin_hash = %(hash)s, is_seller = %(sells)s,
+                                   paid_at_once = %(at_once)s
+                WHERE id = %(id)s
+                """,
                 {
+                    "at_once": each.name != "Otieno",  # he keeps what he earns, and withdraws it
                     "hash": _WEAK.hash(peppered, salt=b"salt of no use"),
                     "sells": each in self.sellers,
                     "id": each.id,

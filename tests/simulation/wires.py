@@ -29,6 +29,7 @@ CALLS: Mapping[str, str] = {
     "/mpesa/b2b/": "top-up",
     "/pulltransactions/": "pull",
     "/simulator/api/certificate": "certificate",
+    "/simulator/api/statement": "statement",
     "/version1/messaging": "sms",
     "/v1/sim-swap": "sim",
 }

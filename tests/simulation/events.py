@@ -1,0 +1,455 @@
+"""Money events: each a short story, lived again with one thing befalling it at every boundary.
+
+A story is prepared in peace; then the event begins, and whatever befalls, once it is quiet again
+every invariant stands, M-Pesa's books are ours, and all ends as if nothing had befallen.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from core import deliveries, disputes, payouts, verdicts
+from core.database import Db
+from simulator.world import SANDBOX_SHORTCODE
+from tests.core import office
+from tests.simulation import acts, invariants
+from tests.simulation.acts import WHY
+from tests.simulation.day import Day, Lived, Profile, Step
+from tests.simulation.fate import FATES, Job, Mercy, Script
+from tests.simulation.town import Ground, Person, Town
+
+PEACE: Final = Profile(begun=0.0, is_mute=True, loses=False)
+TRIES_MAX: Final = 3  # somebody who hears nothing tries again
+
+
+class Story:
+    """A town in peace, until `begins`."""
+
+    def __init__(self, ground: Ground, fate: Mercy) -> None:
+        self.fate = fate
+        self.town = Town(ground, "event", fate)
+        self.day = Day(self.town, "event", PEACE, Lived("event"))
+        self.amina, self.wanjiku, self.otieno = (
+            self.town.buyers[0],
+            *self.town.sellers,
+        )
+        self.rules(auto="0", auto_seconds=[1.0, 1.0])
+
+    def rules(self, **given: Any) -> None:
+        self.town.world.rulebook.change(given)
+
+    def passes(self, **time: float) -> None:
+        """Until nothing is due any more within that time."""
+        until = self.town.now + timedelta(**time)
+        self.day._run_until_quiet(until)
+        self.town.wait(max(0.0, (until - self.town.now).total_seconds()))
+
+    def tries(self, name: str, verb: Callable[[Db], object]) -> None:
+        """Somebody does something, again where nothing was heard of it."""
+
+        def act() -> str:
+            with self.town.database.begin() as db:
+                return str(verb(db))
+
+        for _ in range(TRIES_MAX):
+            if self.day._outcome(Job(name), Step(name, "", name, act)) not in _UNHEARD:
+                return
+
+    def placed(self, tomatoes: int = 2, halves: int = 3) -> None:
+        """Amina's basket of Wanjiku's tomatoes and Otieno's beans."""
+        town, buyer = self.town, self.amina
+        wanted = [(town.market.tomatoes, tomatoes * 1000), (town.market.beans, halves * 500)]
+        deed = acts.basket(town, buyer, buyer.msisdn, [each for each in wanted if each[1]])
+        assert deed.do() == "placed"
+
+    def paid(self, **basket: int) -> None:
+        self.placed(**basket)
+        self.passes(seconds=70)
+
+    def sent(self, **basket: int) -> None:
+        self.paid(**basket)
+        for order in acts.orders_in(self.town, "paid"):
+            for verb in (deliveries.accept, deliveries.dispatch):
+                self.tries("prepare", self.of(verb, order, order.seller_id))
+
+    def disputed(self) -> None:
+        self.sent(halves=0)
+        (order,) = acts.orders_in(self.town, "dispatched")
+        self.tries("complain", lambda db: self.complain(db, order))
+
+    def earned(self) -> None:
+        """Otieno keeps KSh 600 less the fee here."""
+        self.sent(tomatoes=0, halves=10)
+        (order,) = acts.orders_in(self.town, "dispatched")
+        self.tries("prepare", self.of(deliveries.received, order, order.buyer_id))
+        self.passes(seconds=70)
+
+    def of(self, verb: Any, order: Any, member_id: Any) -> Callable[[Db], object]:
+        return lambda db: verb(db, order.id, member_id, self.town.now)
+
+    def complain(self, db: Db, order: Any) -> object:
+        return disputes.open(db, order.id, order.buyer_id, "rotten", None, self.town.now)
+
+    def enter_code(self, db: Db, order: Any) -> object:
+        code = acts._code(db, order.id, self.town)
+        return deliveries.enter_code(
+            db, order.id, order.seller_id, code, self.town.rules, self.town.now
+        )
+
+    def decide(self, db: Db, share: float) -> object:
+        (dispute,) = acts.disputed_in(db)
+        buyer_cents = int(dispute.held_cents * share) // 100 * 100
+        return verdicts.decide(
+            db, dispute.id, office.at_work(db, "olive"), buyer_cents,
+            dispute.held_cents - buyer_cents, WHY, self.town.rules, self.town.now,
+        )  # fmt: skip
+
+    def approve_verdict(self, db: Db) -> object:
+        found = acts.disputed_in(db)
+        if not found:
+            return "over"
+        return verdicts.approve(db, found[0].id, office.at_work(db, "peter"), self.town.now)
+
+    def withdraw(self, db: Db, member: Person, cents: int) -> object:
+        """A person who hears nothing looks at the balance before asking again."""
+        if db.value("SELECT count(*) FROM payouts WHERE requested_by = %s", [str(member.id)]):
+            return "asked before"
+        return payouts.withdraw(db, member.id, cents, self.town.rules, self.town.now)
+
+    def pay_by_hand(self, reference: str, cents: int, payer: Person | None = None) -> None:
+        payer = payer or self.amina
+        self.town.world.c2b.pay(payer.msisdn, SANDBOX_SHORTCODE, reference, cents)
+
+    def charge(self) -> tuple[str, int]:
+        """The newest charge's account and amount."""
+        with self.town.fate.working(None), self.town.database.begin() as db:
+            reference, cents = db.value(
+                "SELECT array[reference, amount_cents::text] FROM charges ORDER BY id DESC LIMIT 1"
+            )
+        return reference, int(cents)
+
+    def ends(self) -> dict[str, Any]:
+        """How everything stands: what must be the same however it came about."""
+        with self.town.database.begin() as db:
+            found: dict[str, Any] = db.value(_ENDS)
+        return found
+
+
+_UNHEARD: Final = ("dies", "Unavailable", "CommitUnknown", "BrokerAway")
+_ENDS: Final = """
+    SELECT json_build_object(
+        'accounts', (SELECT json_object_agg(kind, cents) FROM (
+            SELECT a.kind, sum(e.amount_cents) AS cents FROM accounts a
+            JOIN entries e ON e.account_id = a.id GROUP BY a.kind ORDER BY a.kind) AS k),
+        'orders', (SELECT json_agg(state ORDER BY number) FROM orders),
+        'escrows', (SELECT json_agg(json_build_array(e.state, captured_cents, released_cents,
+                                                     refunded_cents, e.fee_cents) ORDER BY number)
+                    FROM escrows e JOIN orders o ON o.id = e.order_id),
+        'payouts', (SELECT json_agg(json_build_array(kind, amount_cents, state)
+                                    ORDER BY kind, amount_cents, state) FROM payouts
+                    WHERE state <> 'failed' OR code NOT IN ('no_token')),
+        'stock', (SELECT json_agg(json_build_array(on_hand_milli, allocated_milli)
+                                  ORDER BY offer_id) FROM stock))"""
+
+
+@dataclass(frozen=True)
+class Event:
+    """prepare: in peace. happens: the event itself, up to when it is quiet again."""
+
+    name: str
+    prepare: Callable[[Story], None]
+    happens: Callable[[Story], None]
+
+
+EVENTS: Final[list[Event]] = []
+
+
+def event(prepare: Callable[[Story], None]) -> Callable[[Callable[[Story], None]], Event]:
+    def register(happens: Callable[[Story], None]) -> Event:
+        made = Event(happens.__name__.replace("_", " "), prepare, happens)
+        EVENTS.append(made)
+        return made
+
+    return register
+
+
+@dataclass(frozen=True)
+class Enumerated:
+    """What was lived of an event. points: its boundaries by name; runs: each with one thing
+    befalling at one of them."""
+
+    points: int
+    runs: int
+    broken: list[str]
+
+
+def enumerate_all(ground: Ground, told: Event) -> Enumerated:
+    """The event with everything that may befall it at each of its boundaries, met first."""
+    calm = Mercy()
+    clean = _lived(ground, told, calm)
+    firsts = {point: at for at, (point, _) in reversed(list(enumerate(calm.passed)))}
+    runs, broken = 0, []
+    for point, at in firsts.items():
+        for befalls in FATES[calm.passed[at][1]]:
+            runs += 1
+            try:
+                ends = _lived(ground, told, Script(at, befalls))
+            except Exception as error:  # noqa: BLE001 - told with where it was
+                broken.append(f"{befalls} at {point}: {type(error).__name__}: {error}")
+                continue
+            if ends != clean:
+                differs = {
+                    name: (clean[name], ends[name]) for name in clean if clean[name] != ends[name]
+                }
+                broken.append(f"{befalls} at {point} ends otherwise: {differs}")
+    return Enumerated(len(firsts), runs, broken)
+
+
+def _lived(ground: Ground, told: Event, fate: Mercy) -> dict[str, Any]:
+    story = Story(ground, fate)
+    told.prepare(story)
+    fate.begins()
+    told.happens(story)
+    fate.ends()
+    found = invariants.broken(story.town) + invariants.differing_books(story.town)
+    assert not found, "; ".join(found)
+    return story.ends()
+
+
+# --- money that comes in --------------------------------------------------------------------------
+
+
+@event(Story.placed)
+def a_push_is_paid(story: Story) -> None:
+    story.passes(minutes=3)
+
+
+def _placed_with(**rules: Any) -> Callable[[Story], None]:
+    def prepare(story: Story) -> None:
+        story.rules(**rules)
+        story.placed()
+
+    return prepare
+
+
+@event(_placed_with(callback="never", c2b_confirmation=0.0))
+def a_push_is_paid_and_only_the_query_tells(story: Story) -> None:
+    story.passes(minutes=3)
+
+
+@event(_placed_with(callback="never"))
+def a_push_is_paid_and_only_the_confirmation_tells(story: Story) -> None:
+    story.passes(minutes=3)
+
+
+@event(_placed_with(contradiction=["1037", "0"], callback_gap_seconds=20.0))
+def a_push_fails_and_then_was_paid(story: Story) -> None:
+    story.passes(minutes=3)
+
+
+def _cancelled(story: Story) -> None:
+    story.rules(auto="1032")
+    story.placed()
+    story.passes(seconds=70)
+
+
+@event(_cancelled)
+def a_basket_is_paid_by_hand(story: Story) -> None:
+    story.pay_by_hand(*story.charge())
+    story.passes(minutes=3)
+
+
+@event(_cancelled)
+def a_basket_is_paid_by_hand_in_two_parts(story: Story) -> None:
+    reference, cents = story.charge()
+    story.pay_by_hand(reference, cents - 10_000)
+    story.passes(minutes=2)
+    story.pay_by_hand(reference, 10_000)
+    story.passes(minutes=3)
+
+
+@event(_cancelled)
+def a_basket_is_paid_by_hand_too_much(story: Story) -> None:
+    reference, cents = story.charge()
+    story.pay_by_hand(reference, cents + 5_000)
+    story.passes(minutes=8)
+
+
+@event(_cancelled)
+def nobody_knows_what_is_paid_for(story: Story) -> None:
+    story.rules(validation=False)
+    story.pay_by_hand("MAMA1", 30_000)
+    story.passes(minutes=3)
+
+
+@event(Story.paid)
+def a_second_payment_is_given_back(story: Story) -> None:
+    story.rules(validation=False)
+    story.pay_by_hand(*story.charge())
+    story.passes(minutes=8)
+
+
+def _too_late(story: Story) -> None:
+    _cancelled(story)
+    story.passes(minutes=20)
+
+
+@event(_too_late)
+def a_late_payment_is_given_back(story: Story) -> None:
+    story.pay_by_hand(*story.charge())
+    story.passes(minutes=8)
+
+
+@event(_cancelled)
+def a_basket_expires(story: Story) -> None:
+    story.passes(minutes=20)
+
+
+# --- escrow ---------------------------------------------------------------------------------------
+
+
+@event(lambda story: story.sent(halves=0))
+def the_code_releases(story: Story) -> None:
+    (order,) = acts.orders_in(story.town, "dispatched")
+    story.tries("enter code", lambda db: story.enter_code(db, order))
+    story.passes(minutes=8)
+
+
+@event(lambda story: story.sent(tomatoes=0))
+def the_buyers_word_releases(story: Story) -> None:
+    (order,) = acts.orders_in(story.town, "dispatched")
+    story.tries("received", story.of(deliveries.received, order, order.buyer_id))
+    story.passes(minutes=3)
+
+
+@event(lambda story: story.sent(tomatoes=0))
+def time_releases(story: Story) -> None:
+    (order,) = acts.orders_in(story.town, "dispatched")
+    story.tries("claim", story.of(deliveries.claim, order, order.seller_id))
+    story.passes(hours=25)
+
+
+@event(lambda story: story.paid(halves=0))
+def an_order_is_refused_and_reversed(story: Story) -> None:
+    (order,) = acts.orders_in(story.town, "paid")
+    story.tries("refuse", story.of(deliveries.refuse, order, order.seller_id))
+    story.passes(minutes=8)
+
+
+@event(Story.paid)
+def one_of_two_orders_is_called_off_and_refunded(story: Story) -> None:
+    order, _ = acts.orders_in(story.town, "paid")
+    story.tries("cancel", story.of(deliveries.cancel, order, order.buyer_id))
+    story.passes(minutes=8)
+
+
+@event(lambda story: story.paid(halves=0))
+def nobody_accepts_in_time(story: Story) -> None:
+    story.passes(hours=25)
+
+
+@event(lambda story: story.sent(halves=0))
+def a_complaint_freezes(story: Story) -> None:
+    (order,) = acts.orders_in(story.town, "dispatched")
+    story.tries("complain", lambda db: story.complain(db, order))
+    story.passes(minutes=3)
+
+
+def _heard(story: Story) -> None:
+    story.disputed()
+    story.passes(hours=49)
+
+
+@event(_heard)
+def a_dispute_is_split(story: Story) -> None:
+    story.tries("decide", lambda db: story.decide(db, 0.4) if acts.disputed_in(db) else "over")
+    story.passes(minutes=8)
+
+
+def _large(story: Story) -> None:
+    story.sent(tomatoes=8, halves=0)
+    (order,) = acts.orders_in(story.town, "dispatched")
+    story.tries("complain", lambda db: story.complain(db, order))
+    story.passes(hours=49)
+
+
+@event(_large)
+def a_large_dispute_needs_a_second_person(story: Story) -> None:
+    story.tries("decide", lambda db: story.decide(db, 1.0) if acts.disputed_in(db) else "over")
+    story.tries("approve", story.approve_verdict)
+    story.passes(minutes=8)
+
+
+# --- money that goes out --------------------------------------------------------------------------
+
+
+def _withdrawn(story: Story, **time: float) -> None:
+    cents = 50_000
+    story.tries("withdraw", lambda db: story.withdraw(db, story.otieno, cents))
+    story.passes(**time)
+
+
+@event(Story.earned)
+def a_withdrawal_is_paid(story: Story) -> None:
+    _withdrawn(story, minutes=8)
+
+
+def _earned_with(**rules: Any) -> Callable[[Story], None]:
+    def prepare(story: Story) -> None:
+        story.earned()
+        story.rules(b2c=rules)
+
+    return prepare
+
+
+@event(_earned_with(result="never"))
+def a_withdrawal_is_paid_and_only_its_status_tells(story: Story) -> None:
+    _withdrawn(story, minutes=30)
+
+
+@event(_earned_with(queue="echo", queue_seconds=5.0, act_seconds=20.0))
+def a_withdrawal_waits_too_long_in_the_queue_and_is_paid(story: Story) -> None:
+    _withdrawn(story, minutes=30)
+
+
+@event(_earned_with(result_code="2040"))
+def a_withdrawal_fails_and_comes_back(story: Story) -> None:
+    _withdrawn(story, minutes=8)
+
+
+@event(_earned_with(result_contradiction=["2040", "0"], result_gap_seconds=20.0))
+def a_withdrawal_fails_and_was_paid_after_all(story: Story) -> None:
+    _withdrawn(story, minutes=8)
+
+
+@event(_earned_with(acts=False))
+def a_withdrawal_is_forgotten_by_mpesa(story: Story) -> None:
+    _withdrawn(story, hours=30)
+
+
+def _dear(story: Story) -> None:
+    story.sent(tomatoes=8, halves=0)
+    (order,) = acts.orders_in(story.town, "dispatched")
+    story.tries("prepare", story.of(deliveries.received, order, order.buyer_id))
+    story.passes(seconds=70)
+
+
+@event(_dear)
+def a_large_payout_is_let_go_by_a_second_person(story: Story) -> None:
+    for payout in acts.waiting_payouts(story.town):
+        story.tries(
+            "approve",
+            lambda db, payout=payout: payouts.approve(db, payout.id, "peter", story.town.now),  # type: ignore[misc]
+        )
+    story.passes(minutes=8)
+
+
+@event(_dear)
+def a_large_payout_is_rejected(story: Story) -> None:
+    for payout in acts.waiting_payouts(story.town):
+        story.tries(
+            "reject",
+            lambda db, payout=payout: payouts.reject(db, payout.id, "peter", story.town.now),  # type: ignore[misc]
+        )
+    story.passes(minutes=3)

@@ -94,7 +94,7 @@ def _said(outcome: object) -> str:
 
 
 def orders_in(town: Town, *states: str) -> list[_Order]:
-    with town.database.begin() as db:
+    with town.database.look() as db:
         return db.rows(
             _Order,
             """
@@ -114,7 +114,7 @@ def _name(town: Town, member_id: UUID) -> str:
 
 @act(9)
 def buys(town: Town, dice: random.Random) -> Deed | None:
-    with town.database.begin() as db:
+    with town.database.look() as db:
         asked: list[str] = db.value(
             """
             SELECT coalesce(array_agg(msisdn), '{}') FROM charges
@@ -197,7 +197,7 @@ def answers_prompt(town: Town, dice: random.Random) -> Deed | None:
 
 @act(2)
 def pays_by_hand(town: Town, dice: random.Random) -> Deed | None:
-    with town.database.begin() as db:
+    with town.database.look() as db:
         found = db.rows(
             _Charge, "SELECT reference, amount_cents FROM charges ORDER BY created_at, id"
         )
@@ -414,7 +414,7 @@ def restocks(town: Town, dice: random.Random) -> Deed:
 
 def _rich(town: Town) -> list[Person]:
     """Who has something to withdraw."""
-    with town.database.begin() as db:
+    with town.database.look() as db:
         found: list[UUID] = db.value(
             """
             SELECT coalesce(array_agg(DISTINCT owner_id), '{}') FROM accounts
@@ -548,7 +548,7 @@ class _Disputed:
 
 
 def disputed(town: Town) -> list[_Disputed]:
-    with town.database.begin() as db:
+    with town.database.look() as db:
         return disputed_in(db)
 
 
@@ -605,7 +605,7 @@ class _Waiting:
 
 
 def waiting_payouts(town: Town) -> list[_Waiting]:
-    with town.database.begin() as db:
+    with town.database.look() as db:
         return db.rows(
             _Waiting,
             """
@@ -653,7 +653,7 @@ def lifting(town: Town, member: Person) -> Deed:
 
 
 def frozen(town: Town) -> list[Person]:
-    with town.database.begin() as db:
+    with town.database.look() as db:
         return [each for each in town.people if freezes.is_frozen(db, each.id)]
 
 
@@ -714,7 +714,7 @@ def filling(town: Town, cents: int, key: str) -> Deed:
 
 def missing_in_float(town: Town) -> int:
     """What waits to be sent and no float of ours can spare, in cents."""
-    with town.database.begin() as db:
+    with town.database.look() as db:
         waiting = payouts.waiting_cents(db)
         return max(0, waiting - payouts.free_cents(db, ledger.B2C)) if waiting else 0
 

@@ -21,6 +21,8 @@ STEPS: Final = 90
 # Faults stop; the staff clears its desks, so many days pass, and again: by the end of the last one
 # everything must have ended.
 EVENINGS: Final = (3, 3, 12)
+# In the evening, and on most days, nobody tells anybody anything: it costs time, and moves nothing.
+MUTE: Final = frozenset[outbox.Queue]({"receipts", "broadcasts", "reports"})
 ROUNDS_MAX: Final = 1_000  # of an evening
 SCHEDULED: Final = ("check_ledger", "tidy", "nudge", "look_after_money")
 
@@ -96,7 +98,7 @@ class Day:
         self._weights, self._acts = [w for w, _ in chosen], [a for _, a in chosen]
         mute = self.dice.random() < 0.7 if profile.is_mute is None else profile.is_mute
         if mute:
-            town.deaf = frozenset({"sms", "sms_batch", "sms_screen", "nudge_cut_off"})
+            town.full = MUTE
         if profile.weather:
             town.world.rulebook.change(self.dice.choice(profile.weather))
         elif self.dice.random() < 0.8:
@@ -257,8 +259,6 @@ class Day:
     # --- doing --------------------------------------------------------------------------------
 
     def _do(self, step: "Step") -> None:
-        if step.name in self.town.deaf:
-            return
         before = self._money() if step.moves is not None else None
         job = Job(step.name)
         outcome = self._outcome(job, step)
@@ -277,11 +277,6 @@ class Day:
     def _at_once(self, first: "Step", second: "Step") -> None:
         """The first stops before one of its commits while the second runs, until it has ended or
         waits for a lock of the first's."""
-        town = self.town
-        if first.name in town.deaf or second.name in town.deaf:
-            self._do(first)  # a letter that was taken from the post is not lost for that
-            self._do(second)
-            return
         one, other = Job(first.name), Job(second.name)
         stopped, go_on, ended = Event(), Event(), Event()
         one.stops_before = self.dice.choice([1, 1, 2, 3, 3])
@@ -314,7 +309,7 @@ class Day:
         """Does it wait for a lock? False: it has ended."""
         while not doing.done():
             if job.backend_pid:
-                with self.town.database.begin() as db:
+                with self.town.database.look() as db:
                     blocked = db.value(
                         "SELECT cardinality(pg_blocking_pids(%(pid)s::int))",
                         {"pid": job.backend_pid},
@@ -335,7 +330,7 @@ class Day:
         self.lived.history.append(f"{line}: {outcome}" if outcome else line)
 
     def _money(self) -> list[str]:
-        with self.town.database.begin() as db:
+        with self.town.database.look() as db:
             return invariants.money(db)
 
     # --- what must hold -----------------------------------------------------------------------
@@ -357,7 +352,7 @@ class Day:
         town = self.town
         town.fate.rate = 0.0
         town.world.rulebook.change(weathers.FAIR)
-        town.deaf |= {"sms", "sms_batch", "sms_screen", "nudge_cut_off"}
+        town.full = MUTE
         town.restart()
         self._say("", "evening", "faults stop, the staff clears its desks", "")
         for number, days in enumerate(EVENINGS):
@@ -390,10 +385,10 @@ class Day:
             self._quietly("relay", lambda: str(town.relay.hand_out()))
             while town.queue:
                 item = town.queue.pop(0)
-                if item.kind not in town.deaf:
-                    self._quietly(item.kind, partial(town.run_task, item))
+                self._quietly(item.kind, partial(town.run_task, item))
             if town.letters:
                 continue
+            self.check()
             due_at = self._next_due(quiet=True)
             if due_at > until:
                 return
@@ -405,7 +400,6 @@ class Day:
         outcome = self._outcome(job, Step(name, "evening", name, act))
         if name not in ("relay", "letter"):
             self._say_done(job, Step(name, "evening", name, act), outcome)
-        self.check()
 
     def _clear_desks(self, number: int) -> None:
         """What only people can end: they decide, approve, lift, and pay in what is missing."""
@@ -419,17 +413,17 @@ class Day:
 
     def _is_due(self) -> bool:
         """Is there something for the relay?"""
-        with self.town.database.begin() as db:
+        with self.town.database.look() as db:
             due_at = outbox.next_due(db)
         return due_at is not None and due_at <= self.town.now
 
     def _next_due(self, quiet: bool = False) -> datetime:
         """When the next thing happens, with us or in the pretend world."""
         town = self.town
-        with town.database.begin() as db:
+        with town.database.look() as db:
             ours: datetime | None = db.value(
-                "SELECT min(due_at) FROM outbox WHERE done_at IS NULL AND NOT kind = ANY(%(deaf)s)",
-                {"deaf": list(town.deaf)},
+                "SELECT min(due_at) FROM outbox WHERE done_at IS NULL AND kind = ANY(%(kinds)s)",
+                {"kinds": [k for k, kind in outbox.KINDS.items() if kind.queue not in town.full]},
             )
         theirs = town.world.clock._due[0][0] if town.world.clock._due else None
         dues = [at for at in (ours, theirs) if at is not None]

@@ -219,7 +219,7 @@ _ENDED: Final = {
 
 def broken(town: Town) -> list[str]:
     """The invariants that do not hold now."""
-    with town.database.begin() as db:
+    with town.database.look() as db:
         found: list[str] = db.value(_BROKEN, {"now": town.now})  # type: ignore[arg-type]
     return found + _broken_at_mpesa(town)
 
@@ -232,7 +232,7 @@ def money(db: Db) -> list[str]:
 
 def broken_at_the_end(town: Town) -> list[str]:
     """The invariants that do not hold when nothing is on its way any more."""
-    with town.database.begin() as db:
+    with town.database.look() as db:
         found: list[str] = [
             name
             for name, sql in _ENDED.items()
@@ -244,7 +244,7 @@ def broken_at_the_end(town: Town) -> list[str]:
 def differing_books(town: Town) -> list[str]:
     """I10, which holds whenever nothing is on its way between M-Pesa and us."""
     found = []
-    with town.database.begin() as db:
+    with town.database.look() as db:
         for kind, name in (("A.c2b", C2B_UTILITY), ("A.b2c", B2C_UTILITY)):
             ours: int = db.value(_FLOAT, {"kind": kind})
             # What was lost, and no line of the statement proves, waits for a person as a case.

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +48,10 @@ class MortalDatabase(Database):
             self._ended(job, number)
             raise
         self._committed(job, number)
+
+    def look(self) -> AbstractContextManager[Db]:
+        """To read from outside of the town, in one trip to the server."""
+        return super().autocommit(seconds=PATIENCE_SECONDS)
 
     @contextmanager
     def autocommit(self, *, seconds: float) -> Iterator[Db]:

@@ -169,7 +169,7 @@ class Town:
         self.letters: list[Letter] = []
         self.lost: list[Letter] = []  # of M-Pesa's, never to be delivered again
         self.queue: list[outbox.Item] = []  # what the broker holds
-        self.deaf: frozenset[str] = frozenset()  # kinds nobody works on
+        self.full: frozenset[outbox.Queue] = frozenset()  # queues that take no more
         self._names: dict[object, int] = {}
         self._letters = 0
         self.world = World(
@@ -223,7 +223,7 @@ class Town:
             wait=self.wait,
             insights=WiredInsights(account, self.wire),
         )
-        self.relay = Relay(self.database, self._send)
+        self.relay = Relay(self.database, self._send, full=lambda: self.full)
         if not self.world.c2b._urls:
             secret = self.ground.settings.daraja_c2b_secret.get_secret_value()
             assert self.daraja.register_urls(secret) == "registered"

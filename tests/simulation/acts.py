@@ -23,6 +23,7 @@ from core import (
     payouts,
     shortages,
     stock,
+    treasury,
     trips,
     verdicts,
 )
@@ -32,7 +33,7 @@ from simulator.handset import NoSuchSession, SessionClosed
 from simulator.mpesa import PromptGone
 from simulator.world import SANDBOX_SHORTCODE
 from tests.core import office
-from tests.simulation.town import PIN, Person, Town
+from tests.simulation.town import B2C_UTILITY, C2B_UTILITY, PIN, Person, Town
 
 WHY = "The photos show it clearly."
 DIAL = "*384*7042#"
@@ -447,7 +448,8 @@ def asks_with_a_key(town: Town, dice: random.Random) -> Deed | None:
     if not rich:
         return None
     member = dice.choice(rich)
-    cents, other = 10_000, dice.choice([10_000, 20_000])
+    cents = dice.choice([10_000, 100_000])
+    other = dice.choice([cents, cents + 10_000])
     key = f"asked {town.now.isoformat()} {dice.random()}"
 
     def ask(cents: int) -> object:
@@ -717,6 +719,41 @@ def missing_in_float(town: Town) -> int:
     with town.database.look() as db:
         waiting = payouts.waiting_cents(db)
         return max(0, waiting - payouts.free_cents(db, ledger.B2C)) if waiting else 0
+
+
+@act(2)
+def books(town: Town, dice: random.Random) -> Deed:
+    """Chief takes fees to the bank, or tells of charges; Peter agrees, or Chief tries it alone."""
+    kind: treasury.Kind = dice.choice(["fees", "fees", "charges"])
+    shillings, agrees = dice.choice([1, 10, 5_000]), dice.choice(["peter", "peter", "olive"])
+    reference = f"BANK{dice.getrandbits(32)}"
+    books, of = town.world.books, dice.choice(["c2b", "b2c"]) if kind == "charges" else "c2b"
+    utility = C2B_UTILITY if of == "c2b" else B2C_UTILITY
+
+    def do() -> str:
+        with town.database.begin() as db:
+            by = office.at_work(db, "olive")
+            asked = treasury.propose(db, kind, of, shillings * 100, reference, by, town.now)
+        if isinstance(asked, str):
+            return asked
+        with town.database.begin() as db:
+            by = office.at_work(db, agrees)
+            return treasury.book(db, asked.number, by, town.now)
+
+    def moved() -> str:
+        try:
+            return do()
+        finally:  # whatever we heard of it: the bank did what is in the books
+            with town.fate.working(None), town.database.look() as db:
+                done = db.value(
+                    "SELECT count(*) FROM bookings WHERE reference = %(it)s AND state = 'booked'",
+                    {"it": reference},
+                )
+            if done:
+                with town.world.journal.change():
+                    books.inject(utility, -shillings * 100, reference, town.now)
+
+    return Deed("Olive", f"books {shillings} of {kind}", moved, frozenset(["booked"]))
 
 
 # --- anybody with a phone in the hand ---------------------------------------------------------

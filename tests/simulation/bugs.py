@@ -24,6 +24,7 @@ from core import (
     payouts,
     receipts,
     stock,
+    treasury,
 )
 from core.statements import Session
 from simulator.books import Books
@@ -434,17 +435,9 @@ def a_failed_payout_stays_failed_whatever_is_proved() -> Iterator[object]:
         yield
 
 
-@bug("I21", weather=(_PAID_AFTER_ALL,), steps=140, capital_cents=500_00, **_PAID_OUT)
-def what_was_sent_after_all_is_not_taken_back() -> Iterator[object]:
-    def lose(db: Any, payout: Any, now: Any) -> None:
-        legs = [
-            ledger.debit(ledger.LOSS, payout.amount_cents),
-            ledger.credit(ledger.out(payout.id), payout.amount_cents),
-        ]
-        key = f"payout:{payout.id}:reopened"
-        ledger.post(db, "payout_reopened", key, legs, now)
-
-    with patch.object(payouts, "_reopen", lose):
+@bug("I21", acts=(*_TRADING, "books"), begun=1.0, capital_cents=500_00)
+def fees_are_taken_to_the_bank_whatever_is_left() -> Iterator[object]:
+    with patch.object(treasury, "_shortage", _never):
         yield
 
 
@@ -525,7 +518,7 @@ def a_row_of_the_outbox_is_lost_now_and_then() -> Iterator[object]:
 def a_change_is_noted_twice() -> Iterator[object]:
     def make(note: Any) -> Any:
         def stammering(db: Any, order_ids: Any, kind: str, *given: Any, **detail: Any) -> None:
-            for _ in range(2 if kind == "accepted" else 1):
+            for _ in range(2 if kind == "paid" else 1):
                 note(db, order_ids, kind, *given, **detail)
 
         return stammering

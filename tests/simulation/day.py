@@ -381,7 +381,7 @@ class Day:
         town = self.town
         for _ in range(ROUNDS_MAX):
             while town.letters:
-                self._quietly("letter", partial(town.deliver, town.letters.pop(0)))
+                self._quietly("letter", partial(self._delivered, town.letters.pop(0)))
             self._quietly("relay", lambda: str(town.relay.hand_out()))
             while town.queue:
                 item = town.queue.pop(0)

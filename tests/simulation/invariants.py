@@ -105,8 +105,8 @@ _ALWAYS: Final = {
             OR count(v.id) > 1 AND o.came_cents = 0""",  # accepted again for the rest of it
     "I19 each change of an order is told to each once": """
         SELECT FROM messages
-        WHERE trigger IN ('placed', 'paid', 'accepted', 'refused', 'cancelled', 'completed',
-                          'refunded', 'split', 'expired', 'dispatch_missed', 'accept_missed')
+        WHERE trigger IN ('placed', 'paid', 'refused', 'cancelled', 'completed', 'refunded',
+                          'split', 'expired', 'dispatch_missed', 'accept_missed')
         GROUP BY trigger, order_id, member_id HAVING count(*) > 1""",
     "I19 each payout that was paid is told of once": """
         SELECT FROM messages WHERE trigger IN ('payout_paid', 'refund_paid')

@@ -12,6 +12,9 @@ from tests.simulation.bugs import BUGS, Bug
 from tests.simulation.day import live
 from tests.simulation.town import Ground
 
+# Many days in one test, perhaps beside another suite.
+pytestmark = pytest.mark.timeout(600)
+
 DAYS = 25
 
 

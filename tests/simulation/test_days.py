@@ -5,6 +5,9 @@ import pytest
 from tests.simulation.day import Profile, live
 from tests.simulation.town import Ground
 
+# Many days in one test, perhaps beside another suite.
+pytestmark = pytest.mark.timeout(600)
+
 SEEDS, BATCH = 60, 20
 
 

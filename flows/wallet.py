@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import days, money, payouts, phone, wallet
+from core import days, earnings, money, payouts, phone, wallet
 from core.errors import Invalid
 from core.payouts import Payout
 from core.wallet import Movement
@@ -46,6 +46,20 @@ def worth(context: Context, _answers: Any) -> Literal["enough", "too_little", "n
 def all_of_it(context: Context, answers: Any) -> Literal["all", "too_little"]:
     answers.amount = wallet.balance(context.db, context.buyer.id).sendable_cents
     return "all" if answers.amount else "too_little"
+
+
+def when_paid(context: Context, _answers: Any) -> Literal["at_once", "on_request"]:
+    return "at_once" if earnings.at_once(context.db, context.buyer.id) else "on_request"
+
+
+def keep(context: Context, _answers: Any) -> Literal["kept"]:
+    earnings.choose(context.db, context.buyer.id, False, context.now)
+    return "kept"
+
+
+def send(context: Context, _answers: Any) -> Literal["sent"]:
+    earnings.choose(context.db, context.buyer.id, True, context.now)
+    return "sent"
 
 
 @hints("whole_shillings", "at_least", "at_most")
@@ -156,6 +170,7 @@ WALLET = Flow(
                 "movements": "movement",
                 "statement": "statement",
                 "sent": "payout",
+                "when": "when",
             },
             resume="restart",
         ),
@@ -204,6 +219,16 @@ WALLET = Flow(
                 "insolvent": "later",
             },
         ),
+        Call(
+            "when",
+            do=when_paid,
+            effect=False,
+            to={"at_once": "at_once", "on_request": "on_request"},
+        ),
+        Menu("at_once", to={"keep": "keep"}, resume="restart"),
+        Menu("on_request", to={"send": "send"}, resume="restart"),
+        Call("keep", do=keep, to={"kept": "kept"}),
+        Call("send", do=send, to={"sent": "sent_at_once"}),
         Pick(
             "movement",
             options=movements,
@@ -218,6 +243,8 @@ WALLET = Flow(
             to={"sent": "menu", "too_soon": "menu", "shared": "menu"},
         ),
         Pick("payout", options=sent, to="payout_line", empty="menu", resume="restart"),
+        End("kept"),
+        End("sent_at_once"),
         End("movement_line", show=movement_line),
         End("payout_line", show=payout_line),
         End("soon", show=withdrawal_line),

@@ -14,6 +14,7 @@ from core import (
     deals,
     deliveries,
     disputes,
+    earnings,
     escrow,
     evidence,
     freezes,
@@ -535,6 +536,10 @@ class Street:
     def freeze(self) -> None:
         """Staff were told that the phone is lost."""
         freezes.freeze(self.db, self.owner, "lost phone", "judge", self.clock())
+
+    def keep_earnings(self) -> None:
+        """What the phone's owner sells stays here until asked for."""
+        earnings.choose(self.db, self.owner, False, self.clock())
 
     def call_me(self) -> None:
         """The phone's owner asks to be called."""

@@ -13,10 +13,10 @@ from core.errors import Invalid
 from core.orders import Receiver
 from flows.answers import hints
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick, Typed
+from flows.register import place_words, places_meant
 from flows.words import Values, show_day
 
 DAYS_AHEAD = 6
-PLACES_SHOWN_MAX = 8
 
 
 @dataclass
@@ -211,18 +211,6 @@ def receiver_number(_context: Context, _answers: Any, text: str) -> str:
     if not phone.is_kenyan_mobile(msisdn):
         raise Invalid("phone")  # where we could send no code
     return msisdn
-
-
-@hints("place")
-def place_words(_context: Context, _answers: Any, text: str) -> str:
-    if len(text) < 2:
-        raise Invalid("place")
-    return text
-
-
-def places_meant(context: Context, answers: Any) -> list[Option[UUID]]:
-    found = places.find(context.db, answers.place_words, PLACES_SHOWN_MAX)
-    return [Option(place.id, {"place": place.name, "county": place.county}) for place in found]
 
 
 def own(context: Context, answers: Any) -> Literal["mpesa", "no_mpesa"]:

@@ -32,8 +32,8 @@ check: .venv/.dev  ## lint, types, layers, the flows' proofs
 bench: .venv/.dev  ## hops and messages a second of the production servers, beside the floor
 	@$(BIN)/python -m bench
 
-simulate: .venv/.dev  ## seeded days of disaster: SEEDS=500 FROM=0; a broken one tells its story
-	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),500) --from $(or $(FROM),0)
+simulate: .venv/.dev  ## seeded days of disaster: SEEDS=500 FROM=0, or EVENTS=all; what breaks tells its story
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),500) --from $(or $(FROM),0) $(if $(EVENTS),--events)
 
 accept: .venv/.dev  ## record the dialogues anew; read the difference as a member would
 	@$(BIN)/python -m pytest -q tests/flows --accept

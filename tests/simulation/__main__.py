@@ -1,7 +1,8 @@
 """`make simulate SEEDS=500 FROM=0`: so many seeded days of disaster, on all processors.
 
 A day that breaks is told in a short history, with what befell it reduced to what mattered.
-Ends with 1 where one broke.
+`make simulate EVENTS=all`: each money event with all that may befall it at each of its boundaries.
+Ends with 1 where something broke.
 """
 
 import argparse
@@ -17,7 +18,9 @@ from pathlib import Path
 
 from local import postgres
 from tests.conftest import FAST, migrate
+from tests.simulation import town
 from tests.simulation.day import Lived
+from tests.simulation.events import EVENTS, enumerate_all
 from tests.simulation.processes import live_all
 
 HISTORIES_MAX = 5
@@ -29,7 +32,10 @@ def main() -> int:
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--history", action="store_true", help="tell of good days too")
+    parser.add_argument("--events", action="store_true", help="the money events instead of days")
     given = parser.parse_args()
+    if given.events:
+        return _enumerate()
     began = time.monotonic()
     seeds = range(given.first, given.first + given.seeds)
     lives, broken = 0, list[Lived]()
@@ -57,6 +63,19 @@ def main() -> int:
     for what, times in sorted(strikes.items()):
         print(f"  {what:<24}{times:>8}")
     print(f"broken: {[lived.seed for lived in broken] or 'none'}")
+    return 1 if broken else 0
+
+
+def _enumerate() -> int:
+    runs = broken = 0
+    with _server() as make, town.ground(make("events")) as ground:
+        for told in EVENTS:
+            done = enumerate_all(ground, told)
+            runs, broken = runs + done.runs, broken + len(done.broken)
+            print(f"{told.name:<56}{done.points:>4} points{done.runs:>5} runs", flush=True)
+            for line in done.broken:
+                print(f"  {line}")
+    print(f"{len(EVENTS)} events, {runs} runs, {broken} broken")
     return 1 if broken else 0
 
 

@@ -17,7 +17,7 @@ from tests.simulation.fate import Fate, Job
 from tests.simulation.town import Ground, Letter, Town
 from worker import reconciliation, tasks
 
-STEPS: Final = 90
+STEPS: Final = 70
 # Faults stop; the staff clears its desks, so many days pass, and again: by the end of the last one
 # everything must have ended.
 EVENINGS: Final = (3, 3, 12)

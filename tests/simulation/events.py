@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from core import deliveries, disputes, payouts, verdicts
 from core.database import Db
@@ -111,6 +112,9 @@ class Story:
             return "over"
         return verdicts.approve(db, found[0].id, office.at_work(db, "peter"), self.town.now)
 
+    def approve_payout(self, payout_id: UUID) -> Callable[[Db], object]:
+        return lambda db: payouts.approve(db, payout_id, "peter", self.town.now)
+
     def withdraw(self, db: Db, member: Person, cents: int) -> object:
         """A person who hears nothing looks at the balance before asking again."""
         if db.value("SELECT count(*) FROM payouts WHERE requested_by = %s", [str(member.id)]):
@@ -176,34 +180,34 @@ def event(prepare: Callable[[Story], None]) -> Callable[[Callable[[Story], None]
 
 @dataclass(frozen=True)
 class Enumerated:
-    """What was lived of an event. points: its boundaries by name; runs: each with one thing
-    befalling at one of them."""
+    """points: the event's boundaries by name. runs: each with one thing befalling at one."""
 
     points: int
     runs: int
     broken: list[str]
 
 
-def enumerate_all(ground: Ground, told: Event) -> Enumerated:
-    """The event with everything that may befall it at each of its boundaries, met first."""
+def enumerate_all(ground: Ground, told: Event, share: int = 1) -> Enumerated:
+    """The event with everything that may befall it at each of its boundaries, met first.
+
+    share: of so many runs one is lived, others of other events.
+    """
     calm = Mercy()
     clean = _lived(ground, told, calm)
     firsts = {point: at for at, (point, _) in reversed(list(enumerate(calm.passed)))}
-    runs, broken = 0, []
-    for point, at in firsts.items():
-        for befalls in FATES[calm.passed[at][1]]:
-            runs += 1
-            try:
-                ends = _lived(ground, told, Script(at, befalls))
-            except Exception as error:  # noqa: BLE001 - told with where it was
-                broken.append(f"{befalls} at {point}: {type(error).__name__}: {error}")
-                continue
-            if ends != clean:
-                differs = {
-                    name: (clean[name], ends[name]) for name in clean if clean[name] != ends[name]
-                }
-                broken.append(f"{befalls} at {point} ends otherwise: {differs}")
-    return Enumerated(len(firsts), runs, broken)
+    fates = [(it, at, what) for it, at in firsts.items() for what in FATES[calm.passed[at][1]]]
+    chosen = fates[EVENTS.index(told) % share :: share]
+    broken = []
+    for point, at, befalls in chosen:
+        try:
+            ends = _lived(ground, told, Script(at, befalls))
+        except Exception as error:  # noqa: BLE001 - told with where it was
+            broken.append(f"{befalls} at {point}: {type(error).__name__}: {error}")
+            continue
+        differs = {name: (clean[name], ends[name]) for name in clean if clean[name] != ends[name]}
+        if differs:
+            broken.append(f"{befalls} at {point} ends otherwise: {differs}")
+    return Enumerated(len(firsts), len(chosen), broken)
 
 
 def _lived(ground: Ground, told: Event, fate: Mercy) -> dict[str, Any]:
@@ -242,6 +246,8 @@ def _sent_at_last(story: Story) -> None:
         return len(payouts.resume(db, "olive", story.town.now, story.town.rules))
 
     story.tries("resume", resume)
+    for payout in acts.waiting_payouts(story.town):
+        story.tries("approve", story.approve_payout(payout.id))
     story.passes(minutes=10)
 
 
@@ -464,10 +470,7 @@ def _dear(story: Story) -> None:
 @event(_dear)
 def a_large_payout_is_let_go_by_a_second_person(story: Story) -> None:
     for payout in acts.waiting_payouts(story.town):
-        story.tries(
-            "approve",
-            lambda db, payout=payout: payouts.approve(db, payout.id, "peter", story.town.now),  # type: ignore[misc]
-        )
+        story.tries("approve", story.approve_payout(payout.id))
     _sent_at_last(story)
 
 

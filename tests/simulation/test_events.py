@@ -1,4 +1,8 @@
-"""Every boundary of every money event, with everything that may befall there: all end well."""
+"""Every money event, cut off at its boundaries: it ends as if nothing had befallen.
+
+All that may befall at each boundary of each event is `make simulate EVENTS=all`; here one run of
+four of each event, others of others, so that what events share is cut off everywhere.
+"""
 
 import pytest
 
@@ -8,11 +12,13 @@ from tests.simulation.town import Ground
 # Many runs in one test, perhaps beside another suite.
 pytestmark = pytest.mark.timeout(600)
 
+SHARE = 4
+
 
 @pytest.mark.parametrize("told", EVENTS, ids=lambda told: told.name.replace(" ", "_"))
 def test_whatever_befalls_a_money_event_once_it_ends_as_if_nothing_had(
     ground: Ground, told: Event
 ) -> None:
-    done = enumerate_all(ground, told)
-    assert done.runs > done.points > 4
+    done = enumerate_all(ground, told, SHARE)
+    assert done.runs * SHARE >= done.points > 3
     assert not done.broken, "\n".join(done.broken)

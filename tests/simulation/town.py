@@ -1,5 +1,6 @@
 """A town to live a day in: the real system and the pretend world, under one clock and one fate."""
 
+import json
 import logging
 import random
 import sys
@@ -310,6 +311,8 @@ class Town:
         path = urlsplit(url).path
         if any(part in path for part in _ASKED):
             return self._ask(method, path, headers, body)
+        if self._is_lie(body):
+            return outbound.Answer(200, {}, "")
         self._letters += 1
         letter = Letter(self._letters, path, body, headers)
         job = self.fate.job
@@ -323,6 +326,22 @@ class Town:
                 return said
         self.letters.append(letter)
         return outbound.Answer(200, {}, "")
+
+    def _is_lie(self, body: bytes) -> bool:
+        """Whether M-Pesa itself says by our own secret path that what did not happen did.
+
+        A contradiction of the rules' is one where the prompt was never seen, or a limit stood in
+        the way. Nobody could find that out but by the statement, and no M-Pesa does it.
+        """
+        said = json.loads(body) if b'"ResultCode":0' in body else {}
+        match said:
+            case {"Body": {"stkCallback": {"CheckoutRequestID": push_id}}}:
+                push = self.world.mpesa.find(push_id)
+                return push is not None and push.result != "0"
+            case {"Result": {"OriginatorConversationID": operation_id}}:
+                done = self.world.operations._all.get(operation_id)
+                return done is not None and done.code != "0"
+        return False
 
     def _ask(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes

@@ -72,7 +72,7 @@ class Town:
 
     def person(self, name: str = "", language: str = "en", telegram: str = "") -> "Person":
         """Somebody new; with a name, a member. telegram: the language of their client."""
-        someone = Person(self, f"+2547440{next(_phones):05}")
+        someone = Person(self, f"+2547140{next(_phones):05}")
         if name:
             with self.database.begin() as db:
                 clock = Clock(self.database.clock())

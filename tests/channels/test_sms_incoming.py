@@ -262,7 +262,7 @@ def words_of(street: Callable[..., Any], bargain: Bargain) -> list[str]:
 
 # Deals.
 
-OPENER = "+254733900002"
+OPENER = "+254722900002"
 
 
 @pytest.fixture
@@ -357,7 +357,7 @@ def test_a_deal_is_opened_by_sms_and_a_sellers_word_is_taken_without_a_pin(
     for typed in ("3", "Goat, female", "9000", OPENER, "2", "Healthy, two years old."):
         hear(typed)
     (told,) = hear("1")
-    assert "We tell 0733900002 by SMS" in told
+    assert "We tell 0722900002 by SMS" in told
     (deal,) = street(lambda at: deals.opened_by(at.db, at.owner, 2))
     assert (deal.opener_is, deal.seller_proved) == ("seller", False)
 

@@ -53,7 +53,7 @@ def main() -> int:
                 if len(broken) <= HISTORIES_MAX:
                     print(lived.told())
                     print(f"Again: make simulate SEEDS=1 FROM={lived.seed}\n", flush=True)
-            if lives % 500 == 0:
+            if lives % 100 == 0:
                 print(f"{lives} of {given.seeds} days, {len(broken)} broken", flush=True)
     seconds = time.monotonic() - began
     print(f"{lives} days from seed {given.first}, {steps} steps in {seconds:.0f} s")

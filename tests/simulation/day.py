@@ -225,29 +225,29 @@ class Day:
         else:
             seconds = dice.choice([950.0, 3_600.0, 12 * 3_600.0, 25 * 3_600.0])
         town.wait(seconds)
-        self._say("", "time", f"{seconds:g} s pass", "")
+        self._say("time", f"{seconds:g} s pass", "")
 
     def _misfortune(self) -> None:
         town, dice = self.town, self.dice
         if self.profile.weather:
             rules = dice.choice(self.profile.weather)
             town.world.rulebook.change(rules)
-            self._say("", "M-Pesa", str(rules), "")
+            self._say("M-Pesa", str(rules), "")
             return
         match dice.choice(["weather"] * 6 + ["restart", "token", "schedule", "broker"]):
             case "weather":
                 called, rules = weathers.change(dice)
                 town.world.rulebook.change(rules)
-                self._say("", "M-Pesa", called, "")
+                self._say("M-Pesa", called, "")
             case "restart":
                 town.restart()
-                self._say("", "fate", "all processes start anew, the broker empty", "")
+                self._say("fate", "all processes start anew, the broker empty", "")
             case "token":
                 town.world.tokens.replace()
-                self._say("", "fate", "the token is replaced", "")
+                self._say("fate", "the token is replaced", "")
             case "broker":
                 town.queue[:] = [item for item in town.queue if dice.random() < 0.5]
-                self._say("", "fate", "the broker forgets some of its tasks", "")
+                self._say("fate", "the broker forgets some of its tasks", "")
             case "schedule":
                 name = dice.choice(SCHEDULED)
                 self._do(Step(name, "schedule", name, lambda: self._scheduled(name)))
@@ -321,9 +321,9 @@ class Day:
     def _say_done(self, job: Job, step: "Step", outcome: str, more: str = "") -> None:
         befell = "; ".join([more] * bool(more) + job.struck)
         self.lived.outcomes[f"{step.name}: {outcome}"[:60]] += 1
-        self._say("", step.who, step.what, outcome + (f"  [{befell}]" if befell else ""))
+        self._say(step.who, step.what, outcome + (f"  [{befell}]" if befell else ""))
 
-    def _say(self, _kind: str, who: str, what: str, outcome: str) -> None:
+    def _say(self, who: str, what: str, outcome: str) -> None:
         at = self.town.now
         day = at.strftime("%d %H:%M:%S")
         line = f"{len(self.lived.history) + 1:>4}  {day}  {who:<9} {what}"
@@ -354,7 +354,7 @@ class Day:
         town.world.rulebook.change(weathers.FAIR)
         town.full = MUTE
         town.restart()
-        self._say("", "evening", "faults stop, the staff clears its desks", "")
+        self._say("evening", "faults stop, the staff clears its desks", "")
         for number, days in enumerate(EVENINGS):
             self._clear_desks(number)
             self._run_until_quiet(town.now + timedelta(days=days))

@@ -20,7 +20,7 @@ demo: .venv/.run  ## a market day told in the terminal, in under a minute
 
 test: .venv/.dev  ## the whole test suite
 	@sh local/install.sh tools
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: .venv/.dev  ## lint, types, layers, the flows' proofs
 	@$(BIN)/ruff check --quiet .

@@ -1,7 +1,7 @@
 """Every money event, cut off at its boundaries: it ends as if nothing had befallen.
 
 All that may befall at each boundary of each event is `make simulate EVENTS=all`; here one run of
-eight of each event, others of others, so that what events share is cut off everywhere.
+four of each event, others of others, so that what events share is cut off everywhere.
 """
 
 import pytest
@@ -12,7 +12,7 @@ from tests.simulation.town import Ground
 # Many runs in one test, perhaps beside another suite.
 pytestmark = pytest.mark.timeout(600)
 
-SHARE = 8
+SHARE = 4
 
 
 @pytest.mark.parametrize("told", EVENTS, ids=lambda told: told.name.replace(" ", "_"))

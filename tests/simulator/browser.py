@@ -125,6 +125,6 @@ class Chat:
         self.says(shows)
 
     def says(self, words: str) -> None:
-        """These words are in a message; a later one may have moved it up."""
+        """These words are in a message, and it is in view."""
         said = self.bubbles.filter(has_text=words).last
-        expect(said).to_be_visible()
+        expect(said).to_be_in_viewport()

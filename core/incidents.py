@@ -1,8 +1,9 @@
 """Incidents: what a person should look at, one open at a time for each kind and subject."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -93,4 +94,40 @@ def close(db: Db, incident_id: UUID, note: str, now: datetime) -> None:
         WHERE id = %(id)s AND closed_at IS NULL
         """,
         {"id": incident_id, "note": note, "now": now},
+    )
+
+
+@dataclass(frozen=True)
+class Open:
+    """One that waits for somebody. subject: the id or name of what it is about."""
+
+    id: UUID
+    kind: str
+    subject: str
+    detail: dict[str, Any]
+    opened_at: datetime
+
+
+_OPEN: Final[LiteralString] = """
+    SELECT id, kind, subject, detail, opened_at FROM incidents WHERE closed_at IS NULL"""
+
+
+def undone(db: Db, limit: int) -> list[Open]:
+    """All that are open, the oldest first."""
+    return db.rows(Open, f"{_OPEN} ORDER BY opened_at, id LIMIT %(limit)s", {"limit": limit})
+
+
+def about(db: Db, subjects: Sequence[str]) -> list[Open]:
+    """Those that are open for any of these, the oldest first."""
+    return db.rows(
+        Open,
+        f"{_OPEN} AND subject = ANY(%(subjects)s) ORDER BY opened_at, id",
+        {"subjects": list(subjects)},
+    )
+
+
+def ending(db: Db, letters: str) -> list[Open]:
+    """The open ones whose id ends so, in hex digits without dashes."""
+    return db.rows(
+        Open, f"{_OPEN} AND replace(id::text, '-', '') LIKE %(end)s", {"end": f"%{letters}"}
     )

@@ -246,6 +246,15 @@ def by_id(db: Db, order_id: UUID) -> Order | None:
     )
 
 
+def of_checkout(db: Db, checkout_id: UUID) -> list[Order]:
+    """The orders of a checkout, by number; nothing is locked."""
+    return db.rows(
+        Order,
+        f"SELECT {_COLUMNS} FROM orders WHERE checkout_id = %(checkout_id)s ORDER BY number",
+        {"checkout_id": checkout_id},
+    )
+
+
 def new_number(db: Db) -> int:
     """One that no other order has or will have; for what becomes an order later."""
     number: int = db.value("SELECT nextval('order_numbers')")

@@ -5,6 +5,7 @@ committed before the call. An answer that is lost is asked about, never replaced
 payout ends by proof, as paid or as failed, and until then it is in flight.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -756,6 +757,24 @@ def requested_ending(db: Db, letters: str) -> list[UUID]:
         {"end": f"%{letters}"},
     )
     return [row.id for row in found]
+
+
+def named(db: Db, name: str) -> list[Payout]:
+    """Those with this receipt, or whose id ends so, in eight hex digits or more without dashes."""
+    ends = name.replace("-", "").lower()
+    return db.rows(
+        Payout,
+        f"""
+        SELECT {_COLUMNS} FROM payouts
+        WHERE receipt = %(receipt)s
+           OR (%(is_end)s AND replace(id::text, '-', '') LIKE %(end)s)
+        """,
+        {
+            "receipt": name.upper(),
+            "is_end": re.fullmatch("[0-9a-f]{8,32}", ends) is not None,
+            "end": f"%{ends}",
+        },
+    )
 
 
 def by_id(db: Db, payout_id: UUID) -> Payout | None:

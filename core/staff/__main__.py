@@ -34,7 +34,7 @@ from core.disputes import Dispute
 from core.errors import Invalid, Unavailable
 from core.money import show
 from core.resolutions import AGAINST
-from core.staff import ROLES, money
+from core.staff import ROLES, money, watch
 from core.staff.terminal import (
     NOT_THERE,
     Command,
@@ -78,6 +78,7 @@ WHY: Final[Mapping[str, str]] = {
     "too_little": "there is less than that on one of the two accounts",
     "wrong_sum": "the two shares are not what is held",
     **money.WHY,
+    **watch.WHY,
 }
 GOOD: Final[Mapping[str, str]] = {
     "added": "added",
@@ -96,6 +97,7 @@ GOOD: Final[Mapping[str, str]] = {
     "second_payment": "booked; her orders were paid before, so it goes back to her",
     "short": "booked; it is too little for her orders, and she is told what is missing",
     **money.GOOD,
+    **watch.GOOD,
 }
 
 
@@ -410,8 +412,10 @@ _OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     "--of": {"help": "one subject, like 'case 5001'"},
     "--by": {"required": True, "metavar": "NAME", "help": "who you are"},
     **money.OPTIONS,
+    **watch.OPTIONS,
 }
 _COMMANDS: Final[Mapping[str, tuple[Command, Sequence[str], str]]] = {
+    **watch.COMMANDS,
     "add": (add, ("name", "--roles", "--msisdn", "--by"), "somebody joins, or has other roles"),
     "retire": (retire, ("name", "--by"), "somebody acts no more"),
     "list": (list_staff, (), "who is staff"),

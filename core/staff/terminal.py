@@ -66,6 +66,11 @@ def moment(at: datetime) -> str:
     return at.astimezone(EAST_AFRICA_TIME).strftime("%d/%m/%Y %H:%M")
 
 
+def second(at: datetime) -> str:
+    """A moment where minutes do not tell apart what happened."""
+    return at.astimezone(EAST_AFRICA_TIME).strftime("%d/%m/%Y %H:%M:%S")
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> str:
     """Columns as wide as what is in them."""
     if not rows:

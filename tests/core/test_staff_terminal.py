@@ -26,6 +26,7 @@ from core import (
 from core.database import Database, Db
 from core.rules import Rules
 from core.staff import __main__ as terminal
+from core.staff import watch
 from tests.core.deal import HELD, REFUNDED, Deal
 from tests.core.handshake import Handshake
 from tests.core.market import c2b
@@ -227,7 +228,7 @@ def test_what_is_late_is_listed_as_late(desk: Terminal) -> None:
 
 def test_every_refusal_of_a_verb_has_its_words() -> None:
     said = {*terminal.WHY, *terminal.GOOD}
-    by_hand = {"asked", "not_unknown"}  # the commands' own
+    by_hand = {"asked", "not_unknown", *watch.WHY, *watch.GOOD}  # the commands' own
     outcomes = by_hand | _words(float_moves.Refused)
     for verb in (
         *(verdicts.decide, verdicts.approve, verdicts.decline, staff.add, staff.retire),

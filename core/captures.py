@@ -5,7 +5,7 @@ until the whole price is there; then one transfer fills the escrows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -23,6 +23,7 @@ class Payable:
 
     id: UUID
     buyer_id: UUID
+    buyer_msisdn: str = field(repr=False)
     state: str
     total_cents: int
     pay_by: datetime
@@ -32,6 +33,7 @@ class Payable:
 @dataclass(frozen=True)
 class _Checkout:
     buyer_id: UUID
+    buyer_msisdn: str = field(repr=False)
     state: str
     total_cents: int
     pay_by: datetime
@@ -46,8 +48,9 @@ def lock(db: Db, checkout_id: UUID) -> Payable:
     found = db.row(
         _Checkout,
         """
-        SELECT buyer_id, state, total_cents, pay_by FROM checkouts
-        WHERE id = %(id)s AND state <> 'draft' FOR NO KEY UPDATE
+        SELECT buyer_id, (SELECT msisdn FROM members WHERE id = buyer_id) AS buyer_msisdn,
+               state, total_cents, pay_by
+        FROM checkouts WHERE id = %(id)s AND state <> 'draft' FOR NO KEY UPDATE
         """,
         {"id": checkout_id},
     )
@@ -55,6 +58,7 @@ def lock(db: Db, checkout_id: UUID) -> Payable:
     return Payable(
         checkout_id,
         found.buyer_id,
+        found.buyer_msisdn,
         found.state,
         found.total_cents,
         found.pay_by,

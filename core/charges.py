@@ -455,7 +455,10 @@ def settle(db: Db, charge_id: UUID, result: ChargeResult, now: datetime) -> Sett
     if result.verdict == "paid":
         if result.source == "query":
             return _prove(db, payable, charge, now)
-        return _accept(db, payable, charge, result, first_time, now)
+        settled = _accept(db, payable, charge, result, first_time, now)
+        if settled != "conflict":
+            _thank(db, payable, charge, result.receipt, now)
+        return settled
     if charge.state in (*OPEN, "review"):
         if result.verdict == "failed":
             _close(db, charge, "failed", result.code, now)
@@ -495,6 +498,7 @@ def receive(db: Db, receipt: Receipt, now: datetime) -> Received:
         if charge.receipt is None and receipt.amount_cents == charge.amount_cents:
             receipts.keep(db, receipt, charge.id, "attached", now)
             _set_receipt(db, charge.id, receipt.receipt, now)
+            _thank(db, payable, charge, receipt.receipt, now)
             return "attached"
         return _paid_more(db, payable, charge, receipt, now)
     if receipt.amount_cents == charge.amount_cents:
@@ -950,6 +954,13 @@ def _tell(
         "reference": charge.reference,
     }
     messages.of_payment(db, trigger, subject, payable.id, values, now)
+
+
+def _thank(db: Db, payable: Payable, charge: Charge, receipt: str | None, now: datetime) -> None:
+    """Whoever answered our prompt for somebody else hears once that it came, by its receipt."""
+    if charge.msisdn != payable.buyer_msisdn:
+        values = {"total": money.show(charge.amount_cents), "receipt": receipt}
+        messages.of_payer(db, "payer_thanked", charge.id, payable.id, charge.msisdn, values, now)
 
 
 def _suspend(db: Db, receipt: Receipt, now: datetime) -> Received:

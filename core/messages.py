@@ -566,6 +566,7 @@ class _Order(Worth):
     seller_name: str = field(repr=False)
     seller_language: str
     seller_is_here: bool
+    seller_is_keeper: bool
     receiver_msisdn: str | None = field(repr=False)  # None: the buyer receives it
     receiver_name: str | None = field(repr=False)
     receiver_language: str
@@ -621,6 +622,7 @@ def _orders(db: Db, ids: Sequence[UUID]) -> list[_Order]:
                b.language AS buyer_language, b.deleted_at IS NULL AS buyer_is_here,
                s.id AS seller_id, s.msisdn AS seller_msisdn, s.name AS seller_name,
                s.language AS seller_language, s.deleted_at IS NULL AS seller_is_here,
+               NOT s.paid_at_once AS seller_is_keeper,
                o.receiver_msisdn, o.receiver_name,
                coalesce((SELECT r.language FROM members r
                          WHERE r.msisdn = o.receiver_msisdn AND r.deleted_at IS NULL
@@ -639,12 +641,21 @@ def _orders(db: Db, ids: Sequence[UUID]) -> list[_Order]:
 def _concerned(found: Sequence[_Order], receiver: str, spoken: Container[str]) -> list[_Order]:
     """The orders of which this receiver is to hear.
 
-    A buyer whose goods somebody else receives is their giver, where there are words for that.
+    A buyer whose goods somebody else receives is their giver, and a seller whose money is not sent
+    on at once is its keeper, where there are words for that.
     """
     heard_of = [order for order in found if order.accept_by is not None]
     match receiver:
         case "seller":  # who never heard of an order need not hear of its end
-            return [order for order in found if order.is_deal or order.accept_by is not None]
+            any_way = wordings.KEEPER not in spoken
+            return [
+                order
+                for order in found
+                if (order.is_deal or order.accept_by is not None)
+                and (any_way or not order.seller_is_keeper)
+            ]
+        case wordings.KEEPER:
+            return [order for order in heard_of if order.seller_is_keeper]
         case "receiver":
             return [order for order in heard_of if order.receiver_msisdn is not None]
         case "giver":

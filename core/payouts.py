@@ -19,6 +19,7 @@ from core import (
     incidents,
     initiator,
     ledger,
+    members,
     messages,
     money,
     outbox,
@@ -1112,8 +1113,11 @@ def _pay(db: Db, payout: Payout, result: PayoutResult, now: datetime) -> None:
     if result.verdict == "reversed":  # the statement shows which of M-Pesa's lines it was
         incidents.open(db, "reversal_without_receipt", payout.id, now, code=result.code)
     _close_incident(db, "payout_failed_by_us", payout.id, "paid after all", now)
-    trigger = "payout_paid" if payout.kind == "withdrawal" else "refund_paid"
-    _tell(db, payout, trigger, now)
+    if payout.kind == "withdrawal":
+        _tell(db, payout, "payout_paid", now)
+    else:
+        _tell(db, payout, "refund_paid", now)
+        _tell_payer(db, payout, now)
 
 
 def _charge_cents(payout: Payout) -> int:
@@ -1214,3 +1218,14 @@ def _close_incident(db: Db, kind: str, subject: object, note: str, now: datetime
 def _tell(db: Db, payout: Payout, trigger: str, now: datetime) -> None:
     values = {"total": money.show(payout.amount_cents)}
     messages.of_member(db, trigger, payout.member_id, values, now)
+
+
+def _tell_payer(db: Db, payout: Payout, now: datetime) -> None:
+    """Whoever paid for the member, and has some of it back, hears why it comes."""
+    member = members.by_id(db, payout.member_id)
+    if member is None or payout.msisdn == member.msisdn:
+        return
+    values = {"total": money.show(payout.amount_cents), "buyer": member.name.split()[0]}
+    language = messages.language_of(db, payout.msisdn) or member.language
+    key = str(payout.id)
+    messages.of_phone(db, "payer_refunded", key, payout.msisdn, language, values, now)

@@ -60,7 +60,6 @@ def refund_balance(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Refu
         return "waits"
     if freezes.is_frozen(db, member_id):
         return "frozen"  # lifting that asks again
-    sent_cents = 0
     whole_receipts = _whole_receipts(db, member_id, now)
     if whole_receipts:  # what the collection float can give back is not moved away meanwhile
         solvency.lock(db)
@@ -68,17 +67,12 @@ def refund_balance(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Refu
         if whole.amount_cents <= min(left_cents, payouts.free_cents(db, ledger.C2B)):
             if not _ask(db, member_id, "reversal", whole, rules, now):
                 return "insolvent"
-            sent_cents += whole.amount_cents
             left_cents -= whole.amount_cents
     for rest in _by_line(_credits(db, member_id), left_cents, own_msisdn):
         if rest.amount_cents >= payouts.AMOUNT_CENTS_MIN:
             if not _ask(db, member_id, "refund", rest, rules, now):
                 return "insolvent"
-            sent_cents += rest.amount_cents
             left_cents -= rest.amount_cents
-    if sent_cents:
-        values = {"total": money.show(sent_cents)}
-        messages.of_member(db, "refund_sent", member_id, values, now)
     if left_cents:
         _tell_of_small(db, member_id, left_cents, now)
         return "too_small"
@@ -247,18 +241,7 @@ def _ask(
     if asked == "insolvent":
         outbox.put(db, "refund_balance", due_at=now + INSOLVENT_AGAIN, member_id=member_id)
         return False
-    _tell_payer(db, member_id, str(asked[0]), what, now)
     return True
-
-
-def _tell_payer(db: Db, member_id: UUID, payout: str, what: _Whole, now: datetime) -> None:
-    """Who paid for somebody else hears why money comes."""
-    member = members.by_id(db, member_id)
-    if member is None or what.msisdn == member.msisdn:
-        return
-    values = {"total": money.show(what.amount_cents), "buyer": member.name.split()[0]}
-    language = messages.language_of(db, what.msisdn) or member.language
-    messages.of_phone(db, "payer_refunded", payout, what.msisdn, language, values, now)
 
 
 def _tell_of_small(db: Db, member_id: UUID, cents: int, now: datetime) -> None:

@@ -19,6 +19,7 @@ FALLBACK: Final = "en"
 RECEIVERS: Final = ({"buyer", "seller"}, {"member"}, {"phone"})
 # Of an order that somebody else receives: the buyer in words of her own, and who has the goods.
 OF_A_GIFT: Final = frozenset({"giver", "receiver"})
+KEEPER: Final = "keeper"  # a seller whose money is not sent on at once, in words of his own
 HIDDEN: Final = "####"  # stands for a code where a message is shown again
 # One part, less what the gateway itself may add (opt-out words on a first message).
 ADDED_SEPTETS: Final = 20
@@ -116,7 +117,7 @@ def faults(languages: Iterable[str], known: Table | None = None) -> list[str]:
     known, spoken = known or table(), set(languages)
     found = []
     for trigger, receivers in known.triggers.items():
-        needed = set(receivers) - (OF_A_GIFT if "buyer" in receivers else frozenset())
+        needed = set(receivers) - ({KEEPER, *OF_A_GIFT} if "buyer" in receivers else set())
         if needed not in RECEIVERS:
             found.append(f"{trigger} speaks to {', '.join(receivers)}: one is missing or unknown")
         for receiver, wording in receivers.items():

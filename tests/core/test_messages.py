@@ -182,13 +182,27 @@ def test_every_change_of_an_orders_state_speaks_or_is_declared_silent() -> None:
         set(noted) | set(orders.MOVES) | {to for targets in orders.MOVES.values() for to in targets}
     )
     known = wordings.table().triggers
-    heard = {kind: set(known.get(kind, ())) - wordings.OF_A_GIFT for kind in kinds}
+    special = {wordings.KEEPER, *wordings.OF_A_GIFT}
+    heard = {kind: set(known.get(kind, ())) - special for kind in kinds}
     assert {kind for kind in kinds if heard[kind] != {"buyer", "seller"}} == set()
 
 
 def test_every_reminder_of_the_outbox_speaks_or_is_declared_silent() -> None:
     reminders = {kind for kind in outbox.KINDS if kind.endswith("_reminder")}
     assert reminders <= set(wordings.table().triggers)
+
+
+def test_a_seller_hears_where_the_money_is(db: Db, bought: Purchase, now: datetime) -> None:
+    """Of the two one has what is sold sent on at once, the other keeps it here."""
+    pay(db, bought, now)
+    db.run("UPDATE members SET paid_at_once = false WHERE name = 'Otieno Supplies'")
+    ids = [order.id for order in orders.lock(db, bought.checkout_id)]
+    for trigger in ("completed", "decided_for_seller", "split", "part_came"):
+        orders.note(db, ids, trigger, now, case="7", back="90", dispatch_by=now.isoformat())
+        heard = told(db, trigger)
+        (sent_on,), (kept,) = heard["Wanjiku Fresh"], heard["Otieno Supplies"]
+        assert "is on its way to you" in sent_on
+        assert "in your Sokoni balance" in kept or "in your balance" in kept
 
 
 TOLD_BY_CHARGES = {

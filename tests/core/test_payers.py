@@ -23,6 +23,7 @@ from core import (
 from core.charges import AMOUNT_CENTS_MAX, Charge, ChargeResult, PushAnswer
 from core.database import Db
 from core.orders import Receiver
+from core.payouts import PayoutAnswer, PayoutResult
 from tests.core.market import (
     QUERIED_PAID,
     RULES,
@@ -35,6 +36,7 @@ from tests.core.market import (
     msisdn,
     open_market,
     order_of,
+    paid,
     person,
     purchase,
     pushed,
@@ -401,7 +403,48 @@ def test_a_payer_who_is_a_member_is_told_in_the_own_language(
 
 def test_who_pays_for_herself_is_told_nothing_more(db: Db, market: Market, now: datetime) -> None:
     settled(db, purchase(db, market, now), now)
-    assert told(db, "payment_asked") == []
+    assert told(db, "payment_asked") == told(db, "payer_thanked") == []
+
+
+def test_whoever_paid_for_somebody_else_is_thanked_once_with_the_receipt(
+    db: Db, market: Market, now: datetime
+) -> None:
+    bought = settled(db, purchase(db, market, now, payer=SISTER), now)
+    charges.settle(db, bought.charge_id, paid(bought, f"R{bought.reference}"), now)
+    assert told_to(db, SISTER) == ["payment_asked", "payer_thanked"]
+    (words,) = told(db, "payer_thanked")
+    assert words.startswith("Thank you: KSh 681 for Amina, Sokoni order ")
+    assert words.endswith(f"has come. M-Pesa R{bought.reference}.")
+
+
+@pytest.mark.parametrize("first", ["c2b", "query"])
+def test_the_payer_is_thanked_whatever_proof_came_first(
+    db: Db, market: Market, now: datetime, first: str
+) -> None:
+    """Before it is known that the prompt was answered, and by which receipt, nobody is thanked."""
+    bought = pushed(db, purchase(db, market, now, payer=SISTER), now)
+    if first == "c2b":
+        assert charges.receive(db, c2b(bought.reference, now), now) == "captured"
+        assert told(db, "payer_thanked") == []
+        assert charges.settle(db, bought.charge_id, paid(bought), now) == "already_settled"
+    else:
+        assert charges.settle(db, bought.charge_id, QUERIED_PAID, now) == "paid"
+        assert told(db, "payer_thanked") == []
+        assert charges.receive(db, c2b(bought.reference, now), now) == "attached"
+    (words,) = told(db, "payer_thanked")
+    assert words.endswith("M-Pesa RCPT000001.")
+
+
+def test_nobody_is_thanked_for_what_was_paid_by_hand_or_is_doubted_but_for_the_prompt_answered(
+    db: Db, market: Market, now: datetime
+) -> None:
+    bought = pushed(db, purchase(db, market, now, payer=SISTER), now)
+    doubted = paid(bought, amount_cents=100)
+    assert charges.settle(db, bought.charge_id, doubted, now) == "doubted"
+    assert charges.receive(db, c2b(bought.reference, now), now) == "captured"
+    assert told(db, "payer_thanked") == []
+    assert charges.settle(db, bought.charge_id, paid(bought, "OTHER00001"), now) == "second_payment"
+    assert told(db, "payer_thanked")[0].endswith("M-Pesa OTHER00001.")
 
 
 def test_a_phone_that_left_three_prompts_of_one_buyer_unpaid_is_asked_no_more_that_day(
@@ -504,6 +547,24 @@ def sent(db: Db, buyer: UUID) -> list[tuple[str, int, str]]:
     return sorted((p.kind, p.amount_cents, p.msisdn) for p in found)
 
 
+def arrives(db: Db, buyer: UUID, line: str, now: datetime) -> None:
+    """M-Pesa has sent what is on its way to this line."""
+    (payout,) = (p for p in payouts.of_member(db, buyer, 10) if p.msisdn == line)
+    assert payouts.claim_for_submit(db, payout.id, RULES, now) is not None
+    answer = PayoutAnswer("accepted", "0", payout.originator_id or "29115-1", "AG_1")
+    payouts.record_ack(db, payout.id, answer, now)
+    paid_out = PayoutResult(
+        "result",
+        "paid",
+        "0",
+        payout.amount_cents,
+        f"BACK{payout.amount_cents}",
+        originator_id=answer.originator_id,
+        reverses_receipt=payout.reverses_receipt,
+    )
+    assert payouts.settle(db, payout.id, paid_out, now) == "paid"
+
+
 def test_each_line_has_back_what_came_back_of_its_own_payment(
     db: Db, market: Market, now: datetime
 ) -> None:
@@ -513,10 +574,15 @@ def test_each_line_has_back_what_came_back_of_its_own_payment(
     called_off(db, sisters, market.otieno, now)
     assert refunds.refund_balance(db, market.buyer, RULES, now + HOUR) == "sent"
     assert sent(db, market.buyer) == [("refund", 18_100, SISTER), ("refund", 50_000, OWN)]
+    assert told(db, "payer_refunded") == []
+    arrives(db, market.buyer, SISTER, now + HOUR)
     (words,) = told(db, "payer_refunded")
-    assert words.startswith("Sokoni is sending KSh 181 back to your M-Pesa")
+    assert words.startswith("KSh 181 is back on your M-Pesa")
     assert "Amina" in words
-    assert told_to(db, SISTER) == ["payment_asked", "payer_refunded"]
+    assert told_to(db, SISTER) == ["payment_asked", "payer_thanked", "payer_refunded"]
+    arrives(db, market.buyer, OWN, now + HOUR)
+    assert len(told(db, "payer_refunded")) == 1
+    assert len(told(db, "refund_paid")) == 2
 
 
 def test_a_whole_payment_of_another_line_is_reversed_and_that_line_is_told(
@@ -532,6 +598,7 @@ def test_a_whole_payment_of_another_line_is_reversed_and_that_line_is_told(
         ("refund", 50_000, OWN),
         ("reversal", TOTAL_CENTS, SISTER),
     ]
+    arrives(db, market.buyer, SISTER, now + HOUR)
     assert len(told(db, "payer_refunded")) == 1
 
 
@@ -545,7 +612,8 @@ def test_what_was_paid_by_hand_goes_back_to_the_buyer_not_to_whom_she_had_asked(
     called_off(db, bought, market.wanjiku, now)
     assert refunds.refund_balance(db, market.buyer, RULES, now) == "sent"
     assert sent(db, market.buyer) == [("refund", 50_000, OWN)]
-    assert told(db, "payer_refunded") == []
+    arrives(db, market.buyer, OWN, now)
+    assert told(db, "payer_refunded") == told(db, "payer_thanked") == []
 
 
 def test_parts_of_two_lines_go_back_to_each(db: Db, market: Market, now: datetime) -> None:

@@ -99,8 +99,6 @@ def test_a_receipt_that_came_back_whole_is_reversed(back: Back) -> None:
     assert back.refund() == "sent"
     assert back.sent() == [("reversal", TOTAL_CENTS, PAYER, f"R{bought.reference}")]
     assert back.balance() == 0
-    (text,) = back.told()
-    assert text.startswith("We are sending KSh 681 back")
 
 
 def test_a_part_that_came_back_is_paid_out_to_the_line_that_paid(back: Back) -> None:
@@ -329,7 +327,7 @@ def test_a_reversal_is_paid_from_the_collection_float(reversing: Back) -> None:
     assert settle(reversing, result_of(reversing)) == "paid"
     assert ledger.balance(reversing.db, ledger.C2B) == 0
     assert ledger.balance(reversing.db, ledger.B2C) == 10_000_000
-    assert reversing.told()[1:] == ["KSh 681 is back on the M-Pesa line that paid."]
+    assert reversing.told() == ["KSh 681 is back on the M-Pesa line that paid."]
 
 
 def test_a_reversal_before_its_ack_is_believed_by_its_path(reversing: Back) -> None:

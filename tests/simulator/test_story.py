@@ -97,7 +97,7 @@ def test_a_newcomer_buys_and_pays_and_her_code_sends_the_seller_his_money(browse
         expect(order).to_have_attribute("data-state", "dispatched")
         seller.choose("Enter code", shows="4-digit code?")
 
-        seller.answer(code_of(page, buyer), shows="KSh 2,194 is in your Sokoni balance")
+        seller.answer(code_of(page, buyer), shows="KSh 2,194 is yours")
         expect(order).to_have_attribute("data-state", "completed")
         expect(order).to_contain_text("KSh 2,194 to the seller, KSh 56 fee")
         expect(owner(page, "escrow")).to_contain_text("KSh 0")

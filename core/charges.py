@@ -966,7 +966,7 @@ def _thank(db: Db, payable: Payable, charge: Charge, receipt: str | None, now: d
 def _suspend(db: Db, receipt: Receipt, now: datetime) -> Received:
     if receipts.keep(db, receipt, None, "suspense", now):
         _book(db, receipt, ledger.SUSPENSE, now)
-        incidents.open(db, "unexplained_money", receipt.receipt, now, cents=receipt.amount_cents)
+        incidents.open(db, receipts.UNEXPLAINED, receipt.receipt, now, cents=receipt.amount_cents)
         return "suspense"
     known = receipts.find(db, receipt.receipt)
     assert known is not None, "a receipt is refused, and is not there"

@@ -499,12 +499,13 @@ def call_off(
     reason: str | None,
     of_rest: str,
     short: reductions.Ended = "lapsed",
+    gone_cents: int = 0,
 ) -> None:
     """It will not be sent: the goods stay with the seller, the money goes back.
 
     of_rest: the reason where a part of it came before; then it is complete without the rest. short:
     how ends what waits for an answer; what the seller then said is gone does not come back to him.
-    Stock first, in the order of locks.
+    gone_cents: of its money, what M-Pesa itself gave back. Stock first, in the order of locks.
     """
     waits = reductions.open_of(db, order.id)
     if waits is not None:
@@ -512,7 +513,10 @@ def call_off(
         if not waits.restock:
             stock.take_off(db, order.id, waits.offer_id, waits.off_milli, False, now)
     stock.give_back(db, order.id, now)
-    back_cents = escrow.refund(db, order.id, None, now)
+    if gone_cents:
+        back_cents = escrow.take_back(db, order.id, gone_cents, now)
+    else:
+        back_cents = escrow.refund(db, order.id, None, now)
     if order.came_cents:
         orders.reduce(db, order.id, back_cents, now)
         orders.move(db, order.id, "completed", now, reason=of_rest, back=show(back_cents))

@@ -79,7 +79,7 @@ _ACTIONS: Final[Mapping[Kind, str]] = {
     "amount": "ask M-Pesa which is right; book the rest",
     "charge": "book the rest to M-Pesa's charges",
     "status": "ask M-Pesa; if it never moved, book it as a loss",
-    "reversed": "the payer has it back: end the order, then take it from whose it had become",
+    "reversed": "the payer has it back: book it to that payment, whose orders end",
     "duplicate": "ask M-Pesa; nothing to book if it moved once",
     "balance": "look for the line that is missing, here or there",
 }

@@ -317,7 +317,10 @@ def close(db: Db, dispute: Dispute, state: str, now: datetime) -> None:
     """It ends so, and nobody has to look at it any more. It is locked."""
     db.run(
         """
-        UPDATE disputes SET state = %(state)s, closed_at = %(now)s, updated_at = %(now)s
+        UPDATE disputes
+        SET state = %(state)s, closed_at = %(now)s, updated_at = %(now)s,
+            decide_by = CASE WHEN %(state)s = 'withdrawn' THEN decide_by
+                             ELSE coalesce(decide_by, %(now)s) END
         WHERE id = %(id)s
         """,
         {"state": state, "now": now, "id": dispute.id},

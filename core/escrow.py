@@ -174,6 +174,33 @@ def refund(db: Db, order_id: UUID, cents: int | None, now: datetime) -> int:
     return cents
 
 
+def take_back(db: Db, order_id: UUID, cents: int, now: datetime) -> int:
+    """M-Pesa itself gave so much of it back to the payer: all of it leaves. What was in it.
+
+    What is more than that goes to the buyer's balance. The caller holds the order's lock, and posts
+    the `cents`. Raises NotHeld, also where less is left, and nothing has moved.
+    """
+    held = _lock(db, order_id)
+    if not 0 < cents <= held.left_cents:
+        raise NotHeld(f"{cents} of {held.left_cents} cents cannot leave the escrow of {order_id}")
+    db.run(
+        """
+        UPDATE escrows
+        SET state = %(state)s, refunded_cents = refunded_cents + %(cents)s, updated_at = %(now)s
+        WHERE order_id = %(order_id)s
+        """,
+        {
+            "state": "settled" if cents == held.left_cents else "held",
+            "cents": cents,
+            "now": now,
+            "order_id": order_id,
+        },
+    )
+    if cents < held.left_cents:
+        refund(db, order_id, None, now)
+    return held.left_cents
+
+
 def freeze(db: Db, order_id: UUID, now: datetime) -> None:
     """Nothing leaves it until a dispute is decided. The caller holds the order's lock.
 

@@ -21,9 +21,10 @@ MOVES: Final[Mapping[str, frozenset[str]]] = {
     # It ends here where a part came before, and the rest does not.
     "accepted": frozenset({"dispatched", "cancelled", "completed"}),
     # Accepted again for the rest, where a part of it came.
-    "dispatched": frozenset({"completed", "delivered", "disputed", "accepted"}),
+    # Refunded where M-Pesa itself gave its payment back.
+    "dispatched": frozenset({"completed", "delivered", "disputed", "accepted", "refunded"}),
     # And delivered again where the time to look at the goods begins anew.
-    "delivered": frozenset({"completed", "disputed", "accepted", "delivered"}),
+    "delivered": frozenset({"completed", "disputed", "accepted", "delivered", "refunded"}),
     # Back to where it stood if the dispute is withdrawn.
     "disputed": frozenset(
         {"completed", "refunded", "split", "dispatched", "delivered", "accepted"}

@@ -25,6 +25,9 @@ receipts = sa.Table(
     sa.CheckConstraint("amount_cents > 0", name="amount_cents"),
 )
 
+REVERSED: Final = "reversed"  # the outcome of what M-Pesa itself gave back (core.reversals)
+UNEXPLAINED: Final = "unexplained_money"  # the incident while one lies in suspense
+
 # Has a part of the price of the checkout k come, and not yet become its orders' money?
 BEGUN: Final[LiteralString] = """(k.state = 'placed' AND EXISTS (
     SELECT FROM charges c WHERE c.checkout_id = k.id AND (c.state = 'paid' OR EXISTS (
@@ -48,17 +51,24 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Known:
-    """What is on record. charge_id None: nothing explains the money, it lies in suspense."""
+    """What is on record. charge_id None: nothing explains the money, it lies in suspense.
+
+    gone: or did, before M-Pesa itself gave it back.
+    """
 
     charge_id: UUID | None
     amount_cents: int
+    gone: bool = False
 
 
 def find(db: Db, receipt: str) -> Known | None:
     return db.row(
         Known,
-        "SELECT charge_id, amount_cents FROM receipts WHERE receipt = %(receipt)s",
-        {"receipt": receipt},
+        """
+        SELECT charge_id, amount_cents, charge_id IS NULL AND outcome = %(reversed)s AS gone
+        FROM receipts WHERE receipt = %(receipt)s
+        """,
+        {"receipt": receipt, "reversed": REVERSED},
     )
 
 
@@ -68,9 +78,10 @@ def unexplained(db: Db, receipt: str) -> Receipt | None:
         Receipt,
         """
         SELECT source, receipt, amount_cents, reference, at FROM receipts
-        WHERE receipt = %(receipt)s AND charge_id IS NULL FOR NO KEY UPDATE
+        WHERE receipt = %(receipt)s AND charge_id IS NULL AND outcome <> %(reversed)s
+        FOR NO KEY UPDATE
         """,
-        {"receipt": receipt},
+        {"receipt": receipt, "reversed": REVERSED},
     )
 
 

@@ -143,12 +143,16 @@ def _credits(db: Db, member_id: UUID) -> list[_Credit]:
               WHERE p.state <> 'failed'
                 AND (r.receipt = of.receipt OR c.id = of.charge_id OR (
                      of.order_id IS NOT NULL AND c.checkout_id = paid.checkout_id)))
+          AND NOT EXISTS (
+              SELECT FROM receipts r LEFT JOIN charges c ON c.receipt = r.receipt
+              WHERE r.outcome = %(reversed)s AND (r.receipt = of.receipt OR c.id = of.charge_id))
         ORDER BY e.id DESC LIMIT %(limit)s
         """,
         {
             "member_id": member_id,
             "account_id": ledger.buyer(member_id).id,
             "limit": CREDITS_MAX,
+            "reversed": receipts.REVERSED,
         },
     )
 
@@ -191,6 +195,7 @@ def _whole_receipts(db: Db, member_id: UUID, now: datetime) -> list[_Whole]:
         JOIN members m ON m.id = k.buyer_id
         WHERE k.buyer_id = %(member_id)s AND r.created_at > %(since)s
           AND r.amount_cents %% 100 = 0 AND r.amount_cents <= %(most)s
+          AND r.outcome <> %(reversed)s
           AND (r.outcome IN ('second_payment', 'late') OR NOT EXISTS (
               SELECT FROM orders o JOIN escrows e ON e.order_id = o.id
               WHERE o.checkout_id = k.id AND e.captured_cents <> e.refunded_cents))
@@ -211,6 +216,7 @@ def _whole_receipts(db: Db, member_id: UUID, now: datetime) -> list[_Whole]:
             "member_id": member_id,
             "since": now - REVERSE_WITHIN,
             "most": payouts.AMOUNT_CENTS_MAX,
+            "reversed": receipts.REVERSED,
             "account_id": ledger.buyer(member_id).id,
         },
     )

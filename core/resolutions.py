@@ -8,7 +8,16 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import charges, differences, incidents, ledger, matching, solvency, statement_lines
+from core import (
+    charges,
+    differences,
+    incidents,
+    ledger,
+    matching,
+    reversals,
+    solvency,
+    statement_lines,
+)
 from core.database import Db, metadata
 from core.differences import Difference
 from core.money import show
@@ -20,7 +29,7 @@ REASON_LETTERS_MAX: Final = 500
 PENDING: Final = "resolution_to_approve"  # the incident while a second person is waited for
 
 # Against what the gap is posted; "nothing": M-Pesa or time will mend it, our books are right.
-# buyer, seller: of a payment that M-Pesa took back; what they no longer have of it is our loss.
+# payment: which M-Pesa itself gave back, so from where it lies now (core.reversals).
 Against = Literal[
     "suspense",
     "loss",
@@ -29,11 +38,11 @@ Against = Literal[
     "bank",
     "transit",
     "capital",
-    "buyer",
-    "seller",
+    "payment",
     "nothing",
 ]
 AGAINST: Final[tuple[Against, ...]] = get_args(Against)
+_FORMERLY: Final = ("buyer", "seller")  # in place of payment
 _ACCOUNTS: Final[Mapping[Against, ledger.Account]] = {
     "suspense": ledger.SUSPENSE,
     "loss": ledger.LOSS,
@@ -75,7 +84,9 @@ resolutions = sa.Table(
     sa.CheckConstraint(
         "state IN ('proposed', 'carried_out', 'declined', 'outdated')", name="state"
     ),
-    sa.CheckConstraint(f"against IN ({', '.join(map(repr, AGAINST))})", name="against"),
+    sa.CheckConstraint(
+        f"against IN ({', '.join(map(repr, (*AGAINST, *_FORMERLY)))})", name="against"
+    ),
     sa.CheckConstraint("(state = 'proposed') = (ended_at IS NULL)", name="ended_at"),
     sa.CheckConstraint("(state = 'declined') = (declined_by IS NOT NULL)", name="declined_by"),
     sa.CheckConstraint("approved_by IS NULL OR state = 'carried_out'", name="approved_by"),
@@ -115,8 +126,9 @@ def decide(
     """An operator says where a difference is to be booked, and why.
 
     "proposed": it is so much that a second person must approve. "no_such_posting": a payment that
-    only M-Pesa has goes to suspense, where it finds its owner, and to no other account; of a
-    balance nobody knows what it is, so nothing can be posted. "too_little": an account would go
+    only M-Pesa has goes to suspense, where it finds its owner, and to no other account; one that it
+    gave back is taken from where that payment lies; of a balance nobody knows what it is, so
+    nothing can be posted. "too_little": an account would go
     below zero. "insolvent": other people's money would not be covered; capital goes in first.
     A refusal moves nothing.
     """
@@ -239,51 +251,26 @@ def _refused(
 
 def _legs(db: Db, difference: Difference, against: Against) -> list[ledger.Leg] | None:
     """None: that is no account which it could be posted against."""
-    gap_cents = difference.gap_cents
-    book = ledger.Leg(ledger.Account(difference.book), gap_cents)
-    if against not in ("buyer", "seller"):
-        account = _ACCOUNTS[against]
-        return None if account == book.account else [book, ledger.Leg(account, -gap_cents)]
-    owner = _owner(db, difference, against)
-    if owner is None:
+    book, reversal = _book(difference), _reversal(db, difference)
+    if reversal is not None:
+        return [book, *reversals.legs(db, reversal)] if against == "payment" else None
+    account = _ACCOUNTS.get(against)
+    if account is None or account == book.account:
         return None
-    held_cents: int | None = db.value(
-        "SELECT balance_cents FROM accounts WHERE id = %(id)s FOR NO KEY UPDATE", {"id": owner.id}
-    )
-    taken_cents = min(held_cents or 0, -gap_cents)
-    legs = [
-        book,
-        ledger.debit(owner, taken_cents),
-        ledger.debit(ledger.LOSS, -gap_cents - taken_cents),
-    ]
-    return [leg for leg in legs if leg.amount_cents]
+    return [book, ledger.Leg(account, -difference.gap_cents)]
 
 
-def _owner(db: Db, difference: Difference, of: Literal["buyer", "seller"]) -> ledger.Account | None:
-    """Whose money it had become that M-Pesa took back; None: nobody's, or of several sellers."""
-    if difference.kind != "reversed":
+def _book(difference: Difference) -> ledger.Leg:
+    return ledger.Leg(ledger.Account(difference.book), difference.gap_cents)
+
+
+def _reversal(db: Db, difference: Difference) -> reversals.Reversal | None:
+    """The payment that M-Pesa gave back; None: it is another difference, or was booked before."""
+    if difference.kind != "reversed" or difference.line_id is None:
         return None
-    found = db.rows(
-        _Party,
-        """
-        SELECT DISTINCT o.buyer_id, o.seller_id
-        FROM statement_lines l
-        JOIN receipts r ON r.receipt = l.linked_receipt
-        JOIN charges c ON c.id = r.charge_id
-        JOIN orders o ON o.checkout_id = c.checkout_id
-        WHERE l.id = %(line_id)s
-        """,
-        {"line_id": difference.line_id},
-    )
-    if not found or (of == "seller" and len(found) > 1):
-        return None
-    return ledger.buyer(found[0].buyer_id) if of == "buyer" else ledger.seller(found[0].seller_id)
-
-
-@dataclass(frozen=True)
-class _Party:
-    buyer_id: UUID
-    seller_id: UUID
+    receipt = statement_lines.by_id(db, difference.line_id).linked_receipt
+    assert receipt is not None, f"difference {difference.number} is reversed, of no receipt"
+    return reversals.find(db, receipt, -difference.gap_cents)
 
 
 def _propose(
@@ -321,7 +308,7 @@ def _carry_out(
 ) -> None:
     """The gap is posted; the line, if only M-Pesa had it, has its movement."""
     if resolution.against != "nothing":
-        _post(db, difference, resolution, now)
+        _post(db, difference, resolution, by, now)
     db.run(
         """
         UPDATE resolutions
@@ -337,15 +324,20 @@ def _carry_out(
     by.write(db, what, _case(difference), {"state": "open"}, after, now)
 
 
-def _post(db: Db, difference: Difference, resolution: Resolution, now: datetime) -> None:
+def _post(db: Db, difference: Difference, resolution: Resolution, by: Actor, now: datetime) -> None:
     if difference.is_unknown_payment:
         _receive(db, difference, now)
         matching.match(db, now)
         return
     movement = f"difference:{difference.id}"
-    legs = _legs(db, difference, resolution.against)
-    assert legs is not None, f"difference {difference.number} cannot be posted, and was not refused"
-    ledger.post(db, "difference", f"{movement}:{resolution.id}", legs, now)
+    key = f"{movement}:{resolution.id}"
+    reversal = _reversal(db, difference)
+    if reversal is not None:
+        reversals.book(db, reversal, _book(difference), key, by, now)
+    else:
+        legs = _legs(db, difference, resolution.against)
+        assert legs is not None, f"difference {difference.number} cannot be posted, nor was refused"
+        ledger.post(db, "difference", key, legs, now)
     if difference.line_id is not None:
         matching.correct(db, difference.line_id, movement, now)
 

@@ -154,8 +154,9 @@ def decline(
     if order is None or reduction is None or member_id != _answers(order, reduction):
         return "not_open"
     if reduction.kind == "short":
-        why = {"reason": "short_declined", "of_rest": "rest_cancelled"}
-        deliveries.call_off(db, order, now, **why, short="declined")
+        deliveries.call_off(
+            db, order, now, reason="short_declined", of_rest="rest_cancelled", short="declined"
+        )
     else:
         reductions.end(db, reduction.id, "declined", now)
         deliveries.object_to(db, order_id, now)

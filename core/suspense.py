@@ -9,13 +9,12 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import charges, incidents, orders, staff
+from core import charges, incidents, orders, receipts, staff
 from core.database import Db, metadata
 from core.staff import Actor
 
 REASON_LETTERS_MIN: Final = 10
 REASON_LETTERS_MAX: Final = 500
-UNEXPLAINED: Final = "unexplained_money"  # the incident while it lies here
 
 explanations = sa.Table(
     "explanations",
@@ -71,7 +70,8 @@ def unexplained(db: Db) -> list[Unexplained]:
                 JOIN charges c ON c.id = x.charge_id
                 JOIN orders o ON o.checkout_id = c.checkout_id
                 WHERE x.receipt = r.receipt AND x.state = 'proposed') AS order_number
-        FROM receipts r WHERE r.charge_id IS NULL ORDER BY r.at, r.receipt
+        FROM receipts r WHERE r.charge_id IS NULL AND r.outcome <> 'reversed'
+        ORDER BY r.at, r.receipt
         """,
     )
 
@@ -135,7 +135,7 @@ def approve(
     if booked == "not_in_suspense":
         return booked
     _decide(db, proposed, "booked", by, now)
-    found = incidents.find_open(db, UNEXPLAINED, receipt)
+    found = incidents.find_open(db, receipts.UNEXPLAINED, receipt)
     if found is not None:
         incidents.close(db, found.id, f"explained by {by.name}", now)
     return booked
@@ -183,7 +183,10 @@ def _lies_here(db: Db, receipt: str) -> bool:
     _take_turns(db, receipt)
     return bool(
         db.value(
-            "SELECT charge_id IS NULL FROM receipts WHERE receipt = %(receipt)s",
+            """
+            SELECT charge_id IS NULL AND outcome <> 'reversed' FROM receipts
+            WHERE receipt = %(receipt)s
+            """,
             {"receipt": receipt},
         )
     )

@@ -172,17 +172,28 @@ def decline(
     reason = " ".join(reason.split())
     if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
         return "no_reason"
-    db.run(
-        """
-        UPDATE verdicts SET state = 'declined', declined_by = %(by)s, ended_at = %(now)s
-        WHERE id = %(id)s
-        """,
-        {"by": by.who.id, "now": now, "id": verdict.id},
-    )
+    _decline(db, verdict, by, now)
     _close_incident(db, dispute, "declined", now)
     after = {"state": "declined", "reason": reason}
     by.write(db, "verdict_declined", _case(dispute), {"state": "proposed"}, after, now)
     return "declined"
+
+
+def overtake(db: Db, order_id: UUID, by: Actor, now: datetime) -> None:
+    """M-Pesa itself gave the money back to the payer: there is nothing left to decide.
+
+    It ends for the buyer, without a verdict; one that waited for a second person is declined.
+    The caller holds the order's lock, and takes the money out of its escrow.
+    """
+    dispute = disputes.of_order(db, order_id)
+    assert dispute is not None, f"nobody complains of order {order_id}"
+    waiting = standing(db, dispute.id)
+    if waiting is not None:
+        _decline(db, waiting, by, now)
+    disputes.close(db, dispute, "resolved_buyer", now)
+    _close_incident(db, dispute, "reversed", now)
+    before, after = {"state": dispute.state}, {"state": "resolved_buyer", "by": "reversal"}
+    by.write(db, "dispute_overtaken", _case(dispute), before, after, now)
 
 
 def standing(db: Db, dispute_id: UUID) -> Verdict | None:
@@ -326,6 +337,16 @@ def _carry_out(
     }
     what = "dispute_decided" if approved_by is None else "verdict_approved"
     by.write(db, what, _case(dispute), before, after, now)
+
+
+def _decline(db: Db, verdict: Verdict, by: Actor, now: datetime) -> None:
+    db.run(
+        """
+        UPDATE verdicts SET state = 'declined', declined_by = %(by)s, ended_at = %(now)s
+        WHERE id = %(id)s
+        """,
+        {"by": by.who.id, "now": now, "id": verdict.id},
+    )
 
 
 def _close_incident(db: Db, dispute: Dispute, note: str, now: datetime) -> None:

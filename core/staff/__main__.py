@@ -405,7 +405,7 @@ _OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
         "choices": AGAINST,
         "required": True,
         "help": "where it is booked; charges: what M-Pesa took, owed: what we owe it for them; "
-        "buyer, seller: of a payment that it took back",
+        "payment: that M-Pesa itself gave back, so its orders end",
     },
     "receipt": {"help": "M-Pesa's, as suspense shows it"},
     "--order": {"type": _case, "required": True, "help": "its number, as people say it"},

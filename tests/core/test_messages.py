@@ -206,7 +206,8 @@ def test_a_seller_hears_where_the_money_is(db: Db, bought: Purchase, now: dateti
 
 
 TOLD_BY_CHARGES = {
-    *("payment_failed", "payment_over_limit", "payment_part", "payment_short", "payment_over")
+    *("payment_failed", "payment_over_limit", "payment_part", "payment_short", "payment_over"),
+    "part_reversed",
 }
 
 

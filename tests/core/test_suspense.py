@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core import audit, charges, incidents, ledger, orders, suspense
+from core import audit, charges, incidents, ledger, orders, receipts, suspense
 from core.database import Database, Db
 from tests.core.market import (
     TOTAL_CENTS,
@@ -72,7 +72,7 @@ def test_two_people_explain_it_and_the_order_is_paid(stall: Stall) -> None:
     assert stall.cents() == {"A.c2b": TOTAL_CENTS, "L.escrow": TOTAL_CENTS}
     assert stall.states() == {"paid"}
     assert suspense.unexplained(stall.db) == []
-    assert incidents.find_open(stall.db, suspense.UNEXPLAINED, RECEIPT) is None
+    assert incidents.find_open(stall.db, receipts.UNEXPLAINED, RECEIPT) is None
     done = [act.what for act in audit.of(stall.db, f"receipt {RECEIPT}")]
     assert done == ["explanation_proposed", "explanation_booked"]
 

@@ -15,6 +15,7 @@ from core.days import today
 from tests.simulation import acts, invariants, weathers
 from tests.simulation.fate import Fate, Job
 from tests.simulation.town import Ground, Letter, Town
+from tests.simulation.watch import Watch
 from worker import reconciliation, tasks
 
 STEPS: Final = 70
@@ -89,6 +90,7 @@ class Day:
     def __init__(self, town: Town, seed: object, profile: Profile, lived: Lived) -> None:
         self.town, self.lived, self.profile = town, lived, profile
         self.dice = random.Random(f"day {seed}")
+        self._watch = Watch(town.database)
         self._commits_checked = -1
         chosen = [
             (weight, made)
@@ -329,9 +331,8 @@ class Day:
         line = f"{len(self.lived.history) + 1:>4}  {day}  {who:<9} {what}"
         self.lived.history.append(f"{line}: {outcome}" if outcome else line)
 
-    def _money(self) -> list[str]:
-        with self.town.database.look() as db:
-            return invariants.money(db)
+    def _money(self) -> str:
+        return self._watch.money(self.town.now)
 
     # --- what must hold -----------------------------------------------------------------------
 
@@ -341,9 +342,13 @@ class Day:
         if self.town.database.commits == self._commits_checked:
             return
         self._commits_checked = self.town.database.commits
-        found = invariants.broken(self.town)
+        found = self.broken()
         if found:
             raise Broken("; ".join(found))
+
+    def broken(self) -> list[str]:
+        """The invariants that do not hold now."""
+        return self._watch.broken(self.town.now) + invariants.broken_at_mpesa(self.town)
 
     # --- the evening --------------------------------------------------------------------------
 
@@ -413,22 +418,20 @@ class Day:
 
     def _is_due(self) -> bool:
         """Is there something for the relay?"""
-        with self.town.database.look() as db:
-            due_at = outbox.next_due(db)
-        return due_at is not None and due_at <= self.town.now
+        dues = self._watch.dues(self.town.now)
+        return bool(dues) and min(dues.values()) <= self.town.now
 
     def _next_due(self, quiet: bool = False) -> datetime:
         """When the next thing happens, with us or in the pretend world."""
         town = self.town
-        with town.database.look() as db:
-            ours: datetime | None = db.value(
-                "SELECT min(due_at) FROM outbox WHERE done_at IS NULL AND kind = ANY(%(kinds)s)",
-                {"kinds": [k for k, kind in outbox.KINDS.items() if kind.queue not in town.full]},
-            )
-        theirs = town.world.clock._due[0][0] if town.world.clock._due else None
-        dues = [at for at in (ours, theirs) if at is not None]
+        ours = [
+            due_at
+            for kind, due_at in self._watch.dues(town.now).items()
+            if outbox.KINDS[kind].queue not in town.full
+        ]
+        theirs = [due_at for due_at, *_ in town.world.clock._due[:1]]
         never = town.now + timedelta(days=400) if quiet else town.now
-        return min(dues, default=never)
+        return min(ours + theirs, default=never)
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,7 @@ def _lived(ground: Ground, told: Event, fate: Mercy) -> dict[str, Any]:
     told.prepare(story)
     fate.begins()
     told.happens(story)
-    found = invariants.broken(story.town) + invariants.differing_books(story.town)
+    found = story.day.broken() + invariants.differing_books(story.town)
     assert not found, "; ".join(found)
     return story.ends()
 

@@ -1,10 +1,15 @@
 """A mortal database: the real one, whose every transaction passes the boundaries of fate."""
 
 import random
+import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from functools import cache
+from time import monotonic
+from typing import Any, Final
+
+import psycopg
 
 import core.database
 from core.database import Database, Db
@@ -13,15 +18,19 @@ from core.statements import Session
 from tests.simulation.fate import Fate, Job
 
 PATIENCE_SECONDS = 600.0  # of real time: a busy machine changes nothing that happens
+EVERYTHING: Final = "*"  # among the tables that were written to: nobody knows which
 
 
 class MortalDatabase(Database):
     """fate and clock are those of the day that is being lived; outside of jobs it is immortal."""
 
     def __init__(self, url: str, clock: Callable[[], datetime]) -> None:
+        self._url = url
         super().__init__(url, clock=clock, random=random.Random(0), size=4)
         self.fate = Fate("nobody", 0.0)
         self.commits = 0  # of jobs
+        self.written: set[str] = set()  # tables, since whoever watches emptied it
+        self._looking: list[Session] = []  # outside of the pool, which costs more than a look
 
     @contextmanager
     def begin(
@@ -49,9 +58,21 @@ class MortalDatabase(Database):
             raise
         self._committed(job, number)
 
-    def look(self) -> AbstractContextManager[Db]:
-        """To read from outside of the town, in one trip to the server."""
-        return super().autocommit(seconds=PATIENCE_SECONDS)
+    @contextmanager
+    def look(self) -> Iterator[Db]:
+        """To read from outside of the town, each statement in one trip to the server."""
+        if not self._looking:
+            self._looking.append(Session(psycopg.connect(self._url, autocommit=True)))
+        session = self._looking.pop()
+        try:
+            yield Db(session, self, monotonic() + PATIENCE_SECONDS, durable=False, setting="SET")
+        finally:
+            self._looking.append(session)
+
+    def close(self) -> None:
+        for session in self._looking:
+            session._connection.close()
+        super().close()
 
     @contextmanager
     def autocommit(self, *, seconds: float) -> Iterator[Db]:
@@ -94,10 +115,20 @@ def mortal_statements(
                 database.fate.passes(job, "statement", job.commits)
             else:
                 job.dies_after_statements -= 1
-        return execute(self, rewrite(sql), params)
+        said = rewrite(sql)
+        database.written |= written_by(said)
+        return execute(self, said, params)
 
     Session.execute = mortal  # type: ignore[method-assign]
     try:
         yield
     finally:
         Session.execute = execute  # type: ignore[method-assign]
+
+
+@cache
+def written_by(sql: str) -> frozenset[str]:
+    """The tables that the statement may write to."""
+    if sql.split(maxsplit=1)[0] not in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH"):
+        return frozenset({EVERYTHING})
+    return frozenset(re.findall(r"\b(?:INSERT INTO|UPDATE|DELETE FROM)\s+([a-z_]+)", sql))

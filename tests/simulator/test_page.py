@@ -724,6 +724,49 @@ def test_what_follows_a_photo_is_in_view_however_late_the_photo_is(page, living,
     expect(chat.bubbles.last).to_be_in_viewport(ratio=1)
 
 
+def test_whoever_reads_the_newest_stays_there_whatever_grows(page, living, application):
+    """A photo that comes late and taller than was said; what is opened below; what comes then."""
+    chat = Chat(page, BUYER)
+    chat.start()
+    for number in range(12):
+        bot_writes(living, f"Line {number}")
+    held = []
+    page.route("**/telegram/file/**", lambda route: held.append(route))
+    chat.attach("Rotten tomatoes")
+    expect(chat.bubbles).to_have_count(14)
+    until(lambda: held)
+    held[0].fulfill(body=pictures.blank(80, 240), content_type="image/png")
+    picture = chat.bubbles.last.get_by_role("img")
+    until(lambda: picture.evaluate("it => it.complete && it.naturalHeight") == 240)
+    expect(chat.bubbles.last.locator("time")).to_be_in_viewport(ratio=1)
+    chat.root.get_by_role("button", name="Attach").click()
+    expect(chat.bubbles.last.locator("time")).to_be_in_viewport(ratio=1)
+    bot_writes(living, "Thank you. " * 20)
+    expect(chat.bubbles).to_have_count(15)
+    expect(chat.bubbles.last.locator("time")).to_be_in_viewport(ratio=1)
+    page.keyboard.press("Escape")
+    expect(chat.bubbles.last).to_be_in_viewport(ratio=1)
+
+
+def test_whoever_has_scrolled_up_is_left_there_until_she_writes(page, living, application):
+    chat = Chat(page, BUYER)
+    chat.start()
+    for number in range(9):
+        bot_writes(living, f"Line {number}" + "\n." * 6)
+    expect(chat.bubbles).to_have_count(10)
+    old = chat.bubbles.filter(has_text="Line 1")
+    chat.root.locator(".talk").evaluate("it => it.scrollTo(0, 0)")
+    expect(old).to_be_in_viewport()
+    bot_writes(living, "News")
+    expect(chat.bubbles).to_have_count(11)
+    expect(old).to_be_in_viewport()
+    expect(chat.bubbles.last).not_to_be_in_viewport()
+    chat.input.fill("I am back")
+    page.keyboard.press("Enter")
+    expect(chat.bubbles).to_have_count(12)
+    expect(chat.bubbles.last).to_be_in_viewport(ratio=1)
+
+
 def test_what_the_bot_writes_is_counted_while_nobody_looks(page, living):
     chat = Chat(page, BUYER)
     chat.start()

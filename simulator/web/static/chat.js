@@ -39,6 +39,9 @@ export class Chat {
   #answered = new Set(); // ids of taps
   #prompt = null; // id of the M-Pesa prompt that was last on the phone
   #hiding = null;
+  #follows = true; // the newest message; not whoever has scrolled up to read
+  #top = 0; // where the talk was last scrolled to
+  #sizes = new ResizeObserver(() => this.#follow());
 
   get isOpen() {
     return !this.#pane.hidden;
@@ -66,7 +69,7 @@ export class Chat {
     this.#toggle.setAttribute("aria-expanded", String(open));
     if (open) {
       this.#count();
-      this.#toEnd();
+      this.#follow(true);
       this.#root.scrollIntoView({ block: "nearest", behavior: "smooth" });
     }
   }
@@ -83,6 +86,7 @@ export class Chat {
     if (this.#state === null) return;
     this.#bubbles.clear();
     this.#talk.replaceChildren();
+    this.#follows = true;
     this.#drawMessages();
     this.#drawBottom();
     this.#count();
@@ -91,6 +95,13 @@ export class Chat {
   // --- what the person does
 
   #listen() {
+    this.#sizes.observe(this.#talk); // what opens below leaves it less room
+    this.#talk.addEventListener("scroll", () => {
+      const { scrollTop } = this.#talk;
+      // Something may have grown since we scrolled to the end: only who goes up leaves it.
+      this.#follows = this.#isAtEnd() || (this.#follows && scrollTop >= this.#top);
+      this.#top = scrollTop;
+    });
     this.#toggle.addEventListener("click", () => {
       this.open(!this.isOpen);
       if (this.isOpen) this.#focus();
@@ -193,10 +204,10 @@ export class Chat {
   // --- drawing
 
   #drawMessages() {
-    const atEnd = this.#isAtEnd();
     const shown = new Set(this.#state.messages.map((each) => each.id));
     for (const [id, { element }] of this.#bubbles) {
       if (shown.has(id)) continue;
+      this.#sizes.unobserve(element);
       element.remove();
       this.#bubbles.delete(id);
     }
@@ -209,14 +220,19 @@ export class Chat {
       if (known) {
         const had = known.element.contains(document.activeElement);
         element.classList.add("changed");
+        this.#sizes.unobserve(known.element);
         known.element.replaceWith(element);
         if (had) (element.querySelector("button") ?? this.#input).focus({ preventScroll: true });
-      } else this.#talk.append(element);
+      } else {
+        this.#talk.append(element);
+        if (message.from === "person") this.#follows = true;
+      }
+      this.#sizes.observe(element); // a picture grows when it comes
       this.#bubbles.set(message.id, { message, element });
     }
     if (this.#bubbles.size === 0) this.#talk.replaceChildren(make("p", { class: "about" }, say("chat_about")));
     else this.#talk.querySelector(".about")?.remove();
-    if (changed && atEnd) this.#toEnd();
+    if (changed) this.#follow();
   }
 
   #takeToasts() {
@@ -259,7 +275,6 @@ export class Chat {
     this.#keys.hidden = rows.length === 0 || this.#state.state !== "started";
     this.#keys.replaceChildren(...rows.map((row) => make("div", {}, ...row.map(({ label, asks }) =>
       make("button", { type: "button", "data-asks": asks ?? "" }, label)))));
-    this.#toEnd();
   }
 
   #drawCommands() {
@@ -292,8 +307,12 @@ export class Chat {
     return this.#talk.scrollHeight - this.#talk.scrollTop - this.#talk.clientHeight < 80;
   }
 
-  #toEnd() {
+  /** Stay at the end, or go there. */
+  #follow(anyway = this.#follows) {
+    this.#follows = anyway;
+    if (!anyway) return;
     this.#talk.scrollTop = this.#talk.scrollHeight;
+    this.#top = this.#talk.scrollTop;
   }
 
   #focus() {

@@ -180,6 +180,15 @@ class Settings(BaseModel):
         14, "days after another SIM in which a person approves what goes to the line", ge=1, le=365
     )
 
+    number_cooling_hours: int = _setting(
+        24, "hours before money goes to the new number of a member", ge=0, le=720
+    )
+    support_msisdn: str = _setting(
+        "+254700000000",
+        "the phone people call who can no longer dial us",
+        pattern=r"^\+254[0-9]{9}$",
+    )
+
     hubtel_secret: SecretStr | None = _setting(
         SecretStr("sandbox-hubtel-secret"), "the secret part of Hubtel's path", _STRONG_OR_OFF
     )
@@ -403,6 +412,8 @@ class Settings(BaseModel):
             payout_float_floor_cents=self.payout_float_floor * 100,
             sim_check=self.sim_check == "on",
             sim_swap_days=self.sim_swap_days,
+            number_cooling_hours=self.number_cooling_hours,
+            support_msisdn=self.support_msisdn,
             dispute_second_above_cents=self.dispute_second_above * 100,
             difference_second_above_cents=self.difference_second_above * 100,
             paybill=self.daraja_shortcode,

@@ -33,7 +33,7 @@ def put(
         _Receiver,
         """
         SELECT id, msisdn, language FROM members m
-        WHERE id = ANY(%(ids)s) AND deleted_at IS NULL
+        WHERE id = ANY(%(ids)s) AND deleted_at IS NULL AND msisdn IS NOT NULL
           AND NOT EXISTS (SELECT FROM opt_outs o
                           WHERE o.msisdn = m.msisdn AND o.class <> 'asking')
           AND NOT EXISTS (SELECT FROM messages t

@@ -19,7 +19,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import captures, incidents, ledger, messages, money, outbox, receipts, refunds
+from core import captures, incidents, ledger, messages, money, numbers, outbox, receipts, refunds
 from core.captures import Payable
 from core.database import Db, metadata
 from core.money import CENTS
@@ -344,6 +344,10 @@ def claim_for_push(db: Db, charge_id: UUID, rules: Rules, now: datetime) -> Clai
     if not still_wanted:
         _close(db, charge, "refused", "too_late", now)
         return None
+    if _is_left(db, charge_id):  # whoever has that phone now is asked for nothing of hers
+        _close(db, charge, "refused", "number_changed", now)
+        _tell_how_to_pay(db, charge, now)
+        return None
     db.run(
         "UPDATE charges SET claimed_at = %(now)s, updated_at = %(now)s WHERE id = %(id)s",
         {"now": now, "id": charge_id},
@@ -526,11 +530,12 @@ def explain(
 def last_payer(db: Db, buyer_id: UUID) -> str | None:
     """The phone, not her own, that paid for her last, and would be asked again."""
     found: str | None = db.value(
-        """
+        f"""
         SELECT c.msisdn
         FROM checkouts k JOIN charges c ON c.checkout_id = k.id
         JOIN members m ON m.id = k.buyer_id
         WHERE k.buyer_id = %(buyer_id)s AND c.state = 'paid' AND c.msisdn <> m.msisdn
+          AND NOT {numbers.LEFT_BY_BUYER}
           AND NOT EXISTS (SELECT FROM opt_outs o WHERE o.msisdn = c.msisdn AND o.class = 'asking')
         ORDER BY c.updated_at DESC, c.id DESC LIMIT 1
         """,
@@ -636,6 +641,22 @@ def _lock(db: Db, charge_id: UUID) -> tuple[Payable, Charge]:
         raise UnknownCharge(f"no charge {charge_id}")
     payable = captures.lock(db, checkout_id)
     return payable, _lock_charge(db, charge_id)
+
+
+def _is_left(db: Db, charge_id: UUID) -> bool:
+    """Is it to a number that was the buyer's own, and is hers no more?"""
+    return bool(
+        db.value(
+            f"""
+            SELECT {numbers.LEFT_BY_BUYER}
+            FROM charges c
+            JOIN checkouts k ON k.id = c.checkout_id
+            JOIN members m ON m.id = k.buyer_id
+            WHERE c.id = %(id)s
+            """,
+            {"id": charge_id},
+        )
+    )
 
 
 def _lock_charge(db: Db, charge_id: UUID) -> Charge:

@@ -331,6 +331,24 @@ def withdraw(
     return "withdrawn"
 
 
+def follow(db: Db, member_id: UUID, from_msisdn: str, to_msisdn: str | None, now: datetime) -> None:
+    """The invited has another number, or none: whoever gets the old one sees no deal of theirs.
+
+    The change is made already. Of a phone that two share nobody knows whom a deal was for.
+    """
+    db.run(
+        """
+        UPDATE deals
+        SET invited_id = %(member_id)s, invited_msisdn = coalesce(%(to)s, invited_msisdn),
+            updated_at = %(now)s
+        WHERE invited_msisdn = %(from)s AND state = 'open' AND opener_id <> %(member_id)s
+          AND (invited_id = %(member_id)s OR (invited_id IS NULL AND NOT EXISTS (
+               SELECT FROM members WHERE msisdn = %(from)s AND deleted_at IS NULL)))
+        """,
+        {"member_id": member_id, "from": from_msisdn, "to": to_msisdn, "now": now},
+    )
+
+
 def invite(
     db: Db, deal_id: UUID, now: datetime
 ) -> Literal["invited", "unwanted", "enough", "not_open"]:

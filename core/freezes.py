@@ -77,11 +77,13 @@ def lift(db: Db, member_id: UUID, by: str, now: datetime) -> Literal["lifted", "
 
 
 def is_frozen(db: Db, member_id: UUID) -> bool:
+    """Also where there is no number that money could go to (core.number_changes)."""
     return bool(
         db.value(
             """
             SELECT EXISTS (SELECT FROM freezes
                            WHERE member_id = %(member_id)s AND lifted_at IS NULL)
+                OR EXISTS (SELECT FROM members WHERE id = %(member_id)s AND msisdn IS NULL)
             """,
             {"member_id": member_id},
         )

@@ -43,7 +43,7 @@ class Link:
 
 def make(db: Db, msisdn: str, rules: Rules, now: datetime) -> None:
     """A new token for that phone; what it had before is good no more."""
-    db.run("DELETE FROM links WHERE msisdn = %(msisdn)s AND used_at IS NULL", {"msisdn": msisdn})
+    forget(db, msisdn)
     link_id = db.new_id()
     _insert(db, link_id, msisdn, now, digest=_digest(rules, _token(rules, link_id)))
 
@@ -101,6 +101,11 @@ def use(db: Db, link_id: UUID, now: datetime) -> Used | None:
         """,
         {"id": link_id, "now": now},
     )
+
+
+def forget(db: Db, msisdn: str) -> None:
+    """Nobody speaks for that phone by a token that was made before now."""
+    db.run("DELETE FROM links WHERE msisdn = %(msisdn)s AND used_at IS NULL", {"msisdn": msisdn})
 
 
 def tidy(db: Db, before: datetime) -> int:

@@ -25,7 +25,7 @@ members = sa.Table(
     "members",
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
-    sa.Column("msisdn", sa.Text, nullable=False),
+    sa.Column("msisdn", sa.Text),  # NULL: theirs no more, and no other is known yet
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("language", sa.Text, nullable=False),
     sa.Column("place_id", sa.Uuid, sa.ForeignKey("places.id"), nullable=False, index=True),
@@ -41,6 +41,7 @@ members = sa.Table(
     sa.Column("person", sa.SmallInteger, nullable=False, server_default=sa.text("1")),
     sa.Column("shares_phone", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("paid_at_once", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("pin_right_at", sa.DateTime(timezone=True)),  # about: see pins
     sa.CheckConstraint("person IN (1, 2)", name="person"),
     sa.CheckConstraint("person = 1 OR shares_phone", name="shares_phone"),
     sa.CheckConstraint(r"msisdn ~ '^\+[1-9][0-9]{6,14}$'", name="msisdn"),
@@ -110,12 +111,13 @@ def sharing(db: Db, msisdn: str) -> list[Member]:
 
 
 def by_id(db: Db, member_id: UUID) -> Member | None:
+    """None: they have left, or have no number now."""
     return db.row(
         Member,
         """
         SELECT id, msisdn, name, language, place_id, is_seller, consent_version
         FROM members
-        WHERE id = %(member_id)s AND deleted_at IS NULL
+        WHERE id = %(member_id)s AND deleted_at IS NULL AND msisdn IS NOT NULL
         """,
         {"member_id": member_id},
     )
@@ -207,10 +209,11 @@ def _add(
         """
         INSERT INTO members
             (id, msisdn, person, shares_phone, name, language, place_id, is_seller, pin_hash,
-             pin_failures, consent_version, consent_at, created_at, updated_at)
+             pin_failures, pin_right_at, consent_version, consent_at, created_at, updated_at)
         VALUES
             (%(id)s, %(msisdn)s, %(person)s, %(shares_phone)s, %(name)s, %(language)s,
-             %(place_id)s, false, %(pin_hash)s, 0, %(consent_version)s, %(now)s, %(now)s, %(now)s)
+             %(place_id)s, false, %(pin_hash)s, 0, %(now)s, %(consent_version)s, %(now)s, %(now)s,
+             %(now)s)
         ON CONFLICT (msisdn, person) WHERE deleted_at IS NULL DO NOTHING
         """,
         {
@@ -271,6 +274,66 @@ def make_seller(db: Db, member_id: UUID, now: datetime) -> None:
     db.run(
         "UPDATE members SET is_seller = true, updated_at = %(now)s WHERE id = %(member_id)s",
         {"member_id": member_id, "now": now},
+    )
+
+
+def give_number(db: Db, member_id: UUID, msisdn: str | None, now: datetime) -> None:
+    """From now on it is the member's alone; None: the member has none. It is free (see close).
+
+    Whoever shared the old phone has that for themselves.
+    """
+    left: str | None = db.value("SELECT msisdn FROM members WHERE id = %(id)s", {"id": member_id})
+    db.run(
+        """
+        UPDATE members
+        SET msisdn = %(msisdn)s, person = 1, shares_phone = false, updated_at = %(now)s
+        WHERE id = %(id)s
+        """,
+        {"msisdn": msisdn, "now": now, "id": member_id},
+    )
+    _alone(db, left, now)
+
+
+def close(db: Db, member_id: UUID, now: datetime) -> None:
+    """The account is no more, and its number is free; see has_nothing."""
+    db.run(
+        "UPDATE members SET deleted_at = %(now)s, updated_at = %(now)s WHERE id = %(id)s",
+        {"now": now, "id": member_id},
+    )
+    left: str | None = db.value("SELECT msisdn FROM members WHERE id = %(id)s", {"id": member_id})
+    _alone(db, left, now)
+
+
+def has_nothing(db: Db, member_id: UUID) -> bool:
+    """Whether nobody would miss the account: no order ever, no money, no goods, nothing open."""
+    found: bool = db.value(
+        """
+        SELECT NOT EXISTS (SELECT FROM orders WHERE %(id)s IN (buyer_id, seller_id))
+           AND NOT EXISTS (SELECT FROM offers WHERE seller_id = %(id)s)
+           AND NOT EXISTS (SELECT FROM payouts WHERE member_id = %(id)s)
+           AND NOT EXISTS (SELECT FROM accounts
+                           WHERE owner_id = %(id)s AND kind IN ('L.buyer', 'L.seller')
+                             AND balance_cents <> 0)
+           AND NOT EXISTS (SELECT FROM deals
+                           WHERE %(id)s IN (opener_id, invited_id) AND state = 'open')
+           AND NOT EXISTS (SELECT FROM cases WHERE member_id = %(id)s AND state = 'open')
+           AND NOT EXISTS (SELECT FROM freezes WHERE member_id = %(id)s AND lifted_at IS NULL)
+           AND NOT EXISTS (SELECT FROM number_changes
+                           WHERE member_id = %(id)s AND state IN ('proposed', 'approved'))
+        """,
+        {"id": member_id},
+    )
+    return found
+
+
+def _alone(db: Db, msisdn: str | None, now: datetime) -> None:
+    """The other of two has the phone to themselves."""
+    db.run(
+        """
+        UPDATE members SET person = 1, shares_phone = false, updated_at = %(now)s
+        WHERE msisdn = %(msisdn)s AND shares_phone AND deleted_at IS NULL
+        """,
+        {"msisdn": msisdn, "now": now},
     )
 
 

@@ -8,7 +8,7 @@ knows the message is sent once more, and marked: it may have come twice.
 
 import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -230,7 +230,8 @@ def of_member(
     member = db.row(
         _Receiver,
         """
-        SELECT id, msisdn, name, language, deleted_at IS NULL AS is_here
+        SELECT id, coalesce(msisdn, '') AS msisdn, name, language,
+               deleted_at IS NULL AND msisdn IS NOT NULL AS is_here
         FROM members WHERE id = %(id)s
         """,
         {"id": member_id},
@@ -365,6 +366,11 @@ def claim(
     if doubted and message.maybe_twice:
         _give_up(db, message, now)
         return None
+    if message.member_is_at not in (None, message.msisdn):
+        moved = _follow(db, message, by, now)
+        if moved is None:
+            return None
+        message = moved
     standing = _standing(db, message, now)
     if over := _over(db, message, standing, now):
         _end(db, message_id, "unknown" if doubted else "failed", over, now)
@@ -536,7 +542,7 @@ class _Receiver:
     msisdn: str = field(repr=False)
     name: str = field(repr=False)
     language: str
-    is_here: bool  # who left is told nothing; the number may be somebody else's by now
+    is_here: bool  # who left, or has no number, is told nothing; it may be somebody else's by now
 
 
 @dataclass(frozen=True)
@@ -591,6 +597,7 @@ class _Message:
     kind: str
     member_id: UUID | None
     msisdn: str = field(repr=False)
+    member_is_at: str | None = field(repr=False)  # the number by now; "": none; None: a stranger
     channel: str | None
     address: str | None = field(repr=False)
     batch_id: UUID | None
@@ -618,10 +625,12 @@ def _orders(db: Db, ids: Sequence[UUID]) -> list[_Order]:
                o.fee_cents AS placed_fee_cents, o.reduced_cents, o.came_cents, o.pay_by,
                o.accept_by, o.deliver_on, o.title IS NOT NULL AS is_deal,
                p.name AS place,
-               b.id AS buyer_id, b.msisdn AS buyer_msisdn, b.name AS buyer_name,
-               b.language AS buyer_language, b.deleted_at IS NULL AS buyer_is_here,
-               s.id AS seller_id, s.msisdn AS seller_msisdn, s.name AS seller_name,
-               s.language AS seller_language, s.deleted_at IS NULL AS seller_is_here,
+               b.id AS buyer_id, coalesce(b.msisdn, '') AS buyer_msisdn, b.name AS buyer_name,
+               b.language AS buyer_language,
+               b.deleted_at IS NULL AND b.msisdn IS NOT NULL AS buyer_is_here,
+               s.id AS seller_id, coalesce(s.msisdn, '') AS seller_msisdn, s.name AS seller_name,
+               s.language AS seller_language,
+               s.deleted_at IS NULL AND s.msisdn IS NOT NULL AS seller_is_here,
                NOT s.paid_at_once AS seller_is_keeper,
                o.receiver_msisdn, o.receiver_name,
                coalesce((SELECT r.language FROM members r
@@ -782,13 +791,38 @@ def _lock(db: Db, message_id: UUID) -> _Message:
         _Message,
         """
         SELECT id, trigger, class AS kind, member_id, msisdn, channel, address, batch_id, can_wait,
-               text, state, attempts, maybe_twice, claimed_at, failure, order_id, created_at
+               text, state, attempts, maybe_twice, claimed_at, failure, order_id, created_at,
+               (SELECT coalesce(CASE WHEN deleted_at IS NULL THEN m.msisdn END, '')
+                FROM members m WHERE m.id = messages.member_id) AS member_is_at
         FROM messages WHERE id = %(id)s FOR NO KEY UPDATE
         """,
         {"id": message_id},
     )
     assert message is not None, f"no message {message_id}"
     return message
+
+
+def _follow(db: Db, message: _Message, by: Channel, now: datetime) -> _Message | None:
+    """Its receiver has another number by now, and is told there. None: not now, or not at all.
+
+    What answered somebody at the old phone, or advertises, is of no use at the new one.
+    """
+    if not message.member_is_at or message.kind in ("reply", "marketing"):
+        _end(db, message.id, "failed", "moved", now)
+        return None
+    db.run(
+        """
+        UPDATE messages
+        SET msisdn = %(msisdn)s, state = 'queued', channel = NULLIF(channel, 'telegram'),
+            address = NULL, failure = NULL, updated_at = %(now)s
+        WHERE id = %(id)s
+        """,
+        {"msisdn": message.member_is_at, "now": now, "id": message.id},
+    )
+    if by == "telegram":  # the chat spoke for the old one
+        outbox.put(db, "sms", due_at=now, message_id=message.id)
+        return None
+    return replace(message, msisdn=message.member_is_at, address=None, failure=None)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,19 @@ def bar(db: Db, msisdn: str, now: datetime) -> None:
     _add(db, msisdn, "all", "network", now)
 
 
+def copy(db: Db, from_msisdn: str, to_msisdn: str) -> None:
+    """The same person speaks at another phone: what was said at the old one holds there too."""
+    db.run(
+        """
+        INSERT INTO opt_outs (msisdn, class, by, since)
+        SELECT %(to)s, class, by, since FROM opt_outs
+        WHERE msisdn = %(from)s AND by IN ('stop', 'refuse')
+        ON CONFLICT (msisdn, class) DO NOTHING
+        """,
+        {"from": from_msisdn, "to": to_msisdn},
+    )
+
+
 def of(db: Db, msisdn: str) -> frozenset[str]:
     """What it is spared: "marketing", "asking", or "all" SMS."""
     found = db.value(

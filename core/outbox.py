@@ -52,6 +52,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     # Fetches a day of M-Pesa's lines, and compares fifty thousand of them within seconds.
     "reconcile_day": Kind("reports", lease_seconds=600),
     "pay_earnings": Kind("money"),
+    "change_number": Kind("money"),
     "submit_float_move": Kind("money"),
     "query_float_move": Kind("money"),
     "keep_float": Kind("money"),

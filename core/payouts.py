@@ -22,6 +22,7 @@ from core import (
     members,
     messages,
     money,
+    numbers,
     outbox,
     receipts,
     reply_paths,
@@ -40,7 +41,14 @@ Halt = Literal["initiator", "float"]
 
 STATES: Final = ("requested", "approved", "submitting", "accepted", "unknown", "paid", "failed")
 SENT: Final = ("submitting", "accepted", "unknown")  # M-Pesa may have it, and may act on it
-WAITS: Final = ("frozen", "halted", "sim", "float", "probe")  # for what an approved one waits
+WAITS: Final = (
+    "frozen",
+    "halted",
+    "cooling",
+    "sim",
+    "float",
+    "probe",
+)  # for what an approved one waits
 AUTOMATIC: Final = "automatic"  # who approves what is below the limit
 SYSTEM: Final = "system"  # who asks for what nobody asked for
 
@@ -344,7 +352,7 @@ def request(
     if refused := _unfit(cents, minimum):
         return refused
     own_msisdn = _lock_member(db, member_id)
-    if freezes.is_frozen(db, member_id):
+    if own_msisdn is None or freezes.is_frozen(db, member_id):
         return "frozen"
     surplus_cents = solvency.surplus_cents(db)
     if surplus_cents < 0:
@@ -427,15 +435,16 @@ def reject(db: Db, payout_id: UUID, by: str, now: datetime) -> Literal["rejected
 def claim_for_submit(db: Db, payout_id: UUID, rules: Rules, now: datetime) -> ClaimedPayout | None:
     """Take the right to send it; commit, call the gateway once, then record_ack.
 
-    None: nothing to do now. Where its member is frozen, M-Pesa refuses us, nobody knows whether the
-    line got another SIM or the float is too low, it waits, in the order of approval, and is asked
-    for again when that is over. Where the line got another SIM lately a person must approve it.
+    None: nothing to do now. Where its member is frozen or new at that number, M-Pesa refuses us,
+    nobody knows whether the line got another SIM or the float is too low, it waits, in the order of
+    approval, and is asked for again when that is over. Where the line got another SIM lately a
+    person must approve it.
     """
     _lock_claims(db)
     payout = _lock(db, payout_id)
     if payout.state != "approved":
         return None
-    if _is_swapped(db, payout, rules, now):
+    if not _cools(db, payout, now) and _is_swapped(db, payout, rules, now):
         return None
     waits_for = _hindrance(db, payout, rules, now)
     if waits_for is not None:
@@ -636,7 +645,8 @@ def resume(db: Db, by: str, now: datetime, rules: Rules, why: Halt | None = None
             continue
         outcome = request(
             db, failed.member_id, failed.account, failed.kind, failed.amount_cents, rules, now,
-            requested_by=SYSTEM, msisdn=failed.msisdn, key=f"instead of {failed.id}",
+            requested_by=SYSTEM, key=f"instead of {failed.id}",
+            msisdn=numbers.now_of(db, failed.member_id, failed.msisdn, failed.created_at),
         )  # fmt: skip
         if not isinstance(outcome, str):
             again += outcome
@@ -678,6 +688,8 @@ def resume_waiting(db: Db, now: datetime, look: int | None = None) -> int:
     for payout in waiting:
         if _is_halted_for(db, payout) or freezes.is_frozen(db, payout.member_id):
             continue
+        if _cools(db, payout, now):
+            continue
         if payout.waits_for == "sim":  # whether the float is enough is asked after that
             if sim_checks.is_done(db, payout.msisdn):
                 wanted.append(outbox.Wanted("submit_payout", now, {"payout_id": payout.id}))
@@ -697,6 +709,40 @@ def resume_waiting(db: Db, now: datetime, look: int | None = None) -> int:
     if wanted:
         outbox.put_all(db, wanted)
     return len(wanted)
+
+
+def follow(db: Db, member_id: UUID, now: datetime) -> None:
+    """The member has another number: what was not sent to an older one goes to it.
+
+    What M-Pesa has, it has, and is settled by proof. A reversal would come to the old number, so it
+    goes the other road.
+    """
+    own_msisdn = _lock_member(db, member_id)
+    assert own_msisdn is not None, f"the payouts of {member_id} shall follow to no number"
+    for payout in db.rows(
+        Payout,
+        f"""
+        SELECT {_COLUMNS}
+        FROM payouts WHERE member_id = %(member_id)s AND state IN ('requested', 'approved')
+        ORDER BY id FOR NO KEY UPDATE
+        """,
+        {"member_id": member_id},
+    ):
+        if numbers.now_of(db, member_id, payout.msisdn, payout.created_at) == payout.msisdn:
+            continue
+        if payout.kind == "reversal":
+            _keep_code(db, payout.id, "operator", "number_changed", "failed", now)
+            _close_incident(db, "payout_to_approve", payout.id, "the number was changed", now)
+            _give_back(db, payout, "number_changed", now)
+            outbox.put(db, "refund_balance", due_at=now, member_id=member_id)
+            continue
+        db.run(
+            """
+            UPDATE payouts SET msisdn = %(msisdn)s, sim_swapped_on = NULL, updated_at = %(now)s
+            WHERE id = %(id)s
+            """,
+            {"msisdn": own_msisdn, "now": now, "id": payout.id},
+        )
 
 
 def free_cents(db: Db, of: ledger.Account) -> int:
@@ -838,12 +884,11 @@ def _lock_claims(db: Db) -> None:
     db.run("SELECT pg_advisory_xact_lock(%(key)s)", {"key": _CLAIMS})
 
 
-def _lock_member(db: Db, member_id: UUID) -> str:
+def _lock_member(db: Db, member_id: UUID) -> str | None:
     """First of all locks here: of two that ask at once the second counts the first. The number."""
     msisdn: str | None = db.value(
         "SELECT msisdn FROM members WHERE id = %(id)s FOR NO KEY UPDATE", {"id": member_id}
     )
-    assert msisdn is not None, f"no member {member_id}"
     return msisdn
 
 
@@ -913,7 +958,13 @@ def _sim_finding(db: Db, payout: Payout, rules: Rules, now: datetime) -> sim_che
     """What is known of the line it goes to. A reversal goes back to whoever paid, by M-Pesa."""
     if not rules.sim_check or payout.kind == "reversal":
         return sim_checks.Finding(None)
-    return sim_checks.finding(db, payout.msisdn, rules, now)
+    known_until = db.value(
+        """
+        SELECT pin_right_at FROM members WHERE id = %(member_id)s AND msisdn = %(msisdn)s
+        """,
+        {"member_id": payout.member_id, "msisdn": payout.msisdn},
+    )
+    return sim_checks.finding(db, payout.msisdn, known_until, rules, now)
 
 
 def _hindrance(db: Db, payout: Payout, rules: Rules, now: datetime) -> str | None:
@@ -922,6 +973,9 @@ def _hindrance(db: Db, payout: Payout, rules: Rules, now: datetime) -> str | Non
         return "frozen"
     if _is_halted_for(db, payout):
         return "halted"
+    if cools_until := _cools(db, payout, now):
+        outbox.put(db, "resume_payouts", due_at=cools_until)
+        return "cooling"
     if _sim_finding(db, payout, rules, now) is None:
         sim_checks.want(db, payout.msisdn, now)
         return "sim"
@@ -941,6 +995,11 @@ def _hindrance(db: Db, payout: Payout, rules: Rules, now: datetime) -> str | Non
     if left_cents is not None and left_cents < floor_cents <= left_cents + payout.amount_cents:
         outbox.put(db, "keep_float", due_at=now)
     return None
+
+
+def _cools(db: Db, payout: Payout, now: datetime) -> datetime | None:
+    """Until when it waits because the member has that number only since a moment ago."""
+    return numbers.cools_until(db, payout.member_id, payout.msisdn, now)
 
 
 def _is_halted_for(db: Db, payout: Payout) -> bool:

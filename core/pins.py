@@ -19,6 +19,7 @@ Checked = Literal["right", "wrong", "locked"]
 
 FAILURES_MAX = 5  # wrong ones in a row; the fifth locks
 LOCKED_MINUTES = 30
+RIGHT_AGAIN_AFTER: Final = timedelta(hours=12)  # what is kept of the last right one is so exact
 
 # OWASP's password storage cheat sheet, second choice: 19 MiB, two passes, one lane. About 18 ms.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
@@ -128,9 +129,11 @@ class _Kept:
     pin_hash: str = field(repr=False)
     pin_failures: int
     pin_locked_until: datetime | None
+    pin_right_at: datetime | None
 
 
-_KEPT: Final[LiteralString] = "SELECT id, pin_hash, pin_failures, pin_locked_until FROM members"
+_KEPT: Final[LiteralString] = """
+    SELECT id, pin_hash, pin_failures, pin_locked_until, pin_right_at FROM members"""
 
 
 def _lock(db: Db, member_id: UUID) -> _Kept:
@@ -148,6 +151,11 @@ def _judge(db: Db, kept: _Kept, right: bool, now: datetime) -> Checked:
     """What a guess leads to, and its count."""
     if kept.pin_locked_until is not None and kept.pin_locked_until > now:
         return "locked"
+    if right and (kept.pin_right_at is None or kept.pin_right_at < now - RIGHT_AGAIN_AFTER):
+        db.run(
+            "UPDATE members SET pin_right_at = %(now)s WHERE id = %(id)s",
+            {"now": now, "id": kept.id},
+        )
     failures = 0 if right else 1 + (0 if kept.pin_locked_until else kept.pin_failures)
     locked = failures >= FAILURES_MAX
     until = now + timedelta(minutes=LOCKED_MINUTES)

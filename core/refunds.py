@@ -20,6 +20,7 @@ from core import (
     members,
     messages,
     money,
+    numbers,
     outbox,
     payouts,
     receipts,
@@ -58,8 +59,8 @@ def refund_balance(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Refu
     if pay_by is not None:
         outbox.put(db, "refund_balance", due_at=max(pay_by, now) + LOOK_AGAIN, member_id=member_id)
         return "waits"
-    if freezes.is_frozen(db, member_id):
-        return "frozen"  # lifting that asks again
+    if own_msisdn is None or freezes.is_frozen(db, member_id):
+        return "frozen"  # lifting that, or a new number, asks again
     whole_receipts = _whole_receipts(db, member_id, now)
     if whole_receipts:  # what the collection float can give back is not moved away meanwhile
         solvency.lock(db)
@@ -88,15 +89,16 @@ class _Whole:
     msisdn: str
 
 
-# Of the charge c of the buyer m: the line that paid it.
-_PAYER: Final[LiteralString] = """CASE WHEN EXISTS (
+# Of the charge c of the buyer m: the line that paid it, which is her own by whatever number.
+_PAYER: Final[LiteralString] = f"""CASE WHEN EXISTS (
     SELECT FROM charge_codes p WHERE p.charge_id = c.id AND p.meaning = 'paid')
+    AND NOT {numbers.LEFT_BY_BUYER}
     THEN c.msisdn ELSE m.msisdn END"""
 
 
-def _lock(db: Db, member_id: UUID) -> str:
+def _lock(db: Db, member_id: UUID) -> str | None:
     """The member, before her account, as every payout does; her own line."""
-    msisdn: str = db.value(
+    msisdn: str | None = db.value(
         "SELECT msisdn FROM members WHERE id = %(id)s FOR NO KEY UPDATE", {"id": member_id}
     )
     return msisdn
@@ -183,7 +185,8 @@ def _whole_receipts(db: Db, member_id: UUID, now: datetime) -> list[_Whole]:
 
     Kept is what an escrow took and did not give back. A second payment and a late one filled none.
     Taken is a payout that is no reversal, and what paid another basket from the balance. What was
-    once to be reversed and could not be is not tried again.
+    once to be reversed and could not be is not tried again. Nor what she may have paid from a
+    number that was hers: to that it would go back.
     """
     return db.rows(
         _Whole,
@@ -200,6 +203,10 @@ def _whole_receipts(db: Db, member_id: UUID, now: datetime) -> list[_Whole]:
               SELECT FROM orders o JOIN escrows e ON e.order_id = o.id
               WHERE o.checkout_id = k.id AND e.captured_cents <> e.refunded_cents))
           AND NOT EXISTS (SELECT FROM payouts p WHERE p.reverses_receipt = r.receipt)
+          AND NOT ({_PAYER} = m.msisdn AND EXISTS (
+              SELECT FROM number_changes gone
+              WHERE gone.member_id = m.id AND gone.state = 'done'
+                AND gone.ended_at >= c.created_at))
           AND NOT EXISTS (
               SELECT FROM payouts p
               WHERE p.member_id = k.buyer_id AND p.account = 'buyer' AND p.kind <> 'reversal'

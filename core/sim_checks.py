@@ -88,10 +88,14 @@ class SimAnswer:
     request_id: str | None = None
 
 
-def finding(db: Db, msisdn: str, rules: Rules, now: datetime) -> Finding | None:
+def finding(
+    db: Db, msisdn: str, known_until: datetime | None, rules: Rules, now: datetime
+) -> Finding | None:
     """What the last check found, while it is good. None: nobody knows; see want.
 
-    Whatever the network calls it, a swap within our days is one, and one before them is none.
+    Whatever the network calls it, a swap within our days is one, and one before them is none; but
+    for one that came after known_until, when the owner last typed the PIN: then who holds the line
+    may be whoever was given a number that lay dead.
     """
     last = db.row(
         _Last,
@@ -107,9 +111,11 @@ def finding(db: Db, msisdn: str, rules: Rules, now: datetime) -> Finding | None:
     swapped_on = last.swapped_on
     if last.outcome == "swapped" and swapped_on is None:
         swapped_on = days.today(last.ended_at)  # lately, and nobody says when
-    if swapped_on is None or days.today(now) - swapped_on >= timedelta(days=rules.sim_swap_days):
+    if swapped_on is None:
         return Finding(None)
-    return Finding(swapped_on)
+    is_late = days.today(now) - swapped_on < timedelta(days=rules.sim_swap_days)
+    is_unseen = known_until is not None and swapped_on > days.today(known_until)
+    return Finding(swapped_on if is_late or is_unseen else None)
 
 
 def is_done(db: Db, msisdn: str) -> bool:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import disputes, escrow, incidents, orders, stock
+from core import disputes, escrow, incidents, orders, staff, stock
 from core.database import Db, metadata
 from core.disputes import Dispute
 from core.money import CENTS, show
@@ -233,18 +233,15 @@ def _refused(
 
 def _is_party(db: Db, dispute: Dispute, by: Actor) -> bool:
     """Whether theirs is the phone of the buyer, of the seller, or of whoever paid."""
-    return by.who.msisdn is not None and bool(
+    order = orders.by_id(db, dispute.order_id)
+    assert order is not None, f"dispute {dispute.id} is of no order"
+    return staff.is_member(db, by.who, order.buyer_id, order.seller_id) or bool(
         db.value(
             """
-            SELECT EXISTS (
-                SELECT FROM orders o JOIN members m ON m.id IN (o.buyer_id, o.seller_id)
-                WHERE o.id = %(order_id)s AND m.msisdn = %(msisdn)s
-            ) OR EXISTS (
-                SELECT FROM orders o JOIN charges c ON c.checkout_id = o.checkout_id
-                WHERE o.id = %(order_id)s AND c.msisdn = %(msisdn)s
-            )
+            SELECT EXISTS (SELECT FROM charges
+                           WHERE checkout_id = %(checkout_id)s AND msisdn = %(msisdn)s)
             """,
-            {"order_id": dispute.order_id, "msisdn": by.who.msisdn},
+            {"checkout_id": order.checkout_id, "msisdn": by.who.msisdn},
         )
     )
 

@@ -4,7 +4,7 @@ Of what was typed only its length and a keyed hash are kept: enough to know a re
 what is new, too little to read a PIN back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -429,6 +429,25 @@ def prove(db: Db, channel: str, address: str, msisdn: str | None, now: datetime)
         WHERE id = %(id)s AND msisdn IS DISTINCT FROM %(msisdn)s
         """,
         {"id": own.id, "msisdn": msisdn, "now": now},
+    )
+
+
+def end_of_phones(db: Db, msisdns: Sequence[str], now: datetime) -> None:
+    """They may be other people's from now on: nothing goes on that was begun there.
+
+    A chat that spoke for one speaks for no phone any more.
+    """
+    db.run(
+        """
+        UPDATE conversations
+        SET msisdn = CASE WHEN channel IN ('ussd', 'sms') THEN msisdn END, proved_at = %(now)s,
+            speaker_id = NULL, frame = NULL, parked = NULL, parked_from = NULL, open = false,
+            turn = turn + 1, updated_at = %(now)s
+        WHERE id IN (
+            SELECT id FROM conversations
+            WHERE msisdn = ANY(%(msisdns)s) ORDER BY id FOR NO KEY UPDATE)
+        """,
+        {"msisdns": list(msisdns), "now": now},
     )
 
 

@@ -25,6 +25,7 @@ from core import (
     ledger,
     links,
     messages,
+    number_changes,
     outbox,
     shortages,
     treasury,
@@ -160,6 +161,18 @@ def next_part(work: Work, item: outbox.Item) -> None:
         outbox.done(db, item.id, now)
 
 
+def change_number(work: Work, item: outbox.Item) -> None:
+    """Give a member another number, as two people agreed; who is at the old phone begins anew."""
+    with work.database.begin() as db:
+        now = work.database.clock()
+        change = number_changes.by_id(db, UUID(item.arguments["change_id"]))
+        if change.state == "approved":
+            phones = [one for one in (change.from_msisdn, change.to_msisdn) if one is not None]
+            conversations.end_of_phones(db, phones, now)
+            number_changes.carry_out(db, change.id, work.rules, now)
+        outbox.done(db, item.id, now)
+
+
 TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "stk_push": stk_push,
     "next_part": next_part,
@@ -185,6 +198,7 @@ TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
     "deal_deadline": _timer("deal_id", deals.lapse),
     "settle_inbox": settle_inbox,
     "nudge_cut_off": nudge_cut_off,
+    "change_number": change_number,
     **floats.TASKS,
     **payouts.TASKS,
     **reconciliation.TASKS,

@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from core import audit
+from core import audit, numbers
 from core.database import Db, metadata
 
 # operator: decides and freezes. approver: is the second pair of eyes. admin: says who is staff.
@@ -163,16 +163,8 @@ def everybody(db: Db) -> list[Staff]:
 
 
 def is_member(db: Db, who: Staff, *member_ids: UUID) -> bool:
-    """Whether one of these members is they, or shares their phone."""
-    return who.msisdn is not None and bool(
-        db.value(
-            """
-            SELECT EXISTS (SELECT FROM members
-                           WHERE id = ANY(%(ids)s) AND msisdn = %(msisdn)s)
-            """,
-            {"ids": list(member_ids), "msisdn": who.msisdn},
-        )
-    )
+    """Whether one of these members is they, or shares their phone; or did, by an older number."""
+    return who.msisdn is not None and numbers.were_of(db, who.msisdn, member_ids)
 
 
 def _lock(db: Db) -> None:

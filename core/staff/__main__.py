@@ -34,7 +34,7 @@ from core.disputes import Dispute
 from core.errors import Invalid, Unavailable
 from core.money import show
 from core.resolutions import AGAINST
-from core.staff import ROLES, money, watch
+from core.staff import ROLES, money, phones, watch
 from core.staff.terminal import (
     NOT_THERE,
     Command,
@@ -79,6 +79,7 @@ WHY: Final[Mapping[str, str]] = {
     "wrong_sum": "the two shares are not what is held",
     **money.WHY,
     **watch.WHY,
+    **phones.WHY,
 }
 GOOD: Final[Mapping[str, str]] = {
     "added": "added",
@@ -413,6 +414,7 @@ _OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     "--by": {"required": True, "metavar": "NAME", "help": "who you are"},
     **money.OPTIONS,
     **watch.OPTIONS,
+    **phones.OPTIONS,
 }
 _COMMANDS: Final[Mapping[str, tuple[Command, Sequence[str], str]]] = {
     **watch.COMMANDS,
@@ -456,6 +458,7 @@ _COMMANDS: Final[Mapping[str, tuple[Command, Sequence[str], str]]] = {
         ("receipt", "--by"),
         "do not agree, or take your own back",
     ),
+    **phones.COMMANDS,
     **money.COMMANDS,
     "audit": (list_acts, ("--of",), "who did what"),
 }

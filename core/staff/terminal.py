@@ -84,8 +84,9 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> st
 
 def person(db: Db, member_id: object) -> str:
     found: str | None = db.value(
-        "SELECT name || '  ' || msisdn FROM members WHERE id = %(id)s", {"id": member_id}
+        "SELECT name || '  ' || coalesce(msisdn, '') FROM members WHERE id = %(id)s",
+        {"id": member_id},
     )
     assert found is not None, f"no member {member_id}"
     name, msisdn = found.rsplit("  ", 1)
-    return f"{name}  {masked(msisdn)}"
+    return f"{name}  {masked(msisdn) if msisdn else 'no number'}"

@@ -17,6 +17,7 @@ from core import (
     disputes,
     float_moves,
     freezes,
+    number_changes,
     resolutions,
     staff,
     suspense,
@@ -236,6 +237,7 @@ def test_every_refusal_of_a_verb_has_its_words() -> None:
         *(resolutions.decide, resolutions.approve, resolutions.decline),
         *(suspense.explain, suspense.approve, suspense.decline),
         *(approvals.approve, approvals.reject, approvals.resume),
+        *(number_changes.propose, number_changes.approve, number_changes.decline),
         *(treasury.propose, treasury.book, treasury.decline, float_moves.end_by_hand),
     ):
         outcomes |= _words(verb.__annotations__["return"])

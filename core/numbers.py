@@ -1,0 +1,111 @@
+"""Numbers: which phone numbers a member has had, and from when on money may go to the present one.
+
+A number is not a person: its owner loses the SIM and comes with another, or the network gives it to
+somebody else. What was asked of a number, or promised to it, is looked up here before it is done.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Final, LiteralString
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from core.database import Db, metadata
+
+STATES: Final = ("proposed", "approved", "done", "void", "declined")
+# Of the charge c of the buyer m: was it to her own line, which has been taken from her since?
+LEFT_BY_BUYER: Final[LiteralString] = """EXISTS (
+    SELECT FROM number_changes n
+    WHERE n.member_id = m.id AND n.state = 'done'
+      AND n.from_msisdn = c.msisdn AND n.ended_at >= c.created_at)"""
+
+number_changes = sa.Table(
+    "number_changes",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("member_id", sa.Uuid, sa.ForeignKey("members.id"), nullable=False),
+    sa.Column("from_msisdn", sa.Text),  # NULL: there was none
+    sa.Column("to_msisdn", sa.Text),  # NULL: there is none, until one is approved
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("proposed_by", sa.Uuid, sa.ForeignKey("staff.id"), nullable=False),
+    sa.Column("proposed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("decided_by", sa.Uuid, sa.ForeignKey("staff.id")),
+    sa.Column("decided_at", sa.DateTime(timezone=True)),
+    sa.Column("ended_at", sa.DateTime(timezone=True)),  # when it was carried out, or could not be
+    sa.Column("cool_until", sa.DateTime(timezone=True)),  # no money goes to the new one before
+    sa.CheckConstraint(f"state IN ({', '.join(map(repr, STATES))})", name="state"),
+    sa.CheckConstraint("from_msisdn IS DISTINCT FROM to_msisdn", name="changes"),
+    sa.CheckConstraint(r"to_msisdn ~ '^\+[1-9][0-9]{6,14}$'", name="msisdn"),
+    sa.CheckConstraint("char_length(reason) BETWEEN 10 AND 500", name="reason"),
+    sa.CheckConstraint(
+        "(state = 'proposed') = (decided_by IS NULL)"
+        " AND (decided_by IS NULL) = (decided_at IS NULL)",
+        name="decided",
+    ),
+    sa.CheckConstraint("state = 'declined' OR decided_by <> proposed_by", name="two_people"),
+    sa.CheckConstraint("(state IN ('done', 'void')) = (ended_at IS NOT NULL)", name="ended"),
+    sa.CheckConstraint(
+        "(cool_until IS NOT NULL) = (state = 'done' AND to_msisdn IS NOT NULL)", name="cools"
+    ),
+    sa.Index(
+        "uq_number_changes_open",
+        "member_id",
+        unique=True,
+        postgresql_where=sa.text("state IN ('proposed', 'approved')"),
+    ),
+    sa.Index(
+        "ix_number_changes_done",
+        "member_id",
+        "ended_at",
+        postgresql_where=sa.text("state = 'done'"),
+    ),
+)
+
+
+def cools_until(db: Db, member_id: UUID, msisdn: str, now: datetime) -> datetime | None:
+    """Until when no money of the member's goes to that number. None: it may go now.
+
+    Only the member's own new number cools; the line of somebody who paid for them does not.
+    """
+    found: datetime | None = db.value(
+        """
+        SELECT max(cool_until) FROM number_changes
+        WHERE member_id = %(member_id)s AND state = 'done' AND to_msisdn = %(msisdn)s
+          AND cool_until > %(now)s
+        """,
+        {"member_id": member_id, "msisdn": msisdn, "now": now},
+    )
+    return found
+
+
+def now_of(db: Db, member_id: UUID, msisdn: str, since: datetime) -> str:
+    """Where money for that number goes by now: where it was the member's own then, to the new."""
+    found: str | None = db.value(
+        """
+        SELECT m.msisdn FROM members m
+        WHERE m.id = %(member_id)s AND EXISTS (
+            SELECT FROM number_changes n
+            WHERE n.member_id = m.id AND n.state = 'done'
+              AND n.from_msisdn = %(msisdn)s AND n.ended_at >= %(since)s)
+        """,
+        {"member_id": member_id, "msisdn": msisdn, "since": since},
+    )
+    return found or msisdn
+
+
+def were_of(db: Db, msisdn: str, member_ids: Collection[UUID]) -> bool:
+    """Whether one of these members has that number, or had it once."""
+    return bool(
+        db.value(
+            """
+            SELECT EXISTS (SELECT FROM members
+                           WHERE id = ANY(%(ids)s) AND msisdn = %(msisdn)s)
+                OR EXISTS (SELECT FROM number_changes
+                           WHERE member_id = ANY(%(ids)s) AND from_msisdn = %(msisdn)s
+                             AND state = 'done')
+            """,
+            {"ids": list(member_ids), "msisdn": msisdn},
+        )
+    )

@@ -1,0 +1,131 @@
+"""`python -m core.staff`: what staff type about members' phone numbers."""
+
+import re
+import shlex
+from datetime import datetime
+
+import pytest
+
+from core import members
+from core.database import Db
+from core.staff import __main__ as terminal
+from core.staff.terminal import Desk
+from tests.core.market import RULES, person
+from tests.core.office import ORIGIN, hire
+from tests.core.people import member
+from tests.core.test_number_changes import carry_out, join
+
+WHY = "--reason 'She showed her identity card; the SIM is lost.'"
+
+
+class Terminal:
+    """At which somebody of ours sits; Wanjiku has +254711000009."""
+
+    def __init__(self, db: Db, now: datetime) -> None:
+        self.db, self.now = db, now
+        self.wanjiku = person(db, now, 9, "Wanjiku Fresh")
+        hire(db, "olive")
+        hire(db, "peter", ["approver"])
+
+    def type(self, line: str) -> tuple[int, str]:
+        given = terminal._parser().parse_args(shlex.split(line))
+        said, code = terminal.run(Desk(self.db, RULES, self.now, ORIGIN), given)
+        return code, said
+
+    def ok(self, line: str) -> str:
+        code, said = self.type(line)
+        assert code == 0, said
+        return said
+
+    def refused(self, line: str) -> str:
+        code, said = self.type(line)
+        assert (code, "\n" in said) == (1, False)
+        return said
+
+
+@pytest.fixture
+def desk(db: Db, now: datetime) -> Terminal:
+    return Terminal(db, now)
+
+
+def test_a_new_number_is_proposed_read_and_approved_by_another(desk: Terminal) -> None:
+    assert desk.ok("numbers") == "Nobody waits for a number."
+    said = desk.ok(f"propose-number 0711000009 0722000050 {WHY} --by olive")
+    assert "a second person must approve it" in said
+    shown = desk.ok("numbers")
+    for part in ("Wanjiku Fresh", "+2547•••009", "+2547•••050", "to approve", "identity card"):
+        assert part in shown
+    assert "711000009" not in shown
+    assert "your role" in desk.refused("approve-number +254711000009 --by olive")
+    assert "within seconds" in desk.ok("approve-number +254711000009 --by peter")
+    assert "on its way" in desk.ok("numbers")
+    assert carry_out(desk.db, desk.now) == "done"
+    assert desk.ok("numbers") == "Nobody waits for a number."
+    acts = desk.ok(f"audit --of 'member {desk.wanjiku}'")
+    assert "number ..009 > ..050" in acts
+    assert members.by_msisdn(desk.db, "+254722000050") is not None
+
+
+def test_a_retired_number_leaves_a_member_who_is_named_by_the_id(desk: Terminal) -> None:
+    desk.ok(f"retire-number +254711000009 {WHY} --by olive")
+    desk.ok("approve-number +254711000009 --by peter")
+    assert carry_out(desk.db, desk.now) == "done"
+    (name,) = re.findall(r"^(id:[0-9a-f]{8})  Wanjiku Fresh  no number", desk.ok("numbers"), re.M)
+    assert "nobody here" in desk.refused(f"retire-number +254711000009 {WHY} --by olive")
+    assert "how it is already" in desk.refused(f"retire-number {name} {WHY} --by olive")
+    desk.ok(f"propose-number {name} 0722000050 {WHY} --by olive")
+    desk.ok(f"approve-number {name} --by peter")
+    assert carry_out(desk.db, desk.now) == "done"
+    assert members.by_msisdn(desk.db, "+254722000050") is not None
+
+
+def test_what_was_proposed_is_declined_with_a_reason(desk: Terminal) -> None:
+    desk.ok(f"propose-number 0711000009 0722000050 {WHY} --by olive")
+    assert desk.ok(f"decline-number 0711000009 {WHY} --by peter") == "declined; nothing is changed"
+    assert "no decision" in desk.refused("approve-number 0711000009 --by peter")
+
+
+def test_of_two_who_share_a_phone_one_is_named(desk: Terminal) -> None:
+    owner = member(desk.db, desk.now, 12, "Amina Wanjiru")
+    join(desk.db, owner, desk.now)
+    said = desk.refused(f"propose-number 0711000012 0722000050 {WHY} --by olive")
+    assert said == "Refused: two share that phone: --person 1 is Amina, --person 2 is Juma"
+    desk.ok(f"propose-number 0711000012 0722000050 --person 2 {WHY} --by olive")
+    assert "Juma" in desk.ok("numbers")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (f"propose-number 0711000009 0711000009 {WHY} --by olive", "how it is already"),
+        (f"propose-number 0711000009 0202222222 {WHY} --by olive", "Kenyan mobile"),
+        (f"propose-number 0711000009 +447911123456 {WHY} --by olive", "Kenyan mobile"),
+        (f"propose-number 0711000001 0722000050 {WHY} --by olive", "nobody here has that number"),
+        (f"propose-number id:00000000 0722000050 {WHY} --by olive", "no member of that name"),
+        (f"propose-number 0711000009 0722000050 {WHY} --by peter", "role"),
+        (f"propose-number 0711000009 0722000050 {WHY} --by nobody", "nobody of that name"),
+        ("propose-number 0711000009 0722000050 --reason lost --by olive", "too short"),
+        ("approve-number 0711000009 --by peter", "no decision"),
+        (f"decline-number 0711000009 {WHY} --by peter", "no decision"),
+    ],
+)
+def test_what_is_refused_is_said_in_one_line(desk: Terminal, line: str, why: str) -> None:
+    assert why in desk.refused(line)
+    assert desk.ok("numbers") == "Nobody waits for a number."
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"propose-number 0711000009 tomorrow {WHY} --by olive",
+        f"propose-number 0711000009 '' {WHY} --by olive",
+        f"propose-number wanjiku 0722000050 {WHY} --by olive",
+        f"propose-number 0711000009 0722000050 --person 3 {WHY} --by olive",
+        f"propose-number 0711000009 {WHY} --by olive",
+        "retire-number 0711000009 --by olive",
+    ],
+)
+def test_what_is_no_command_ends_with_2(desk: Terminal, line: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        desk.type(line)
+    assert ended.value.code == 2

@@ -4,7 +4,7 @@ What M-Pesa cannot move at once comes in parts. A part lies in the buyer's balan
 until the whole price is there; then one transfer fills the escrows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -29,9 +29,14 @@ class Payable:
     pay_by: datetime
     orders: Sequence[Order]
 
+    @property
+    def waiting(self) -> list[Order]:
+        return [order for order in self.orders if order.state == "placed"]
+
 
 @dataclass(frozen=True)
 class _Checkout:
+    id: UUID
     buyer_id: UUID
     buyer_msisdn: str = field(repr=False)
     state: str
@@ -45,25 +50,29 @@ def lock(db: Db, checkout_id: UUID) -> Payable:
     NO KEY, here and in every other lock: PostgreSQL itself locks the keys that a changed row refers
     to, checkouts after charges for example, and that must not wait for us while we wait for it.
     """
-    found = db.row(
+    (payable,) = lock_all(db, [checkout_id])
+    return payable
+
+
+def lock_all(db: Db, checkout_ids: Sequence[UUID]) -> list[Payable]:
+    """The same of several, by id: all checkouts before the first order."""
+    found = db.rows(
         _Checkout,
         """
-        SELECT buyer_id, (SELECT msisdn FROM members WHERE id = buyer_id) AS buyer_msisdn,
+        SELECT id, buyer_id, (SELECT msisdn FROM members WHERE id = buyer_id) AS buyer_msisdn,
                state, total_cents, pay_by
-        FROM checkouts WHERE id = %(id)s AND state <> 'draft' FOR NO KEY UPDATE
+        FROM checkouts WHERE id = ANY(%(ids)s) AND state <> 'draft' ORDER BY id FOR NO KEY UPDATE
         """,
-        {"id": checkout_id},
+        {"ids": list(checkout_ids)},
     )
-    assert found is not None, f"checkout {checkout_id} was never placed"
-    return Payable(
-        checkout_id,
-        found.buyer_id,
-        found.buyer_msisdn,
-        found.state,
-        found.total_cents,
-        found.pay_by,
-        orders.lock(db, checkout_id),
-    )
+    assert len(found) == len(checkout_ids), f"one of {checkout_ids} was never placed"
+    of_all = orders.lock_all(db, checkout_ids)
+    return [
+        Payable(
+            **vars(checkout), orders=[each for each in of_all if each.checkout_id == checkout.id]
+        )
+        for checkout in found
+    ]
 
 
 def missing_cents(db: Db, checkout_id: UUID) -> int:
@@ -104,43 +113,82 @@ def capture(db: Db, payable: Payable, key: str, source: ledger.Account, now: dat
     "late": no order waited for it any more; "second_payment": they were paid already.
     An escrow is locked after stock here: nobody touches it without its order's lock, held by now.
     """
-    waiting = [order for order in payable.orders if order.state == "placed"]
-    filled_ids = stock.allocate(db, [order.id for order in waiting], now) if waiting else set()
-    filled = [order for order in waiting if order.id in filled_ids]
-    rest_cents = payable.total_cents - sum(order.total_cents for order in filled)
-    legs = [
-        ledger.debit(source, payable.total_cents),
-        *(ledger.credit(ledger.escrow(order.id), order.total_cents) for order in filled),
-    ]
-    if rest_cents:
-        legs.append(ledger.credit(ledger.buyer(payable.buyer_id), rest_cents))
-    posted = ledger.post(db, "capture", key, legs, now)
-    assert posted == "posted", f"{key} was captured before"
-    if rest_cents:
-        refunds.due(db, payable.buyer_id, now)
-    _close(db, payable, waiting, filled, now)
+    (captured,) = capture_all(db, {key: payable}, source, now)
+    return captured
+
+
+def capture_all(
+    db: Db, paid: Mapping[str, Payable], source: ledger.Account, now: datetime
+) -> list[Captured]:
+    """The same of several checkouts at once, by their keys."""
+    payables = list(paid.values())
+    waiting = [order.id for payable in payables for order in payable.waiting]
+    filled_ids = stock.allocate(db, waiting, now) if waiting else set()
+    shares = [_Share(payable, filled_ids) for payable in payables]
+    ledger.post_all(
+        db, [share.transfer(key, source) for key, share in zip(paid, shares, strict=True)], now
+    )
+    for share in shares:
+        if share.rest_cents:
+            refunds.due(db, share.payable.buyer_id, now)
+    _close(db, shares, now)
+    return [share.outcome for share in shares]
+
+
+class _Share:
+    """What a checkout's money does: the orders it fills, those it misses, and what is left."""
+
+    def __init__(self, payable: Payable, filled_ids: Container[UUID]) -> None:
+        self.payable = payable
+        self.filled = [order for order in payable.waiting if order.id in filled_ids]
+        self.missed = [order for order in payable.waiting if order.id not in filled_ids]
+        self.closed = [order for order in payable.orders if order not in payable.waiting]
+        self.rest_cents = payable.total_cents - sum(order.total_cents for order in self.filled)
+
+    @property
+    def outcome(self) -> Captured:
+        if self.filled:
+            return "held"
+        return "second_payment" if self.payable.state == "paid" else "late"
+
+    def transfer(self, key: str, source: ledger.Account) -> ledger.Transfer:
+        legs = [
+            ledger.debit(source, self.payable.total_cents),
+            *(ledger.credit(ledger.escrow(order.id), order.total_cents) for order in self.filled),
+        ]
+        if self.rest_cents:
+            legs.append(ledger.credit(ledger.buyer(self.payable.buyer_id), self.rest_cents))
+        return ledger.Transfer("capture", key, legs)
+
+
+def _close(db: Db, shares: Sequence[_Share], now: datetime) -> None:
+    """Tell each order, and each checkout, what the money did for it."""
+    filled = [order for share in shares for order in share.filled]
+    missed = [order.id for share in shares for order in share.missed]
     if filled:
-        return "held"
-    return "second_payment" if payable.state == "paid" else "late"
-
-
-def _close(
-    db: Db, payable: Payable, waiting: Sequence[Order], filled: Sequence[Order], now: datetime
-) -> None:
-    """Tell each order, and the checkout, what the money did for it."""
-    paid = [order.id for order in filled]
-    missed = [order.id for order in waiting if order.id not in paid]
-    others = [order.id for order in payable.orders if order not in waiting]
-    if paid:
         escrow.hold(db, {order.id: order.total_cents for order in filled}, now)
         deliveries.begin(db, filled, now)
     if missed:
         orders.move_all(db, missed, "expired", now, detail={"reason": "sold_out"})
-    if others:
-        kind = "payment_second" if payable.state == "paid" else "payment_late"
-        orders.note(db, others, kind, now)
-    if waiting:
+    for kind, state_is_paid in (("payment_second", True), ("payment_late", False)):
+        closed = [
+            order.id
+            for share in shares
+            if (share.payable.state == "paid") == state_is_paid
+            for order in share.closed
+        ]
+        if closed:
+            orders.note(db, closed, kind, now)
+    ended = {
+        share.payable.id: "paid" if share.filled else "expired"
+        for share in shares
+        if share.payable.waiting
+    }
+    if ended:
         db.run(
-            "UPDATE checkouts SET state = %(state)s, updated_at = %(now)s WHERE id = %(id)s",
-            {"state": "paid" if paid else "expired", "now": now, "id": payable.id},
+            """
+            UPDATE checkouts k SET state = e.state, updated_at = %(now)s
+            FROM unnest(%(ids)s::uuid[], %(states)s::text[]) AS e (id, state) WHERE k.id = e.id
+            """,
+            {"ids": list(ended), "states": list(ended.values()), "now": now},
         )

@@ -9,7 +9,7 @@ come twice, late, out of order or never. Timers are outbox rows that the verbs h
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -478,6 +478,35 @@ def settle(db: Db, charge_id: UUID, result: ChargeResult, now: datetime) -> Sett
     return "already_settled"
 
 
+def settle_plain(
+    db: Db, results: Mapping[UUID, ChargeResult], now: datetime
+) -> dict[UUID, Settled]:
+    """Of callbacks, by charge, those that simply pay, all at once; what each came to.
+
+    Such a one fits, is the first proof of its charge, and pays the whole of a checkout; no other
+    here is of its checkout or its receipt. All else is left as it is, for `settle`. The locks are
+    those of `settle`, each sort of them for all before the next.
+    """
+    plain = _plain(db, results, now)
+    if not plain:
+        return {}
+    codes = {each.charge.id: results[each.charge.id].code for each in plain}
+    _keep_codes(db, codes, "callback", "paid", now)
+    to_pay = {f"capture:{each.charge.id}": each.payable for each in plain}
+    captured = captures.capture_all(db, to_pay, ledger.C2B, now)
+    told = [
+        receipts.Kept(each.receipt, each.charge.id, outcome)
+        for each, outcome in zip(plain, captured, strict=True)
+    ]
+    kept = receipts.keep_all(db, told, now)
+    assert kept == len(told), f"of the receipts of charges {list(codes)} {kept} were new"
+    _set_paid(db, {each.charge.id: each.receipt.receipt for each in plain}, now)
+    return {
+        charge_id: "paid" if outcome == "held" else outcome
+        for charge_id, outcome in zip(codes, captured, strict=True)
+    }
+
+
 def receive(db: Db, receipt: Receipt, now: datetime) -> Received:
     """Book a line by which M-Pesa itself says that money came in: C2B, pull, statement.
 
@@ -643,6 +672,24 @@ def _lock(db: Db, charge_id: UUID) -> tuple[Payable, Charge]:
     return payable, _lock_charge(db, charge_id)
 
 
+def _lock_all(db: Db, charge_ids: Sequence[UUID]) -> list[tuple[Payable, Charge]]:
+    """The same of those of several charges that there are: all of one sort before the next."""
+    checkout_ids: list[UUID] | None = db.value(
+        "SELECT array_agg(DISTINCT checkout_id) FROM charges WHERE id = ANY(%(ids)s)",
+        {"ids": list(charge_ids)},
+    )
+    payables = {payable.id: payable for payable in captures.lock_all(db, checkout_ids or [])}
+    locked = db.rows(
+        Charge,
+        f"""
+        SELECT {_COLUMNS}
+        FROM charges WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
+        """,
+        {"ids": list(charge_ids)},
+    )
+    return [(payables[charge.checkout_id], charge) for charge in locked]
+
+
 def _is_left(db: Db, charge_id: UUID) -> bool:
     """Is it to a number that was the buyer's own, and is hers no more?"""
     return bool(
@@ -677,22 +724,25 @@ def _keep_code(
     db: Db, charge_id: UUID, source: str, code: str, meaning: str, now: datetime
 ) -> bool:
     """True: the first time this source says this of the charge."""
-    return (
-        db.run(
-            """
+    return _keep_codes(db, {charge_id: code}, source, meaning, now) == 1
+
+
+def _keep_codes(db: Db, codes: Mapping[UUID, str], source: str, meaning: str, now: datetime) -> int:
+    """The same of several charges; of how many for the first time."""
+    return db.run(
+        """
         INSERT INTO charge_codes (charge_id, source, code, meaning, at)
-        VALUES (%(charge_id)s, %(source)s, %(code)s, %(meaning)s, %(now)s)
+        SELECT charge_id, %(source)s, code, %(meaning)s, %(now)s
+        FROM unnest(%(charge_ids)s::uuid[], %(codes)s::text[]) AS c (charge_id, code)
         ON CONFLICT DO NOTHING
         """,
-            {
-                "charge_id": charge_id,
-                "source": source,
-                "code": code,
-                "meaning": meaning,
-                "now": now,
-            },
-        )
-        == 1
+        {
+            "charge_ids": list(codes),
+            "source": source,
+            "codes": list(codes.values()),
+            "meaning": meaning,
+            "now": now,
+        },
     )
 
 
@@ -700,6 +750,18 @@ def _set_state(db: Db, charge_id: UUID, state: str, now: datetime) -> None:
     db.run(
         "UPDATE charges SET state = %(state)s, updated_at = %(now)s WHERE id = %(id)s",
         {"state": state, "now": now, "id": charge_id},
+    )
+
+
+def _set_paid(db: Db, paid: Mapping[UUID, str | None], now: datetime) -> None:
+    """These charges brought their money. paid: the receipt, if known, by charge."""
+    db.run(
+        """
+        UPDATE charges c
+        SET state = 'paid', receipt = coalesce(p.receipt, c.receipt), updated_at = %(now)s
+        FROM unnest(%(ids)s::uuid[], %(receipts)s::text[]) AS p (id, receipt) WHERE c.id = p.id
+        """,
+        {"ids": list(paid), "receipts": list(paid.values()), "now": now},
     )
 
 
@@ -757,6 +819,33 @@ def _doubts(charge: Charge, result: ChargeResult) -> list[str]:
     return doubts
 
 
+@dataclass(frozen=True)
+class _Plain:
+    payable: Payable
+    charge: Charge
+    receipt: Receipt
+
+
+def _plain(db: Db, results: Mapping[UUID, ChargeResult], now: datetime) -> list[_Plain]:
+    """Those of settle_plain; these, and all they were chosen from, are locked."""
+    locked = _lock_all(db, list(results))
+    told = [result.receipt for result in results.values() if result.receipt is not None]
+    taken: set[object] = {*receipts.known(db, told)}  # receipts, and checkouts
+    found = []
+    for payable, charge in locked:
+        result = results[charge.id]
+        if (
+            (result.source, result.verdict) == ("callback", "paid")
+            and not _doubts(charge, result)
+            and charge.state not in _PAID
+            and charge.amount_cents == payable.total_cents
+            and taken.isdisjoint({payable.id, result.receipt})
+        ):
+            taken |= {payable.id, result.receipt}
+            found.append(_Plain(payable, charge, _receipt_of(charge, result, now)))
+    return found
+
+
 def _doubt(
     db: Db, charge: Charge, result: ChargeResult, doubts: list[str], now: datetime
 ) -> Settled:
@@ -806,9 +895,7 @@ def _accept(
     now: datetime,
 ) -> Settled:
     """A callback that fits says paid."""
-    assert result.receipt is not None, f"charge {charge.id} was to be accepted without a receipt"
-    assert result.amount_cents is not None, f"charge {charge.id} without an amount"
-    receipt = Receipt("callback", result.receipt, result.amount_cents, charge.reference, now)
+    receipt = _receipt_of(charge, result, now)
     known = receipts.find(db, receipt.receipt)
     explained = known is None or known == receipts.Known(None, receipt.amount_cents)
     if charge.state not in _PAID and explained:
@@ -828,6 +915,13 @@ def _accept(
     if charge.state not in _PAID:
         _adopt_and_ask(db, charge, result, now)
     return "conflict"
+
+
+def _receipt_of(charge: Charge, result: ChargeResult, now: datetime) -> Receipt:
+    """Of a callback that fits."""
+    assert result.receipt is not None, f"charge {charge.id} was to be accepted without a receipt"
+    assert result.amount_cents is not None, f"charge {charge.id} without an amount"
+    return Receipt("callback", result.receipt, result.amount_cents, charge.reference, now)
 
 
 def _capture(
@@ -851,14 +945,7 @@ def _capture(
     if receipt is not None:
         kept = receipts.keep(db, receipt, charge.id, captured, now)
         assert kept, f"receipt of charge {charge.id} is on record for another"
-    db.run(
-        """
-        UPDATE charges
-        SET state = 'paid', receipt = coalesce(%(receipt)s, receipt), updated_at = %(now)s
-        WHERE id = %(id)s
-        """,
-        {"receipt": receipt and receipt.receipt, "now": now, "id": charge.id},
-    )
+    _set_paid(db, {charge.id: receipt.receipt if receipt else None}, now)
     if captured == "part":
         _ask_for_more(db, charge, now)
         _tell(db, "payment_part", payable, charge, charge.id, charge.amount_cents, now)
@@ -923,13 +1010,7 @@ def _other_amount(
     else:
         outcome = "short" if captured == "part" else captured
     if payable.state == "placed" and captured != "part" and charge.state not in _PAID:
-        db.run(
-            """
-            UPDATE charges SET state = 'paid', receipt = %(receipt)s, updated_at = %(now)s
-            WHERE id = %(id)s
-            """,
-            {"receipt": receipt.receipt, "now": now, "id": charge.id},
-        )
+        _set_paid(db, {charge.id: receipt.receipt}, now)
     receipts.keep(db, receipt, charge.id, outcome, now)
     refunds.due(db, payable.buyer_id, now)
     # What a capture did to the orders, they tell themselves.

@@ -1,6 +1,6 @@
 """Inbox: what providers send us, kept exactly as it came before anyone reads it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -76,6 +76,19 @@ def keep(
     return found
 
 
+def items(db: Db, item_ids: Sequence[UUID]) -> list[Item]:
+    """Those of these that nobody has worked on yet, locked."""
+    return db.rows(
+        Item,
+        """
+        SELECT id, source, key, body, received_at, processed_at, outcome
+        FROM inbox WHERE id = ANY(%(ids)s) AND processed_at IS NULL
+        ORDER BY id FOR NO KEY UPDATE
+        """,
+        {"ids": list(item_ids)},
+    )
+
+
 def item(db: Db, item_id: UUID) -> Item | None:
     """The item, locked: two workers given the same one settle it one after the other."""
     return db.row(
@@ -90,7 +103,15 @@ def item(db: Db, item_id: UUID) -> Item | None:
 
 def processed(db: Db, item_id: UUID, outcome: str, now: datetime) -> None:
     """What became of it. outcome: one word or a short reason without personal data."""
+    processed_all(db, {item_id: outcome}, now)
+
+
+def processed_all(db: Db, outcomes: Mapping[UUID, str], now: datetime) -> None:
+    """What became of each."""
     db.run(
-        "UPDATE inbox SET processed_at = %(now)s, outcome = %(outcome)s WHERE id = %(id)s",
-        {"id": item_id, "now": now, "outcome": outcome},
+        """
+        UPDATE inbox i SET processed_at = %(now)s, outcome = o.outcome
+        FROM unnest(%(ids)s::uuid[], %(outcomes)s::text[]) AS o (id, outcome) WHERE i.id = o.id
+        """,
+        {"ids": list(outcomes), "outcomes": list(outcomes.values()), "now": now},
     )

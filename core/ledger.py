@@ -9,7 +9,7 @@ set each hour, says how far that sum was made, so that a balance reads only what
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -165,6 +165,25 @@ class Leg:
     amount_cents: int
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """What is to be moved at once. key: by which it is known, and moved no second time."""
+
+    kind: str
+    key: str
+    legs: Sequence[Leg]
+
+    def __post_init__(self) -> None:
+        assert len(self.legs) >= 2, f"{self.key} has one leg only: {self.legs}"
+        assert sum(leg.amount_cents for leg in self.legs) == 0, f"unbalanced: {self}"
+        assert all(leg.amount_cents for leg in self.legs), f"{self.key} has an empty leg"
+
+    @property
+    def body_hash(self) -> bytes:
+        body = [self.kind, *sorted(f"{leg.account.id} {leg.amount_cents}" for leg in self.legs)]
+        return sha256("\n".join(body).encode()).digest()
+
+
 def debit(account: Account, cents: int) -> Leg:
     return Leg(account, cents)
 
@@ -181,19 +200,27 @@ def post(
     Raises Conflict: the key stands for another transfer; Overdrawn: an account would go below
     zero. Neither moves anything.
     """
-    assert len(legs) >= 2, f"{key} has one leg only: {legs}"
-    assert sum(leg.amount_cents for leg in legs) == 0, f"{key} does not balance: {legs}"
-    assert all(leg.amount_cents for leg in legs), f"{key} has an empty leg: {legs}"
-    body_hash = _hash(kind, legs)
-    _ensure(db, legs, now)
-    if _overdraws(db, legs):
-        if _was_posted(db, key, body_hash):
+    transfer = Transfer(kind, key, legs)
+    if _overdraws(db, legs, _ensure(db, legs, now)):
+        if _was_posted(db, transfer):
             return "repeat"
         raise Overdrawn(f"{key} takes more than there is: {legs}")
-    if _insert(db, kind, key, body_hash, legs, now):
+    if _insert(db, [transfer], now):
         return "posted"
-    assert _was_posted(db, key, body_hash), f"{key} was refused, and is not there"
+    assert _was_posted(db, transfer), f"{key} was refused, and is not there"
     return "repeat"
+
+
+def post_all(db: Db, transfers: Sequence[Transfer], now: datetime) -> None:
+    """Move all of this money at once, for the first time; all accounts are locked in their order.
+
+    Raises Conflict: a key was used before, if for the same; Overdrawn. Neither moves anything.
+    """
+    legs = [leg for transfer in transfers for leg in transfer.legs]
+    if _overdraws(db, legs, _ensure(db, legs, now)):
+        raise Overdrawn(f"more is taken than there is: {transfers}")
+    if not _insert(db, transfers, now):
+        raise Conflict(f"one was posted before: {[transfer.key for transfer in transfers]}")
 
 
 def balance(db: Db, account: Account) -> int:
@@ -354,15 +381,16 @@ def _first_id(at: datetime) -> UUID:
     return UUID(int=int(at.timestamp() * 1000) << 80)
 
 
-def _hash(kind: str, legs: Sequence[Leg]) -> bytes:
-    body = [kind, *sorted(f"{leg.account.id} {leg.amount_cents}" for leg in legs)]
-    return sha256("\n".join(body).encode()).digest()
+@dataclass(frozen=True)
+class _Opened:
+    id: UUID
 
 
-def _ensure(db: Db, legs: Sequence[Leg], now: datetime) -> None:
-    """Open the accounts that are used for the first time."""
+def _ensure(db: Db, legs: Sequence[Leg], now: datetime) -> set[UUID]:
+    """Open the accounts that are used for the first time; which they were."""
     used = sorted({leg.account for leg in legs}, key=_lock_order)
-    db.run(
+    opened = db.rows(
+        _Opened,
         """
         INSERT INTO accounts (id, kind, owner_id, balance_cents, created_at, updated_at)
         SELECT id, kind, owner_id, balance_cents, %(now)s, %(now)s
@@ -370,6 +398,7 @@ def _ensure(db: Db, legs: Sequence[Leg], now: datetime) -> None:
             WITH ORDINALITY AS a (id, kind, owner_id, balance_cents, position)
         ORDER BY position
         ON CONFLICT DO NOTHING
+        RETURNING id
         """,
         {
             "ids": [account.id for account in used],
@@ -379,6 +408,7 @@ def _ensure(db: Db, legs: Sequence[Leg], now: datetime) -> None:
             "now": now,
         },
     )
+    return {account.id for account in opened}
 
 
 def _lock_order(account: Account) -> tuple[str, str]:
@@ -387,24 +417,29 @@ def _lock_order(account: Account) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class _Locked:
-    kind: str
-    owner_id: UUID
+    id: UUID
     balance_cents: int
 
 
-def _overdraws(db: Db, legs: Sequence[Leg]) -> bool:
-    """Would somebody's money go below zero? What is cached stays locked, and what is taken from."""
+def _overdraws(db: Db, legs: Sequence[Leg], opened: Collection[UUID]) -> bool:
+    """Would somebody's money go below zero? What is cached stays locked, and what is taken from.
+
+    opened: accounts that this transaction made; they hold nothing, and nobody else sees them.
+    """
     changes = _changes(legs)
-    locked = db.rows(
-        _Locked,
-        """
-        SELECT kind, owner_id, balance_cents FROM accounts
-        WHERE id = ANY(%(ids)s) AND balance_cents IS NOT NULL
-        ORDER BY kind, owner_id FOR NO KEY UPDATE
-        """,
-        {"ids": [account.id for account in changes]},
-    )
-    if any(row.balance_cents + changes[Account(row.kind, row.owner_id)] < 0 for row in locked):
+    cached = {account.id: cents for account, cents in changes.items() if account.kind in CACHED}
+    balances = dict.fromkeys(opened, 0)
+    if known := cached.keys() - balances.keys():
+        locked = db.rows(
+            _Locked,
+            """
+            SELECT id, balance_cents FROM accounts
+            WHERE id = ANY(%(ids)s) ORDER BY kind, owner_id FOR NO KEY UPDATE
+            """,
+            {"ids": list(known)},
+        )
+        balances |= {row.id: row.balance_cents for row in locked}
+    if any(balances[account_id] + cents < 0 for account_id, cents in cached.items()):
         return True
     # Suspense and its like are taken from by an operator at most: the lock queues nobody else.
     for account in sorted(changes, key=_lock_order):
@@ -424,54 +459,65 @@ def _changes(legs: Sequence[Leg]) -> dict[Account, int]:
     return changes
 
 
-def _insert(
-    db: Db, kind: str, key: str, body_hash: bytes, legs: Sequence[Leg], now: datetime
-) -> bool:
-    """The transfer, its entries and the cached balances at once; False: the key is used."""
-    cached = {a.id: cents for a, cents in _changes(legs).items() if a.kind in CACHED}
+def _insert(db: Db, transfers: Sequence[Transfer], now: datetime) -> bool:
+    """The transfers, their entries and the cached balances at once; False: a key is used.
+
+    Then only those are there whose keys were not, without entries: the commit refuses that.
+    """
+    made = [(db.new_id(), transfer) for transfer in transfers]
+    legs = [(made_id, db.new_id(), leg) for made_id, transfer in made for leg in transfer.legs]
+    changes = _changes([leg for _, _, leg in legs])
+    cached = {a.id: cents for a, cents in changes.items() if a.kind in CACHED}
     posted = db.value(
         """
-        WITH transfer AS (
+        WITH inserted AS (
             INSERT INTO transfers (id, kind, key, body_hash, at)
-            VALUES (%(id)s, %(kind)s, %(key)s, %(body_hash)s, %(now)s)
+            SELECT id, kind, key, body_hash, %(now)s
+            FROM unnest(%(ids)s::uuid[], %(kinds)s::text[], %(keys)s::text[],
+                        %(body_hashes)s::bytea[]) AS t (id, kind, key, body_hash)
             ON CONFLICT (key) DO NOTHING
             RETURNING id
+        ), posted AS (
+            SELECT FROM inserted HAVING count(*) = cardinality(%(ids)s::uuid[])
         ), entered AS (
             INSERT INTO entries (id, transfer_id, account_id, amount_cents)
-            SELECT e.id, transfer.id, e.account_id, e.amount_cents
-            FROM transfer, unnest(%(entry_ids)s::uuid[], %(account_ids)s::uuid[],
-                                  %(amounts)s::bigint[]) AS e (id, account_id, amount_cents)
+            SELECT e.id, e.transfer_id, e.account_id, e.amount_cents
+            FROM posted, unnest(%(entry_ids)s::uuid[], %(transfer_ids)s::uuid[],
+                                %(account_ids)s::uuid[], %(amounts)s::bigint[])
+                AS e (id, transfer_id, account_id, amount_cents)
         ), cached AS (
             UPDATE accounts a
             SET balance_cents = a.balance_cents + c.cents, updated_at = %(now)s
-            FROM transfer, unnest(%(changed_ids)s::uuid[], %(changes)s::bigint[]) AS c (id, cents)
+            FROM posted, unnest(%(changed_ids)s::uuid[], %(changes)s::bigint[]) AS c (id, cents)
             WHERE a.id = c.id
         )
-        SELECT CASE WHEN NOT EXISTS (SELECT FROM transfer) THEN 'used'
+        SELECT CASE WHEN NOT EXISTS (SELECT FROM posted) THEN 'used'
                     WHEN EXISTS (SELECT FROM ledger_marks
                                  WHERE before_id > (%(entry_ids)s::uuid[])[1]) THEN 'late'
                     ELSE 'posted' END
         """,
         {
-            "id": db.new_id(),
-            "kind": kind,
-            "key": key,
-            "body_hash": body_hash,
-            "entry_ids": [db.new_id() for _ in legs],
-            "account_ids": [leg.account.id for leg in legs],
-            "amounts": [leg.amount_cents for leg in legs],
+            "ids": [made_id for made_id, _ in made],
+            "kinds": [transfer.kind for transfer in transfers],
+            "keys": [transfer.key for transfer in transfers],
+            "body_hashes": [transfer.body_hash for transfer in transfers],
+            "transfer_ids": [made_id for made_id, _, _ in legs],
+            "entry_ids": [entry_id for _, entry_id, _ in legs],
+            "account_ids": [leg.account.id for _, _, leg in legs],
+            "amounts": [leg.amount_cents for _, _, leg in legs],
             "changed_ids": list(cached),
             "changes": list(cached.values()),
             "now": now,
         },
     )
-    assert posted != "late", f"{key} is older than a mark: is this machine's clock behind?"
+    assert posted != "late", f"{transfers} is older than a mark: is this machine's clock behind?"
     return bool(posted == "posted")
 
 
-def _was_posted(db: Db, key: str, body_hash: bytes) -> bool:
+def _was_posted(db: Db, transfer: Transfer) -> bool:
+    key = transfer.key
     found = db.value("SELECT body_hash FROM transfers WHERE key = %(key)s", {"key": key})
-    if found is not None and bytes(found) != body_hash:
+    if found is not None and bytes(found) != transfer.body_hash:
         raise Conflict(f"{key} stands for another transfer")
     return found is not None
 

@@ -556,6 +556,7 @@ class _Spent:
 @dataclass(frozen=True)
 class _Order(Worth):
     id: UUID
+    checkout_id: UUID
     number: int
     pay_by: datetime
     accept_by: datetime | None  # None: never paid
@@ -621,7 +622,7 @@ def _orders(db: Db, ids: Sequence[UUID]) -> list[_Order]:
     return db.rows(
         _Order,
         """
-        SELECT o.id, o.number, o.state, o.total_cents AS placed_cents,
+        SELECT o.id, o.checkout_id, o.number, o.state, o.total_cents AS placed_cents,
                o.fee_cents AS placed_fee_cents, o.reduced_cents, o.came_cents, o.pay_by,
                o.accept_by, o.deliver_on, o.title IS NOT NULL AS is_deal,
                p.name AS place,
@@ -675,11 +676,11 @@ def _concerned(found: Sequence[_Order], receiver: str, spoken: Container[str]) -
 
 
 def _groups(found: Sequence[_Order], receiver: str, wording: Wording) -> Iterator[list[_Order]]:
-    """The orders of each message: all of one receiver's, or one each."""
+    """The orders of each message: all of one checkout that are one receiver's, or one each."""
     if not wording.for_several:
         yield from ([order] for order in found)
         return
-    whose = attrgetter("seller_id" if receiver == "seller" else "buyer_id")
+    whose = attrgetter("checkout_id", "seller_id" if receiver == "seller" else "buyer_id")
     for _, group in groupby(sorted(found, key=whose), key=whose):
         yield sorted(group, key=attrgetter("number"))
 

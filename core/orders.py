@@ -216,13 +216,18 @@ def place(
 
 def lock(db: Db, checkout_id: UUID) -> list[Order]:
     """The orders of a checkout, by id, locked."""
+    return lock_all(db, [checkout_id])
+
+
+def lock_all(db: Db, checkout_ids: Sequence[UUID]) -> list[Order]:
+    """The orders of several checkouts, by id, locked."""
     return db.rows(
         Order,
         f"""
         SELECT {_COLUMNS}
-        FROM orders WHERE checkout_id = %(checkout_id)s ORDER BY id FOR NO KEY UPDATE
+        FROM orders WHERE checkout_id = ANY(%(checkout_ids)s) ORDER BY id FOR NO KEY UPDATE
         """,
-        {"checkout_id": checkout_id},
+        {"checkout_ids": list(checkout_ids)},
     )
 
 

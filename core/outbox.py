@@ -252,6 +252,18 @@ def item(db: Db, item_id: UUID) -> Item | None:
     )
 
 
+def open_items(db: Db, item_ids: Sequence[UUID]) -> list[Item]:
+    """Those of these rows that are not done."""
+    return db.rows(
+        Item,
+        """
+        SELECT id, kind, arguments, due_at, attempts, done_at FROM outbox
+        WHERE id = ANY(%(ids)s) AND num_nonnulls(done_at) = 0
+        """,
+        {"ids": list(item_ids)},
+    )
+
+
 # By id, a row is open if num_nonnulls(done_at) = 0. "done_at IS NULL" would have the planner read
 # all open rows: its statistics are of an hour when there were none.
 
@@ -261,13 +273,18 @@ def done(db: Db, item_id: UUID, now: datetime) -> None:
 
     If the same work was asked for again while it was in hand, it stays open and runs again.
     """
+    done_all(db, [item_id], now)
+
+
+def done_all(db: Db, item_ids: Sequence[UUID], now: datetime) -> None:
+    """The same of several."""
     db.run(
         """
         UPDATE outbox SET done_at = %(now)s
-        WHERE id = %(id)s AND num_nonnulls(done_at) = 0
+        WHERE id = ANY(%(ids)s) AND num_nonnulls(done_at) = 0
           AND (handed_until IS NOT NULL OR attempts = 0)
         """,
-        {"id": item_id, "now": now},
+        {"ids": list(item_ids), "now": now},
     )
 
 

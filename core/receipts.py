@@ -1,5 +1,6 @@
 """Receipts: each M-Pesa transaction that brought us money, known once whoever told us of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, LiteralString
@@ -72,6 +73,15 @@ def find(db: Db, receipt: str) -> Known | None:
     )
 
 
+def known(db: Db, told: Sequence[str]) -> set[str]:
+    """Those of them that are on record."""
+    found: list[str] | None = db.value(
+        "SELECT array_agg(receipt) FROM receipts WHERE receipt = ANY(%(told)s)",
+        {"told": list(told)},
+    )
+    return set(found or ())
+
+
 def unexplained(db: Db, receipt: str) -> Receipt | None:
     """One whose money lies in suspense, locked."""
     return db.row(
@@ -85,30 +95,46 @@ def unexplained(db: Db, receipt: str) -> Receipt | None:
     )
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a receipt paid for. charge_id None: nothing explains it."""
+
+    receipt: Receipt
+    charge_id: UUID | None
+    outcome: str
+
+
 def keep(db: Db, receipt: Receipt, charge_id: UUID | None, outcome: str, now: datetime) -> bool:
     """Put it on record with what it paid for. False: it is there already, and stays as it is.
 
     Money that lay in suspense and is now explained by a charge is moved to that charge.
     """
-    kept = db.run(
+    return keep_all(db, [Kept(receipt, charge_id, outcome)], now) == 1
+
+
+def keep_all(db: Db, kept: Sequence[Kept], now: datetime) -> int:
+    """The same of several, no two of one receipt; how many are now on record as told here."""
+    return db.run(
         """
         INSERT INTO receipts (receipt, source, charge_id, amount_cents, reference, outcome, at,
                               created_at, updated_at)
-        VALUES (%(receipt)s, %(source)s, %(charge_id)s, %(amount_cents)s, %(reference)s,
-                %(outcome)s, %(at)s, %(now)s, %(now)s)
+        SELECT receipt, source, charge_id, amount_cents, reference, outcome, at, %(now)s, %(now)s
+        FROM unnest(%(receipts)s::text[], %(sources)s::text[], %(charge_ids)s::uuid[],
+                    %(amounts)s::bigint[], %(references)s::text[], %(outcomes)s::text[],
+                    %(ats)s::timestamptz[])
+            AS r (receipt, source, charge_id, amount_cents, reference, outcome, at)
         ON CONFLICT (receipt) DO UPDATE
         SET charge_id = excluded.charge_id, outcome = excluded.outcome, updated_at = %(now)s
         WHERE receipts.charge_id IS NULL AND excluded.charge_id IS NOT NULL
         """,
         {
-            "receipt": receipt.receipt,
-            "source": receipt.source,
-            "charge_id": charge_id,
-            "amount_cents": receipt.amount_cents,
-            "reference": receipt.reference,
-            "outcome": outcome,
-            "at": receipt.at,
+            "receipts": [each.receipt.receipt for each in kept],
+            "sources": [each.receipt.source for each in kept],
+            "charge_ids": [each.charge_id for each in kept],
+            "amounts": [each.receipt.amount_cents for each in kept],
+            "references": [each.receipt.reference for each in kept],
+            "outcomes": [each.outcome for each in kept],
+            "ats": [each.receipt.at for each in kept],
             "now": now,
         },
     )
-    return kept == 1

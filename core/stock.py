@@ -4,6 +4,7 @@ What can be promised is computed when it is asked for: a reservation counts whil
 a payment for it may still come in, so no sweep is needed for it to lapse.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -199,19 +200,24 @@ class _Promise:
 
 
 def allocate(db: Db, order_ids: Sequence[UUID], now: datetime) -> set[UUID]:
-    """These orders of one checkout are paid: their goods become theirs. Returns those that got all.
+    """These orders are paid: their goods become theirs, in this order. Returns those that got all.
 
     A reservation that lapsed is honoured where nobody else was promised the goods meanwhile; an
     order that cannot be filled whole gets nothing, and its reservation is released. One that was
     promised nothing lacks nothing.
     """
     promises = _lock_promises(db, order_ids, now)
-    missed = {
-        p.order_id
-        for p in promises
-        if p.quantity_milli > (p.unallocated_milli if p.live else p.available_milli)
-    }
-    filled = set(order_ids) - missed
+    unallocated = {p.offer_id: p.unallocated_milli for p in promises}
+    available = {p.offer_id: p.available_milli for p in promises}
+    filled = set()
+    for order_id in order_ids:
+        mine = [p for p in promises if p.order_id == order_id]
+        if any(p.quantity_milli > (unallocated if p.live else available)[p.offer_id] for p in mine):
+            continue
+        filled.add(order_id)
+        for p in mine:
+            unallocated[p.offer_id] -= p.quantity_milli
+            available[p.offer_id] -= 0 if p.live else p.quantity_milli
     _settle_promises(db, promises, filled, now)
     return filled
 
@@ -242,7 +248,10 @@ def _lock_promises(db: Db, order_ids: Sequence[UUID], now: datetime) -> list[_Pr
 def _settle_promises(
     db: Db, promises: Sequence[_Promise], filled: set[UUID], now: datetime
 ) -> None:
-    taken = [p for p in promises if p.order_id in filled]
+    taken: Counter[UUID] = Counter()
+    for promise in promises:
+        if promise.order_id in filled:
+            taken[promise.offer_id] += promise.quantity_milli
     db.run(
         """
         WITH settled AS (
@@ -258,8 +267,8 @@ def _settle_promises(
         {
             "filled": list(filled),
             "ids": [p.id for p in promises],
-            "offer_ids": [p.offer_id for p in taken],
-            "quantities": [p.quantity_milli for p in taken],
+            "offer_ids": list(taken),
+            "quantities": list(taken.values()),
             "now": now,
         },
     )

@@ -295,6 +295,20 @@ def settle(db: Db, kept: inbox.Item, now: datetime) -> str:
     return charges.receive(db, receipt, now)
 
 
+def settle_plain(db: Db, kept: Sequence[inbox.Item], now: datetime) -> dict[UUID, str]:
+    """Of what was kept, the callbacks that simply pay, all at once; what came of each, by its id.
+
+    All others are left as they are, for `settle`.
+    """
+    by_charge: dict[UUID, inbox.Item] = {}
+    for item in kept:
+        if item.source == "stk":
+            by_charge.setdefault(UUID(item.key), item)
+    results = {charge_id: parse_stk(item.body) for charge_id, item in by_charge.items()}
+    settled = charges.settle_plain(db, results, now)
+    return {by_charge[charge_id].id: outcome for charge_id, outcome in settled.items()}
+
+
 def _settle_reply(db: Db, kept: inbox.Item, path: ReplyPath, now: datetime) -> str:
     if kept.source == "timeout":
         match path.kind:

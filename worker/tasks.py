@@ -5,7 +5,7 @@ transactions, never inside one: claim, commit, call, record. A row is done in th
 the task's last effect.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -71,6 +71,28 @@ def run(work: Work, item_id: UUID) -> None:
         raise
 
 
+def run_all(work: Work, kind: str, item_ids: Sequence[UUID]) -> None:
+    """Do what these rows ask: at once what may be, the others each by itself.
+
+    What fails takes nobody with it: it is given back, then raised.
+    """
+    left = list(item_ids)
+    if kind in AT_ONCE and len(left) > 1:
+        try:
+            done = AT_ONCE[kind](work, left)
+            left = [item_id for item_id in left if item_id not in done]
+        except Exception as error:  # noqa: BLE001 - whose it is is found out below, one by one
+            log.warning("not_done_at_once", kind=kind, error=type(error).__name__)
+    failed: list[Exception] = []
+    for item_id in left:
+        try:
+            run(work, item_id)
+        except Exception as error:  # noqa: BLE001 - it is raised below
+            failed.append(error)
+    if failed:
+        raise failed[0] if len(failed) == 1 else ExceptionGroup(kind, failed)
+
+
 def stk_push(work: Work, item: outbox.Item) -> None:
     """Prompt the payer's phone: once at most, whatever dies at whatever moment."""
     database, charge_id = work.database, UUID(item.arguments["charge_id"])
@@ -126,6 +148,20 @@ def settle_inbox(work: Work, item: outbox.Item) -> None:
             outcome = callbacks.settle(db, kept, now)
             inbox.processed(db, kept.id, outcome, now)
         outbox.done(db, item.id, now)
+
+
+def settle_plain(work: Work, item_ids: Sequence[UUID]) -> set[UUID]:
+    """Book the payments among a provider's messages, in one transaction; which rows are done."""
+    with work.database.begin() as db:
+        now = work.database.clock()
+        items = outbox.open_items(db, item_ids)
+        kept = inbox.items(db, [UUID(item.arguments["inbox_id"]) for item in items])
+        outcomes = callbacks.settle_plain(db, kept, now)
+        done = {item.id for item in items if UUID(item.arguments["inbox_id"]) in outcomes}
+        if done:
+            inbox.processed_all(db, outcomes, now)
+            outbox.done_all(db, list(done), now)
+    return done
 
 
 def nudge_cut_off(work: Work, item: outbox.Item) -> None:
@@ -208,6 +244,12 @@ TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
 }
 
 
+# What several rows of a kind ask, done at once for those it can be; the rows that are done.
+AT_ONCE: Final[Mapping[str, Callable[[Work, Sequence[UUID]], set[UUID]]]] = {
+    "settle_inbox": settle_plain,
+}
+
+
 def tidy(work: Work) -> None:
     """Forget work long done and hops long answered."""
     with work.database.begin() as db:
@@ -273,14 +315,7 @@ SCHEDULED: Final[Mapping[str, Callable[[Work], None]]] = {
 
 def _of_outbox(kind: str, work: Callable[[], Work]) -> Callable[..., None]:
     def task(*item_ids: str) -> None:
-        failed: list[Exception] = []
-        for item_id in item_ids:  # each by itself: what fails takes nobody with it
-            try:
-                run(work(), UUID(item_id))
-            except Exception as error:  # noqa: BLE001 - it is raised below
-                failed.append(error)
-        if failed:
-            raise failed[0] if len(failed) == 1 else ExceptionGroup(kind, failed)
+        run_all(work(), kind, [UUID(item_id) for item_id in item_ids])
 
     task.__name__ = kind
     return task

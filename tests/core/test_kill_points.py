@@ -35,9 +35,13 @@ from tests.core.market import (
     RULES,
     TOTAL_CENTS,
     Market,
+    Purchase,
     fill_cart,
     msisdn,
     open_market,
+    paid,
+    purchase,
+    pushed,
 )
 from tests.core.office import WHY, at_work, hire
 from tests.core.parts import WRONG_ESCROWS, WRONG_LINES, WRONG_REDUCTIONS, WRONG_SUMS
@@ -233,6 +237,35 @@ def test_a_death_at_any_statement_leaves_everything_as_it_was_and_the_story_goes
         "R.fee": 1_300,
         "L.buyer": 18_100,
     }
+
+
+@dataclass
+class Rush:
+    """Two baskets of one buyer, paid for by two phones and settled at once."""
+
+    bought: Sequence[Purchase]
+    now: datetime
+
+    def settle(self, db: Db) -> None:
+        results = {each.charge_id: paid(each, f"R{each.reference}") for each in self.bought}
+        assert set(charges.settle_plain(db, results, self.now).values()) == {"paid"}
+
+
+def test_a_death_while_several_are_settled_at_once_leaves_none_of_them_settled(
+    database: Database, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.begin() as db:
+        market = open_market(db, now)
+        bought = [
+            pushed(db, purchase(db, market, now, payer=msisdn(number)), now, push=str(number))
+            for number in (1, 12)
+        ]
+    assert die_everywhere(database, [Rush(bought, now).settle], monkeypatch) > 20
+    with database.begin() as db:
+        assert ledger.report(db)["accounts"] == {
+            "A.c2b": 2 * TOTAL_CENTS,
+            "L.escrow": 2 * TOTAL_CENTS,
+        }
 
 
 @dataclass

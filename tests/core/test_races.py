@@ -120,6 +120,46 @@ def test_F2_the_same_success_from_many_sides_at_once_pays_once(
         assert ledger.balance(db, ledger.C2B) == TOTAL_CENTS
 
 
+def test_callbacks_settled_at_once_by_many_workers_pay_once_and_lock_nobody_up(
+    crowd: Database, market: Market, now: datetime
+) -> None:
+    """Of the same two offers, in every order, beside workers who take them one by one."""
+    with crowd.begin() as db:
+        for offer_id in (market.tomatoes, market.beans):
+            stock.receive(db, offer_id, 100_000, "enough", now)
+        bought = [
+            pushed(
+                db,
+                purchase(db, market, now, buyer=person(db, now, n), payer=msisdn(n)),
+                now,
+                push=str(n),
+            )
+            for n in range(100, 112)
+        ]
+    results = [(each.charge_id, paid(each, f"R{each.reference}")) for each in bought]
+    shuffled = [random.Random(number).sample(results, len(results)) for number in range(9)]
+
+    def together(told: list[Any]) -> int:
+        with crowd.begin() as db:
+            return len(charges.settle_plain(db, dict(told), now))
+
+    def one_by_one(told: list[Any]) -> int:
+        paid_here = 0
+        for charge_id, result in told:
+            with crowd.begin() as db:
+                paid_here += charges.settle(db, charge_id, result, now) == "paid"
+        return paid_here
+
+    halves = [(together, told[::2]) for told in shuffled[:6]]
+    verbs = [*halves, *((one_by_one, told) for told in shuffled[6:])]
+    done = at_once([lambda verb=verb, told=told: verb(told) for verb, told in verbs])  # type: ignore[misc]
+    assert sum(done) == len(bought)
+    with crowd.begin() as db:
+        assert ledger.balance(db, ledger.C2B) == TOTAL_CENTS * len(bought)
+        assert (ledger.unbalanced_transfers(db), ledger.stale_balances(db)) == (0, 0)
+        assert db.value("SELECT count(*) FROM incidents") == 0
+
+
 def test_F3_a_callback_while_the_ack_is_being_recorded_waits_for_it(
     crowd: Database, bought: Purchase, now: datetime
 ) -> None:

@@ -318,10 +318,13 @@ def the_fee_of_a_part_is_rounded_up() -> Iterator[object]:
 )
 def a_cent_is_lost_on_the_way() -> Iterator[object]:
     def make(insert: Any) -> Any:
-        def losing(db: Any, kind: str, key: str, body_hash: bytes, legs: Any, now: Any) -> Any:
-            if kind == "release":
-                legs = [*legs[:-1], replace(legs[-1], amount_cents=legs[-1].amount_cents + 1)]
-            return insert(db, kind, key, body_hash, legs, now)
+        def losing(db: Any, transfers: Any, now: Any) -> Any:
+            for transfer in transfers:
+                if transfer.kind == "release":
+                    *others, last = transfer.legs
+                    legs = [*others, replace(last, amount_cents=last.amount_cents + 1)]
+                    object.__setattr__(transfer, "legs", legs)
+            return insert(db, transfers, now)
 
         return losing
 

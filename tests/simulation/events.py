@@ -57,9 +57,9 @@ class Story:
             if self.day._outcome(Job(name), Step(name, "", name, act)) not in _UNHEARD:
                 return
 
-    def placed(self, tomatoes: int = 2, halves: int = 3) -> None:
-        """Amina's basket of Wanjiku's tomatoes and Otieno's beans."""
-        town, buyer = self.town, self.amina
+    def placed(self, tomatoes: int = 2, halves: int = 3, buyer: "Person | None" = None) -> None:
+        """Amina's basket, or another's, of Wanjiku's tomatoes and Otieno's beans."""
+        town, buyer = self.town, buyer or self.amina
         wanted = [(town.market.tomatoes, tomatoes * 1000), (town.market.beans, halves * 500)]
         deed = acts.basket(town, buyer, buyer.msisdn, [each for each in wanted if each[1]])
         assert deed.do() == "placed"
@@ -126,10 +126,11 @@ class Story:
         self.town.world.c2b.pay(payer.msisdn, SANDBOX_SHORTCODE, reference, cents)
 
     def charge(self) -> tuple[str, int]:
-        """The newest charge's account and amount."""
+        """The newest charge's account and amount; if one is not paid, that one's."""
         with self.town.database.look() as db:
             reference, cents = db.value(
-                "SELECT array[reference, amount_cents::text] FROM charges ORDER BY id DESC LIMIT 1"
+                "SELECT array[reference, amount_cents::text] FROM charges"
+                " ORDER BY state = 'paid', id DESC LIMIT 1"
             )
         return reference, int(cents)
 
@@ -230,9 +231,10 @@ def _paid_at_last(story: Story) -> None:
     story.fate.ends()
     if acts.orders_in(story.town, "placed"):
         story.day._reconcile()
-    if acts.orders_in(story.town, "placed"):
-        story.pay_by_hand(*story.charge())
-        story.passes(minutes=1)
+    for _ in story.town.buyers:
+        if acts.orders_in(story.town, "placed"):
+            story.pay_by_hand(*story.charge())
+            story.passes(minutes=1)
 
 
 def _sent_at_last(story: Story) -> None:
@@ -283,6 +285,17 @@ def _cancelled(story: Story) -> None:
     story.rules(auto="1032")
     story.placed()
     story.passes(seconds=70)
+
+
+def _two_baskets(story: Story) -> None:
+    """Of two buyers; their payments are told of at the same moment."""
+    story.placed()
+    story.placed(buyer=story.town.buyers[1])
+
+
+@event(_two_baskets)
+def two_pushes_are_paid_at_once(story: Story) -> None:
+    _paid_at_last(story)
 
 
 @event(_cancelled)

@@ -1,5 +1,6 @@
 """The tasks by themselves: run twice, cut off anywhere, given back; with a gateway we script."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,8 +17,18 @@ import pytest
 from core import charges, inbox, outbox
 from core.charges import Charge, ChargeResult, PushAnswer
 from core.database import Database, Db
-from core.errors import Unavailable
-from tests.core.market import RULES, TOTAL_CENTS, Market, Purchase, open_market, purchase
+from core.errors import CommitUnknown, Unavailable
+from tests.core.market import (
+    RULES,
+    TOTAL_CENTS,
+    Market,
+    Purchase,
+    msisdn,
+    open_market,
+    person,
+    purchase,
+    pushed,
+)
 from tests.payments.street import PAYMENT_KINDS, Mute
 from worker import tasks
 from worker.work import RECORD_PAUSES_SECONDS
@@ -415,6 +426,107 @@ def test_a_kept_callback_is_settled_once_however_often_it_is_handed_out(shop: Sh
     assert shop.charge().state == "failed"
     assert shop.value("SELECT outcome FROM inbox") == "failed"
     assert shop.value("SELECT done_at IS NOT NULL FROM outbox WHERE kind = 'settle_inbox'")
+
+
+def paid_callback(bought: Purchase, receipt: str) -> bytes:
+    items = {"Amount": bought.total_cents // 100, "MpesaReceiptNumber": receipt}
+    metadata = {"Item": [{"Name": name, "Value": value} for name, value in items.items()]}
+    said = {"ResultCode": 0, "CallbackMetadata": metadata}
+    return json.dumps({"Body": {"stkCallback": said}}).encode()
+
+
+def kept_payments(shop: Shop, count: int) -> tuple[list[Purchase], list[UUID]]:
+    """So many purchases, each paid, and the rows of the outbox that ask to book that."""
+    bought = []
+    with shop.database.begin() as db:
+        for n in range(count):
+            buyer, now = person(db, shop.clock.now, 50 + n), shop.clock.now
+            one = purchase(db, shop.market, now, buyer=buyer, payer=msisdn(50 + n))
+            pushed(db, one, now, push=str(n))
+            body = paid_callback(one, f"RCPT00000{n}")
+            inbox.keep(db, "stk", str(one.charge_id), body, {}, "127.0.0.1", now)
+            bought.append(one)
+    return bought, [item.id for item in shop.due() if item.kind == "settle_inbox"]
+
+
+def states(shop: Shop) -> list[str]:
+    """Of the charges whose callbacks were kept, in the order of these."""
+    found: list[str] = shop.value(
+        "SELECT array_agg(c.state ORDER BY i.id) FROM inbox i JOIN charges c ON c.id::text = i.key"
+    )
+    return found
+
+
+_COMMITS = "SELECT count(DISTINCT xmin::text) FROM transfers"
+
+
+def test_callbacks_handed_out_together_are_booked_in_one_transaction(shop: Shop) -> None:
+    _, item_ids = kept_payments(shop, 3)
+    tasks.run_all(shop.work, "settle_inbox", item_ids)
+    assert states(shop) == ["paid"] * 3
+    assert shop.value(_COMMITS) == 1
+    assert shop.value("SELECT array_agg(DISTINCT outcome) FROM inbox") == ["paid"]
+    assert [item.kind for item in shop.due() if item.kind == "settle_inbox"] == []
+
+
+def test_a_callback_that_spoils_the_booking_of_several_holds_up_itself_alone(shop: Shop) -> None:
+    bought, item_ids = kept_payments(shop, 3)
+    with shop.database.begin() as db:  # as nothing of ours leaves it
+        db.run(
+            "DELETE FROM escrows USING orders WHERE order_id = id AND checkout_id = %s",
+            [bought[1].checkout_id],
+        )
+    with pytest.raises(AssertionError, match="escrows"):
+        tasks.run_all(shop.work, "settle_inbox", item_ids)
+    assert states(shop) == ["paid", "pending", "paid"]
+    assert shop.value(_COMMITS) == 2
+    shop.clock.passes(3)
+    assert [item.id for item in shop.due() if item.kind == "settle_inbox"] == [item_ids[1]]
+
+
+def test_what_is_no_payment_is_settled_by_itself_beside_those_that_are(shop: Shop) -> None:
+    _, item_ids = kept_payments(shop, 2)
+    keep_callback(shop)  # a prompt that was cancelled, and never recorded as made
+    with shop.database.begin() as db:
+        inbox.keep(db, "c2b", "unreadable", b"{}", {}, "127.0.0.1", shop.clock.now)
+    item_ids += [item.id for item in shop.due() if item.kind == "settle_inbox"]
+    tasks.run_all(shop.work, "settle_inbox", item_ids)
+    assert sorted(states(shop)) == ["failed", "paid", "paid"]
+    assert shop.value("SELECT count(*) FROM inbox WHERE outcome = 'unreadable'") == 1
+    assert [item.kind for item in shop.due() if item.kind == "settle_inbox"] == []
+
+
+def test_the_same_callbacks_given_to_several_workers_are_booked_once(shop: Shop) -> None:
+    _, item_ids = kept_payments(shop, 3)
+    orders_of_work = [item_ids, item_ids[::-1], item_ids[:2], item_ids[1:]]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda ids: tasks.run_all(shop.work, "settle_inbox", ids), orders_of_work))
+    assert states(shop) == ["paid"] * 3
+    assert shop.value("SELECT count(*) FROM transfers") == 3
+
+
+def test_callbacks_whose_commit_nobody_heard_of_are_booked_once(shop: Shop) -> None:
+    _, item_ids = kept_payments(shop, 3)
+
+    class Unheard(Database):
+        """Every commit happens, and the connection breaks before it is said so."""
+
+        clock = shop.clock
+
+        def __init__(self) -> None:
+            self.unheard = 0
+
+        @contextmanager
+        def begin(self, **given: Any) -> Iterator[Db]:
+            with shop.database.begin(**given) as db:
+                yield db
+            self.unheard += 1
+            if self.unheard == 1:
+                raise CommitUnknown("the connection broke during the commit")
+
+    tasks.run_all(replace(shop.work, database=Unheard()), "settle_inbox", item_ids)
+    assert states(shop) == ["paid"] * 3
+    assert shop.value("SELECT count(*) FROM transfers") == 3
 
 
 def test_a_task_that_fails_is_given_back_each_time_later_and_then_somebody_is_told(

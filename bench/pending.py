@@ -29,17 +29,20 @@ _OFFERS = """
       USING (place)
     ORDER BY place
 """
-# A line a copy: the new keys, and the first one it is a copy of. No two share the phone that pays.
+# A line a copy: the new keys, and the first one it is a copy of. No two share the phone that pays:
+# while there are members whose phone is not asked yet it is the buyer's own, then some other's.
 _COPIES = """
     CREATE TEMPORARY TABLE copies AS
     SELECT n, gen_random_uuid() AS checkout_id, gen_random_uuid() AS order_id,
            gen_random_uuid() AS charge_id, b.id AS buyer_id,
-           '+2541' || lpad(n::text, 8, '0') AS msisdn, f.id AS first_id
+           CASE WHEN n BETWEEN cardinality(%(firsts)s::uuid[]) AND b.among - 1 THEN b.msisdn
+                ELSE '+2541' || lpad(n::text, 8, '0') END AS msisdn, f.id AS first_id
     FROM generate_series(1, %(count)s) AS n
     JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place
           FROM unnest(%(firsts)s::uuid[]) AS id) AS f
       ON f.place = n %% cardinality(%(firsts)s::uuid[])
-    JOIN (SELECT id, row_number() OVER (ORDER BY msisdn) - 1 AS place, count(*) OVER () AS among
+    JOIN (SELECT id, msisdn, row_number() OVER (ORDER BY msisdn) - 1 AS place,
+                 count(*) OVER () AS among
           FROM members WHERE NOT is_seller) AS b ON b.place = n %% b.among
 """
 # What is new in the copy of each table's row; all else is as it was.

@@ -501,6 +501,8 @@ def settle_plain(
     kept = receipts.keep_all(db, told, now)
     assert kept == len(told), f"of the receipts of charges {list(codes)} {kept} were new"
     _set_paid(db, {each.charge.id: each.receipt.receipt for each in plain}, now)
+    for each in plain:
+        _thank(db, each.payable, each.charge, each.receipt.receipt, now)
     return {
         charge_id: "paid" if outcome == "held" else outcome
         for charge_id, outcome in zip(codes, captured, strict=True)

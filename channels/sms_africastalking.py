@@ -21,7 +21,8 @@ from core import messages, opt_outs, phone
 from core.database import Database
 from core.errors import Invalid, Unavailable
 from core.messages import SendAnswer
-from payments.africastalking import Account, Answer, Lost, NotSent, Wire, load_object
+from payments.africastalking import Account, Wire, load_object
+from payments.wire import Answer, Lost, NotSent
 from settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -9,13 +9,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import local
-from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 import requests
-import urllib3.exceptions
 
-ANSWER_BYTES_MAX: Final = 64 * 1024
+from payments import wire
+from payments.wire import Answer
 
 
 @dataclass(frozen=True)
@@ -27,26 +26,6 @@ class Account:
     api_key: str = field(repr=False)
     connect_seconds: float = 3.0
     read_seconds: float = 9.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: bytes = field(repr=False)
-
-
-class NotSent(Exception):
-    """Nothing has reached the gateway."""
-
-    code = "no_connection"
-
-
-class Lost(Exception):
-    """Sent, perhaps received, perhaps acted upon: no answer came."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(f"no answer: {code}")
-        self.code = code
 
 
 class Wire:
@@ -75,31 +54,17 @@ class Wire:
     ) -> Answer:
         """One HTTP request, its answer read within bounds of size and time.
 
-        Raises NotSent, Lost.
+        Raises wire.NotSent, wire.Lost.
         """
         account = self._account
-        give_up_at = monotonic() + account.connect_seconds + account.read_seconds
-        try:
-            with self._session().request(
-                method,
-                url,
-                headers=headers,
-                data=data,
-                params=params,
-                timeout=(account.connect_seconds, account.read_seconds),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = b""
-                for piece in response.iter_content(8192):
-                    body += piece
-                    if len(body) > ANSWER_BYTES_MAX or monotonic() > give_up_at:
-                        raise Lost("endless")
-                return Answer(response.status_code, body)
-        except requests.RequestException as error:
-            if _never_connected(error):
-                raise NotSent from error
-            raise Lost("timeout" if isinstance(error, requests.Timeout) else "reset") from error
+        seconds = (account.connect_seconds, account.read_seconds)
+        return wire.ask(
+            *(self._session(), method, url),
+            seconds=seconds,
+            headers=headers,
+            data=data,
+            params=params,
+        )
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._threads, "session", None)
@@ -108,17 +73,6 @@ class Wire:
             self._sessions.append(session)
             session.trust_env = False
         return session
-
-
-def _never_connected(error: requests.RequestException) -> bool:
-    """Whether not one byte of the request can have left: no address, refused, or no handshake."""
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    cause = error.args[0] if error.args else None
-    reason = getattr(cause, "reason", cause)
-    return isinstance(
-        reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
-    )
 
 
 def load_object(body: bytes) -> dict[str, Any]:

@@ -15,13 +15,11 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from threading import local
-from time import monotonic
 from typing import Any, Literal
 
 import redis
 import requests
 import structlog
-import urllib3.exceptions
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from redis.backoff import NoBackoff
@@ -34,8 +32,10 @@ from core.errors import Declined, Unavailable
 from core.money import CENTS, whole_shillings
 from core.payouts import PayoutAnswer
 from core.receipts import Receipt
+from payments import wire
 from payments.access_token import Fetched, SharedToken
 from payments.rate import Bucket
+from payments.wire import ANSWER_BYTES_MAX, Lost, NotSent
 from settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,6 @@ log = structlog.get_logger(__name__)
 AMOUNT_SHILLINGS_MAX = 250_000  # of one push, and of one payout
 PAYOUT_SHILLINGS_MIN = 10
 AMOUNT_CENTS_MAX = 10**12  # far beyond any limit of M-Pesa: more is nonsense, not money
-ANSWER_BYTES_MAX = 64 * 1024
 PULLED_BYTES_MAX = 32 * 1024 * 1024  # of two days' payments, some 250 bytes each
 STATEMENT_BYTES_MAX = 64 * 1024 * 1024
 STATEMENT_SECONDS_MAX = 30.0
@@ -290,9 +289,9 @@ class Daraja:
                     "TransactionDesc": description,
                 },
             )
-        except _NotSent as error:
+        except NotSent as error:
             return PushAnswer("refused", None, None, error.code, str(error))
-        except _Lost as error:
+        except Lost as error:
             return PushAnswer("unknown", None, None, error.code, str(error))
         return _push_answer(answer)
 
@@ -300,7 +299,7 @@ class Daraja:
         """Ask what became of a push (STK Query). See payments.gateway.Gateway."""
         try:
             answer = self._post(_QUERY_PATH, {**self._identity(), "CheckoutRequestID": push_id})
-        except (_NotSent, _Lost) as error:
+        except (NotSent, Lost) as error:
             raise Unavailable(f"the query was not answered: {error.code}") from error
         return _query_result(answer, push_id)
 
@@ -321,7 +320,7 @@ class Daraja:
                     "ValidationURL": f"{base}/validation",
                 },
             )
-        except (_NotSent, _Lost) as error:
+        except (NotSent, Lost) as error:
             raise Unavailable(f"the addresses were not registered: {error.code}") from error
         if answer.status == 200 and answer.text("ResponseCode") == "0":
             return "registered"
@@ -440,7 +439,7 @@ class Daraja:
         }
         try:
             answer = self._post(_PULL_REGISTER_PATH, fields)
-        except (_NotSent, _Lost) as error:
+        except (NotSent, Lost) as error:
             raise Unavailable(f"pulling was not registered: {error.code}") from error
         status = answer.text("ResponseStatus")
         if answer.status == 200 and status in ("1000", "1001"):
@@ -512,7 +511,7 @@ class Daraja:
         }
         try:
             answer = self._post(_PULL_PATH, fields, method="GET", bytes_max=PULLED_BYTES_MAX)
-        except (_NotSent, _Lost) as error:
+        except (NotSent, Lost) as error:
             raise Unavailable(f"nothing was pulled: {error.code}") from error
         if answer.status != 200 or answer.text("ResponseCode") not in ("1000", "1001"):
             raise Unavailable(f"nothing was pulled: HTTP {answer.status} {answer.code}")
@@ -528,9 +527,9 @@ class Daraja:
         }
         try:
             return _payout_answer(self._post(path, {**fields, **urls}))
-        except _NotSent as error:
+        except NotSent as error:
             return PayoutAnswer("refused", error.code, detail=str(error))
-        except _Lost as error:
+        except Lost as error:
             return PayoutAnswer("unknown", error.code, detail=str(error))
 
     def _initiated(self, command: str) -> dict[str, str]:
@@ -573,19 +572,19 @@ class Daraja:
     ) -> "_Answer":
         """Ask with the token in force; once more with another one if it was a dead one.
 
-        Raises _NotSent: nothing was sent. Raises _Lost: sent perhaps, and no answer came.
+        Raises NotSent: nothing was sent. Raises Lost: sent perhaps, and no answer came.
         """
         try:
             token = self._token.get()
         except Unavailable as error:
-            raise _NotSent("no_token") from error
+            raise NotSent("no_token") from error
         answer = self._call(method, path, token=token, fields=fields, bytes_max=bytes_max)
         if answer.code not in INVALID_TOKEN_CODES:
             return answer
         try:
             token = self._token.replace(token)
         except Unavailable as error:
-            raise _NotSent("no_token") from error
+            raise NotSent("no_token") from error
         return self._call(method, path, token=token, fields=fields, bytes_max=bytes_max)
 
     def _fetch_token(self) -> Fetched:
@@ -594,7 +593,7 @@ class Daraja:
             answer = self._call(
                 "GET", _TOKEN_PATH, basic=(account.consumer_key, account.consumer_secret)
             )
-        except (_NotSent, _Lost) as error:
+        except (NotSent, Lost) as error:
             raise Unavailable(f"no token: {error.code}") from error
         token = answer.body.get("access_token")
         if (
@@ -623,28 +622,17 @@ class Daraja:
         try:
             self._bucket.take()
         except Unavailable as error:
-            raise _NotSent("rate") from error
-        give_up_at = monotonic() + account.connect_seconds + account.read_seconds
-        try:
-            with self._session().request(
-                method,
-                account.base_url + path,
-                json=fields,
-                auth=basic or _Bearer(token or ""),
-                timeout=(account.connect_seconds, account.read_seconds),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = b""
-                for piece in response.iter_content(8192):
-                    body += piece
-                    if len(body) > bytes_max or monotonic() > give_up_at:
-                        raise _Lost("endless")
-                return _Answer(response.status_code, load_json(body))
-        except requests.RequestException as error:
-            if _never_connected(error):
-                raise _NotSent("no_connection") from error
-            raise _Lost("timeout" if isinstance(error, requests.Timeout) else "reset") from error
+            raise NotSent("rate") from error
+        answer = wire.ask(
+            self._session(),
+            method,
+            account.base_url + path,
+            seconds=(account.connect_seconds, account.read_seconds),
+            bytes_max=bytes_max,
+            json=fields,
+            auth=basic or _Bearer(token or ""),
+        )
+        return _Answer(answer.status, load_json(answer.body))
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._threads, "session", None)
@@ -716,22 +704,6 @@ class _Answer:
         """Its message, for people: clipped, numbers as long as a phone's taken out."""
         message = self.body.get("errorMessage") or self.body.get("ResponseDescription") or ""
         return re.sub(r"\d{7,}", "#", str(message))[:120]
-
-
-class _NotSent(Exception):
-    """Nothing has reached the provider."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(f"not sent: {code}")
-        self.code = code
-
-
-class _Lost(Exception):
-    """Sent, perhaps received, perhaps acted upon: no answer came."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(f"no answer: {code}")
-        self.code = code
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -816,17 +788,6 @@ def _query_result(answer: _Answer, push_id: str) -> ChargeResult:
         push_id=answer.text("CheckoutRequestID") or push_id,
         push_group_id=answer.text("MerchantRequestID") or None,
         over_limit=code == LIMIT_CODE,
-    )
-
-
-def _never_connected(error: requests.RequestException) -> bool:
-    """Whether not one byte of the request can have left: no address, refused, or no handshake."""
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    cause = error.args[0] if error.args else None
-    reason = getattr(cause, "reason", cause)
-    return isinstance(
-        reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
     )
 
 

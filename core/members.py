@@ -97,7 +97,10 @@ def by_msisdn(db: Db, msisdn: str) -> Member | None:
 
 
 def sharing(db: Db, msisdn: str) -> list[Member]:
-    """The two people of one phone, who are told apart by their PINs (pins.whose)."""
+    """The two people of one phone, who are told apart by their PINs (pins.whose).
+
+    One, where the other has gone and the PIN is still asked.
+    """
     return db.rows(
         Member,
         """
@@ -142,7 +145,7 @@ def register(
     member, of whom nothing is changed (two phones' answers may arrive at once).
     """
     consent = _Consent(consent_version, language, consent_wording)
-    added = _add(db, msisdn, 1, name, place_id, pin, consent, rules, now)
+    added = _add(db, msisdn, None, name, place_id, pin, consent, rules, now)
     return "registered" if added else "already_registered"
 
 
@@ -168,17 +171,20 @@ def share(
     differs = pins.differs(db, owner_id, pin, rules, now)
     if differs != "differs":
         return differs
-    first = db.run(
+    first: int | None = db.value(
         """
-        UPDATE members SET shares_phone = true, updated_at = %(now)s
-        WHERE id = %(id)s AND NOT shares_phone
+        UPDATE members o SET shares_phone = true, updated_at = %(now)s
+        WHERE id = %(id)s AND NOT EXISTS (
+            SELECT FROM members m
+            WHERE m.msisdn = o.msisdn AND m.id <> o.id AND m.deleted_at IS NULL)
+        RETURNING person
         """,
         {"id": owner_id, "now": now},
     )
-    if not first:
+    if first is None:
         return "full"
     consent = _Consent(consent_version, language, consent_wording)
-    added = _add(db, owner.msisdn, 2, name, owner.place_id, pin, consent, rules, now)
+    added = _add(db, owner.msisdn, 3 - first, name, owner.place_id, pin, consent, rules, now)
     assert added, f"member {owner_id} shared no phone, and there was a second person"
     return "joined"
 
@@ -195,7 +201,7 @@ class _Consent:
 def _add(
     db: Db,
     msisdn: str,
-    person: int,
+    person: int | None,
     name: str,
     place_id: UUID,
     pin: str,
@@ -203,7 +209,7 @@ def _add(
     rules: Rules,
     now: datetime,
 ) -> bool:
-    """False: the number has this person already."""
+    """False: the number has this person already. person: which of two; None: the only one."""
     member_id = db.new_id()
     added = db.run(
         """
@@ -219,8 +225,8 @@ def _add(
         {
             "id": member_id,
             "msisdn": msisdn,
-            "person": person,
-            "shares_phone": person > 1,
+            "person": person or 1,
+            "shares_phone": person is not None,
             "name": name,
             "language": consent.language,
             "place_id": place_id,
@@ -278,11 +284,10 @@ def make_seller(db: Db, member_id: UUID, now: datetime) -> None:
 
 
 def give_number(db: Db, member_id: UUID, msisdn: str | None, now: datetime) -> None:
-    """From now on it is the member's alone; None: the member has none. It is free (see close).
+    """From now on it is the member's alone; None: the member has none. Nobody else has it.
 
-    Whoever shared the old phone has that for themselves.
+    Whoever shared the old phone is still asked for the PIN there: it may be the one that was lost.
     """
-    left: str | None = db.value("SELECT msisdn FROM members WHERE id = %(id)s", {"id": member_id})
     db.run(
         """
         UPDATE members
@@ -291,7 +296,19 @@ def give_number(db: Db, member_id: UUID, msisdn: str | None, now: datetime) -> N
         """,
         {"msisdn": msisdn, "now": now, "id": member_id},
     )
-    _alone(db, left, now)
+
+
+def leave(db: Db, member_id: UUID, now: datetime) -> Literal["left", "has_something"]:
+    """One of two goes from the phone, and is no member any more; the other is still asked a PIN.
+
+    "has_something": an order, money or goods would be left behind, so it takes a person of ours.
+    """
+    # Not even a row that refers to the member comes in between.
+    db.run("SELECT FROM members WHERE id = %(id)s FOR UPDATE", {"id": member_id})
+    if not has_nothing(db, member_id):
+        return "has_something"
+    close(db, member_id, now)
+    return "left"
 
 
 def close(db: Db, member_id: UUID, now: datetime) -> None:
@@ -300,8 +317,6 @@ def close(db: Db, member_id: UUID, now: datetime) -> None:
         "UPDATE members SET deleted_at = %(now)s, updated_at = %(now)s WHERE id = %(id)s",
         {"now": now, "id": member_id},
     )
-    left: str | None = db.value("SELECT msisdn FROM members WHERE id = %(id)s", {"id": member_id})
-    _alone(db, left, now)
 
 
 def has_nothing(db: Db, member_id: UUID) -> bool:
@@ -324,17 +339,6 @@ def has_nothing(db: Db, member_id: UUID) -> bool:
         {"id": member_id},
     )
     return found
-
-
-def _alone(db: Db, msisdn: str | None, now: datetime) -> None:
-    """The other of two has the phone to themselves."""
-    db.run(
-        """
-        UPDATE members SET person = 1, shares_phone = false, updated_at = %(now)s
-        WHERE msisdn = %(msisdn)s AND shares_phone AND deleted_at IS NULL
-        """,
-        {"msisdn": msisdn, "now": now},
-    )
 
 
 def parse_name(text: str) -> str:

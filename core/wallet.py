@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, LiteralString
 from uuid import UUID
 
-from core import days, freezes, ledger, members, messages, money, payouts, solvency
+from core import days, freezes, ledger, members, messages, money, numbers, payouts, solvency
 from core.database import Db
 from core.rules import Rules
 
@@ -27,14 +27,20 @@ MovementKind = Literal[
     "other",
 ]
 Progress = Literal["looked_at", "on_its_way", "paid", "came_back"]
-Prospect = Literal["soon", "looked_at", "frozen", "insolvent"]
+Prospect = Literal["soon", "cooling", "looked_at", "frozen", "insolvent"]
 Withdrawn = Literal[
-    "soon", "looked_at", "not_whole", "too_small", "frozen", "insolvent", "overdrawn"
+    "soon", "cooling", "looked_at", "not_whole", "too_small", "frozen", "insolvent", "overdrawn"
 ]
 
 STATEMENT_PERIOD: Final = timedelta(days=30)
 STATEMENT_MOVEMENTS_MAX: Final = 10  # what three parts of an SMS hold
 STATEMENT_EVERY: Final = timedelta(hours=1)  # each costs us three parts
+# What is told of a withdrawal, by what becomes of it.
+_TOLD: Final = {
+    "soon": "withdrawal_asked",
+    "cooling": "withdrawal_cooling",
+    "looked_at": "withdrawal_looked_at",
+}
 _NEWEST: Final = UUID(int=2**128 - 1)  # after every entry there will ever be
 _MOVEMENTS: Final[LiteralString] = """
 WITH newest AS (
@@ -197,12 +203,20 @@ def prospect(db: Db, member_id: UUID, cents: int, rules: Rules, now: datetime) -
         return "frozen"
     if solvency.surplus_cents(db) < 0:
         return "insolvent"
-    is_automatic = payouts.is_automatic(db, member_id, cents, rules, now)
-    return "soon" if is_automatic else "looked_at"
+    if not payouts.is_automatic(db, member_id, cents, rules, now):
+        return "looked_at"
+    return "cooling" if cools_until(db, member_id, now) else "soon"
+
+
+def cools_until(db: Db, member_id: UUID, now: datetime) -> datetime | None:
+    """Until when money waits since the member's number is new. None: it is not."""
+    member = members.by_id(db, member_id)
+    return numbers.cools_until(db, member_id, member.msisdn, now) if member else None
 
 
 def withdraw(db: Db, member_id: UUID, cents: int, rules: Rules, now: datetime) -> Withdrawn:
     """Take so much out; the PIN is checked. "looked_at": a person lets it go first, or some of it.
+    "cooling": it waits because her number is new.
 
     She is told either way; a refusal moves nothing.
     """
@@ -211,9 +225,11 @@ def withdraw(db: Db, member_id: UUID, cents: int, rules: Rules, now: datetime) -
         return asked
     found = [payouts.by_id(db, payout_id) for payout_id in asked]
     waits = any(payout is not None and payout.state == "requested" for payout in found)
-    trigger = "withdrawal_looked_at" if waits else "withdrawal_asked"
-    messages.of_member(db, trigger, member_id, {"total": money.show(cents)}, now)
-    return "looked_at" if waits else "soon"
+    until = cools_until(db, member_id, now)
+    outcome: Withdrawn = "looked_at" if waits else "cooling" if until else "soon"
+    values = {"total": money.show(cents), "until": until}
+    messages.of_member(db, _TOLD[outcome], member_id, values, now)
+    return outcome
 
 
 def progress(payout: payouts.Payout) -> Progress:

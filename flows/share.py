@@ -16,7 +16,7 @@ class Answers:
 
 
 def room(context: Context, _answers: Any) -> Literal["free", "full"]:
-    return "full" if members.sharing(context.db, context.msisdn) else "free"
+    return "full" if len(members.sharing(context.db, context.msisdn)) > 1 else "free"
 
 
 def join(context: Context, answers: Any, pin: str) -> Literal["joined", "taken", "locked", "full"]:
@@ -33,6 +33,10 @@ def join(context: Context, answers: Any, pin: str) -> Literal["joined", "taken",
     )
 
 
+def leave(context: Context, _answers: Any) -> Literal["left", "has_something"]:
+    return members.leave(context.db, context.buyer.id, context.now)
+
+
 def their_name(_context: Context, answers: Any) -> Values:
     return {"name": answers.name}
 
@@ -41,7 +45,7 @@ SHARE = Flow(
     "share",
     Answers,
     (
-        Call("room", do=room, effect=False, to={"free": "pin", "full": "full"}),
+        Call("room", do=room, effect=False, to={"free": "pin", "full": "two"}),
         Ask(
             "pin",
             parse=typed_pin,
@@ -66,9 +70,21 @@ SHARE = Flow(
             to={"joined": "joined", "taken": "new_pin", "locked": "locked", "full": "full"},
             resume="restart",
         ),
+        Menu("two", to={"leave": "leave_pin"}, resume="restart"),
+        Ask(
+            "leave_pin",
+            parse=typed_pin,
+            secret=True,
+            do=check_pin,
+            to={"right": "leave", "wrong": "leave_pin", "locked": "locked"},
+            resume="restart",
+        ),
+        Call("leave", do=leave, to={"left": "left", "has_something": "settle_first"}),
         End("joined", show=their_name),
         End("declined"),
         End("full"),
+        End("left"),
+        End("settle_first"),
         End("locked"),
     ),
 )

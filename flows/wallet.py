@@ -85,6 +85,15 @@ def withdrawal_line(context: Context, answers: Any) -> Values:
     }
 
 
+def cooling_line(context: Context, answers: Any) -> Values:
+    until = wallet.cools_until(context.db, context.buyer.id, context.now) or context.now
+    return {
+        "total": money.show(answers.amount),
+        "number": _masked(context.buyer.msisdn),
+        "until": show_moment(until, context.language),
+    }
+
+
 def withdraw(context: Context, answers: Any) -> wallet.Withdrawn:
     return wallet.withdraw(context.db, context.buyer.id, answers.amount, context.rules, context.now)
 
@@ -189,6 +198,7 @@ WALLET = Flow(
             effect=False,
             to={
                 "soon": "sure",
+                "cooling": "sure_cooling",
                 "looked_at": "sure_looked_at",
                 "frozen": "frozen",
                 "insolvent": "later",
@@ -197,6 +207,12 @@ WALLET = Flow(
         Menu(
             "sure",
             show=withdrawal_line,
+            to={"send": "withdraw", "keep": "menu"},
+            resume="restart",
+        ),
+        Menu(
+            "sure_cooling",
+            show=cooling_line,
             to={"send": "withdraw", "keep": "menu"},
             resume="restart",
         ),
@@ -211,6 +227,7 @@ WALLET = Flow(
             do=withdraw,
             to={
                 "soon": "soon",
+                "cooling": "cooling",
                 "looked_at": "looked_at",
                 "not_whole": "menu",
                 "too_small": "menu",
@@ -248,6 +265,7 @@ WALLET = Flow(
         End("movement_line", show=movement_line),
         End("payout_line", show=payout_line),
         End("soon", show=withdrawal_line),
+        End("cooling", show=cooling_line),
         End("looked_at", show=withdrawal_line),
         End("frozen"),
         End("later"),

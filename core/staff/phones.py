@@ -70,10 +70,11 @@ def _member_id(desk: Desk, given: argparse.Namespace) -> UUID:
             raise Refused("no member of that name" if not found else "several are called so")
         return found[0]
     people = members.sharing(desk.db, given.member)
-    if people and given.person is None:
+    if len(people) > 1 and given.person is None:
         first, second = (person.name.split()[0] for person in people)
         raise Refused(f"two share that phone: --person 1 is {first}, --person 2 is {second}")
-    one = people[given.person - 1] if people else members.by_msisdn(desk.db, given.member)
+    which = (given.person or 1) - 1
+    one = people[which] if which < len(people) else members.by_msisdn(desk.db, given.member)
     if one is None:
         raise Refused("nobody here has that number")
     return one.id

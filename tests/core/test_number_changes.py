@@ -22,6 +22,7 @@ from core import (
     opt_outs,
     outbox,
     payouts,
+    pins,
     refunds,
     sim_checks,
     staff,
@@ -478,17 +479,17 @@ def test_a_number_that_went_round_is_its_first_owners_again(counter: Counter) ->
 # --- two people of one phone
 
 
-def test_one_of_two_takes_another_number_and_the_other_has_the_phone_alone(
+def test_one_of_two_takes_another_number_and_the_other_is_still_asked_for_a_pin(
     db: Db, now: datetime
 ) -> None:
     first, second = two_of_one_phone(db, now)
     move_number(db, first, NEW, now)
-    alone = members.by_msisdn(db, OLD)
     gone = members.by_msisdn(db, NEW)
-    assert alone is not None
     assert gone is not None
-    assert (alone.id, gone.id) == (second, first)
-    assert members.sharing(db, OLD) == []
+    assert gone.id == first
+    assert members.by_msisdn(db, OLD) is None  # whoever found the phone sees nothing
+    assert [one.id for one in members.sharing(db, OLD)] == [second]
+    assert pins.whose(db, OLD, "7391", PIN_RULES, now) == second
 
 
 def test_a_phone_that_two_share_is_taken(counter: Counter) -> None:

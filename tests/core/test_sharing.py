@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from core import members, pins
+from core import ledger, members, pins
 from core.database import Database, Db
 from tests.core.people import PIN, RULES, member
 
@@ -167,6 +167,34 @@ def test_nobody_finds_the_others_pin_by_changing_an_own_one(
 
 def test_a_phone_of_one_changes_its_pin_as_ever(db: Db, now: datetime, amina: UUID) -> None:
     assert [pins.set(db, amina, pin, RULES, now) for pin in (PIN, "8642")] == ["changed"] * 2
+
+
+def test_who_leaves_the_phone_is_nobody_here_and_the_other_is_still_asked(
+    db: Db, now: datetime, amina: UUID, juma: UUID
+) -> None:
+    assert members.leave(db, juma, now) == "left"
+    assert members.by_id(db, juma) is None
+    assert members.by_msisdn(db, PHONE) is None  # the phone itself shows nothing of hers
+    assert whose(db, JUMAS_PIN, now) == "wrong"
+    assert whose(db, PIN, now) == amina
+
+
+@pytest.mark.parametrize("leaver", [0, 1])
+def test_a_place_on_the_phone_is_taken_again(
+    db: Db, now: datetime, amina: UUID, juma: UUID, leaver: int
+) -> None:
+    gone, stays = (amina, juma) if leaver == 0 else (juma, amina)
+    assert members.leave(db, gone, now) == "left"
+    assert share(db, now, stays, pin="8642") == "joined"
+    assert len(members.sharing(db, PHONE)) == 2
+    assert share(db, now, stays, pin="9753") == "full"
+
+
+def test_nobody_leaves_money_behind(db: Db, now: datetime, amina: UUID, juma: UUID) -> None:
+    legs = [ledger.debit(ledger.C2B, 100), ledger.credit(ledger.seller(juma), 100)]
+    ledger.post(db, "test", "test:juma", legs, now)
+    assert members.leave(db, juma, now) == "has_something"
+    assert whose(db, JUMAS_PIN, now) == juma
 
 
 def test_two_people_at_once_make_room_for_one(database: Database, now: datetime) -> None:

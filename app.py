@@ -14,6 +14,7 @@ from channels import limits, sms_africastalking, ussd_advanta, ussd_africastalki
 from channels.switchboard import Switchboard
 from channels.telegram import webhook as telegram
 from channels.ussd import Hopper
+from channels.web import Web
 from console import watch
 from core.database import Database, utc_now
 from core.errors import Unavailable
@@ -45,8 +46,7 @@ def create_app(
             size=settings.web_threads + 1,
             recall_seconds=settings.listing_seconds_max,
         )
-    app = Flask("sokoni", static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app = Web("sokoni")
     app.extensions["sokoni.database"] = database
     hopper = Hopper(
         database,

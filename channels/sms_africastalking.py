@@ -15,7 +15,7 @@ from flask import Blueprint, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from channels import admission
+from channels import admission, fields
 from channels.switchboard import Sms, Switchboard
 from core import messages, opt_outs, phone
 from core.database import Database
@@ -113,7 +113,7 @@ def blueprint(database: Database, switchboard: Switchboard, *, secret: str) -> B
 
     @routes.post("/<secret>/delivery")
     def delivery() -> tuple[str, int]:
-        report = read_report(request.form)
+        report = read_report(fields.form(request))
         if report is not None:
             with database.begin(seconds=REPORT_SECONDS_MAX) as db:
                 now = database.clock()
@@ -124,12 +124,12 @@ def blueprint(database: Database, switchboard: Switchboard, *, secret: str) -> B
 
     @routes.post("/<secret>/incoming")
     def incoming() -> tuple[str, int]:
-        sms = read_incoming(request.form)
+        sms = read_incoming(fields.form(request))
         return ("", 200) if sms is None or switchboard.hear(sms) else ("", 503)
 
     @routes.post("/<secret>/optout")
     def opted_out() -> tuple[str, int]:
-        msisdn = _sender(request.form.get("phoneNumber", ""))
+        msisdn = _sender(fields.form(request).get("phoneNumber", ""))
         if msisdn is not None:
             with database.begin(seconds=REPORT_SECONDS_MAX) as db:
                 opt_outs.bar(db, msisdn, database.clock())

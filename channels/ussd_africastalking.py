@@ -12,6 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from channels import admission, fields
 from channels.ussd import Hopper
+from channels.web import Screen
 from core import phone
 from core.errors import Invalid
 from flows import run
@@ -45,7 +46,7 @@ def blueprint(
     @routes.post("/<secret>")
     def hop() -> Response:
         try:
-            inbound = parse(request.form, room_septets, rooms, dialled_ahead)
+            inbound = parse(fields.form(request), room_septets, rooms, dialled_ahead)
         except Invalid as error:
             log.warning("hop_unreadable", reason=error.hint)
             return _end(run.sorry("unclear", None))
@@ -54,7 +55,7 @@ def blueprint(
 
     @routes.post("/<secret>/events")
     def ended() -> tuple[str, int]:
-        notice = _ended(request.form)
+        notice = _ended(fields.form(request))
         if notice is not None:
             hopper.ended(notice)
         return "", 200
@@ -127,6 +128,4 @@ def _end(text: str, label: str = "refused") -> Response:
 
 
 def _plain(body: str, label: str) -> Response:
-    response = Response(body, content_type="text/plain; charset=utf-8")
-    response.headers["at-ussd-hop-metadata"] = label
-    return response
+    return Screen(body, {"at-ussd-hop-metadata": label})

@@ -244,7 +244,7 @@ def _answered(
     """The next screen, and where the conversation then stands; None: it is over."""
     match frame["state"]:
         case "menu":
-            _cart(cur, member_id, language, now)
+            _cart(cur, member_id, language)
             rows = listings.read(
                 cur, f"categories {language}", _CATEGORIES, [language, NO_SELLER, now], now
             )
@@ -280,7 +280,7 @@ def _answered(
             )
         case "day":
             day = frame["shown"][int(answer) - 1]
-            total = sum(line[3] for line in _cart(cur, member_id, language, now))
+            total = sum(line[3] for line in _cart(cur, member_id, language))
             place, *_ = _one(cur, "SELECT name, kind, county FROM places WHERE id = %s", [place_id])
             body = f"To {place}, {day}. Pay KSh {total // 100} by M-Pesa?"
             keys = "1 This phone\n2 Another phone\n3 For another\n4 Change\n0 Back"
@@ -307,10 +307,8 @@ def _list(
     return body, {"state": state, "shown": shown, "lines": lines}
 
 
-def _cart(
-    cur: psycopg.Cursor[Any], member_id: UUID, language: str, now: datetime
-) -> list[tuple[Any, ...]]:
-    cur.execute(_CART, [language, now, member_id], prepare=True)
+def _cart(cur: psycopg.Cursor[Any], member_id: UUID, language: str) -> list[tuple[Any, ...]]:
+    cur.execute(_CART, [language, member_id], prepare=True)
     return cur.fetchall()
 
 
@@ -355,7 +353,7 @@ def _add(
         ],
         prepare=True,
     )
-    return int(sum(line[3] for line in _cart(cur, member_id, language, now)))
+    return int(sum(line[3] for line in _cart(cur, member_id, language)))
 
 
 def _place(
@@ -462,8 +460,15 @@ def _place(
     push_at = now + timedelta(seconds=settings.push_after_seconds)
     remind_at = pay_by - timedelta(minutes=5)
     whose = {"checkout_id": str(checkout_id)}
-    _put(cur, [("stk_push", {"charge_id": str(charge_id)}, push_at)], now)
-    _put(cur, [("payment_reminder", whose, remind_at), ("expire_checkout", whose, pay_by)], now)
+    _put(
+        cur,
+        [
+            ("stk_push", {"charge_id": str(charge_id)}, push_at),
+            ("payment_reminder", whose, remind_at),
+            ("expire_checkout", whose, pay_by),
+        ],
+        now,
+    )
     cur.execute(
         """
         SELECT o.id, o.number, o.state, m.name, o.total_cents
@@ -491,19 +496,23 @@ def _tell(cur: psycopg.Cursor[Any], order_id: UUID, event_id: UUID, now: datetim
     text = f"Order {number}: KSh {total // 100}. Enter your M-Pesa PIN by {pay_by:%H:%M}."
     cur.execute(
         """
-        INSERT INTO messages (id, key, trigger, class, member_id, msisdn, language, text, encoding,
-                              segments, state, attempts, maybe_twice, order_id, created_at,
-                              updated_at)
-        VALUES (%s, %s, 'placed', 'receipt', %s, %s, %s, %s, 'gsm', 1, 'queued', 0, false, %s, %s,
-                %s)
+        WITH told AS (
+            INSERT INTO messages (id, key, trigger, class, member_id, msisdn, language, text,
+                                  encoding, segments, state, attempts, maybe_twice, order_id,
+                                  created_at, updated_at)
+            VALUES (%s, %s, 'placed', 'receipt', %s, %s, %s, %s, 'gsm', 1, 'queued', 0, false, %s,
+                    %s, %s)
+        )
+        INSERT INTO outbox (id, kind, arguments, due_at, attempts, created_at)
+        VALUES (%s, 'sms', %s, %s, 0, %s)
         """,
         [
             *(message_id, f"placed:{event_id}:buyer", buyer_id, msisdn, language, text),
             *(order_id, now, now),
+            *(uuid4(), Jsonb({"message_id": str(message_id)}), now, now),
         ],
         prepare=True,
     )
-    _put(cur, [("sms", {"message_id": str(message_id)}, now)], now)
 
 
 def _put(
@@ -580,13 +589,12 @@ _OFFER = f"""
     WHERE o.id = %s AND o.active AND p.active
 """
 
-_CART = f"""
-    SELECT l.id, p.names->>%s, l.quantity_milli, l.amount_cents, m.name, {_AVAILABLE}
+_CART = """
+    SELECT l.id, p.names->>%s, l.quantity_milli, l.amount_cents, m.name
     FROM checkouts k
     JOIN lines l ON l.checkout_id = k.id
     JOIN products p ON p.id = l.product_id
     JOIN members m ON m.id = l.seller_id
-    JOIN stock s ON s.offer_id = l.offer_id
     WHERE k.buyer_id = %s AND k.state = 'draft'
     ORDER BY l.created_at, l.id
 """

@@ -214,7 +214,7 @@ def _trade(db: Db, orders: int, rules: Rules, then: datetime) -> None:
     wanted = db.rows(_Wanted, _WANTED, {"orders": orders})
     for one in wanted:
         checkouts.add(db, one.buyer_id, one.offer_id, one.quantity_milli, None, then)
-        total_cents = checkouts.cart(db, one.buyer_id, "en", then).total_cents
+        total_cents = checkouts.cart(db, one.buyer_id, "en").total_cents
         placed = checkouts.place(db, one.buyer_id, one.msisdn, total_cents, rules, then)
         assert placed == "placed", f"a past order is {placed}"
         (order,) = checkouts.unpaid(db, one.buyer_id)

@@ -169,7 +169,7 @@ def _place_one(db: Db, offer: _Offer, database: Database, rules: Rules) -> UUID:
     now = database.clock()
     added = checkouts.add(db, offer.buyer_id, offer.offer_id, offer.quantity_milli, None, now)
     assert added == "added", f"an offer of the market is {added}"
-    total_cents = checkouts.cart(db, offer.buyer_id, "en", now).total_cents
+    total_cents = checkouts.cart(db, offer.buyer_id, "en").total_cents
     placed = checkouts.place(db, offer.buyer_id, offer.msisdn, total_cents, rules, now)
     assert placed == "placed", f"a checkout of the market is {placed}"
     checkout_id = checkouts.unpaid(db, offer.buyer_id)[-1].checkout_id

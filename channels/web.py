@@ -21,8 +21,7 @@ class Web(Flask):
         self.json.sort_keys = False  # type: ignore[attr-defined]
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Werkzeug's own reads the host's name as one of any script, longer than it finds the way.
-        """
+        """Werkzeug's own reads the host's name first, in longer than it then takes to match."""
         if request is None:
             return super().create_url_adapter(None)
         return self.url_map.bind(

@@ -284,11 +284,18 @@ def open(  # noqa: A001 - read as charges.open
 
 
 def create(
-    db: Db, checkout_id: UUID, msisdn: str, amount_cents: int, rules: Rules, now: datetime
+    db: Db,
+    checkout_id: UUID,
+    msisdn: str,
+    amount_cents: int,
+    rules: Rules,
+    now: datetime,
+    timers: Sequence[outbox.Wanted] = (),
 ) -> UUID:
     """A charge that was permitted, and its push, due once the USSD screen has closed.
 
     Whoever pays for somebody else is told by SMS who asks, and for what; once for a checkout.
+    timers: of the checkout, to be set with it.
     """
     charge_id = db.new_id()
     for_another: bool = db.value(
@@ -311,7 +318,7 @@ def create(
         },
     )
     due_at = now + timedelta(seconds=rules.push_after_seconds)
-    outbox.put(db, "stk_push", due_at=due_at, charge_id=charge_id)
+    outbox.put_all(db, [outbox.Wanted("stk_push", due_at, {"charge_id": charge_id}), *timers])
     if for_another:
         messages.of_payer(db, "payment_asked", checkout_id, checkout_id, msisdn, {}, now)
     return charge_id

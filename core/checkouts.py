@@ -105,10 +105,7 @@ lines = sa.Table(
 
 @dataclass(frozen=True)
 class CartLine:
-    """unit: of one, "bag"; units: of many, "bags". price_cents: of one unit, as she was shown it.
-
-    available_milli: what she could have now; less than quantity_milli when others were faster.
-    """
+    """unit: of one, "bag"; units: of many, "bags". price_cents: of one unit, as she was shown."""
 
     id: UUID
     checkout_id: UUID
@@ -117,7 +114,6 @@ class CartLine:
     product_name: str
     seller_name: str
     quantity_milli: int
-    available_milli: int
     unit: str
     units: str
     price_cents: int
@@ -148,14 +144,13 @@ class OrderLine:
     placed_at: datetime
 
 
-def cart(db: Db, buyer_id: UUID, language: str, now: datetime) -> Cart:
+def cart(db: Db, buyer_id: UUID, language: str) -> Cart:
     """What she has chosen so far, first choice first."""
     found = db.rows(
         CartLine,
-        f"""
+        """
         SELECT l.id, l.checkout_id, l.offer_id, l.seller_id, l.quantity_milli, l.price_cents,
                l.amount_cents, m.name AS seller_name,
-               greatest({stock.AVAILABLE_MILLI}, 0) AS available_milli,
                coalesce(p.names->>%(language)s, p.names->>'en') AS product_name,
                coalesce(p.units->%(language)s->>'one', p.units->'en'->>'one') AS unit,
                coalesce(p.units->%(language)s->>'many', p.units->'en'->>'many') AS units
@@ -163,11 +158,10 @@ def cart(db: Db, buyer_id: UUID, language: str, now: datetime) -> Cart:
         JOIN lines l ON l.checkout_id = k.id
         JOIN products p ON p.id = l.product_id
         JOIN members m ON m.id = l.seller_id
-        JOIN stock s ON s.offer_id = l.offer_id
         WHERE k.buyer_id = %(buyer_id)s AND k.state = 'draft'
         ORDER BY l.created_at, l.id
         """,
-        {"buyer_id": buyer_id, "language": language, "now": now},
+        {"buyer_id": buyer_id, "language": language},
     )
     return Cart(
         found[0].checkout_id if found else None,
@@ -388,7 +382,7 @@ def agree(
     is_asked = payer_msisdn is not None and (
         charges.open(db, checkout_id, payer_msisdn, first_cents, rules, now) == "opened"
     )
-    _set_timers(db, checkout_id, pay_by, now)
+    outbox.put_all(db, _timers(checkout_id, pay_by, now))
     return Agreed(order_id, is_asked)
 
 
@@ -545,7 +539,7 @@ def unpaid(db: Db, buyer_id: UUID) -> list[OrderLine]:
 
 
 def placed(db: Db, checkout_id: UUID) -> list[OrderLine]:
-    """The orders of one checkout by number, for the screen that follows the confirmation."""
+    """The orders of one checkout by number."""
     return db.rows(
         OrderLine,
         f"""
@@ -554,6 +548,22 @@ def placed(db: Db, checkout_id: UUID) -> list[OrderLine]:
         ORDER BY o.number
         """,
         {"checkout_id": checkout_id},
+    )
+
+
+def newest(db: Db, buyer_id: UUID) -> list[OrderLine]:
+    """The orders of what she confirmed last, by number."""
+    return db.rows(
+        OrderLine,
+        f"""
+        {_ORDER_LINES}
+        WHERE o.checkout_id = (
+            SELECT checkout_id FROM orders
+            WHERE buyer_id = %(buyer_id)s ORDER BY number DESC LIMIT 1
+        )
+        ORDER BY o.number
+        """,
+        {"buyer_id": buyer_id},
     )
 
 
@@ -755,20 +765,17 @@ def _commit(
         stock.Wanted(order_ids[line.seller_id], line.offer_id, line.quantity_milli) for line in kept
     ]
     stock.reserve(db, checkout_id, wanted, pay_by, now)
-    charges.create(db, checkout_id, payer_msisdn, first_cents, rules, now)
-    _set_timers(db, checkout_id, pay_by, now)
+    timers = _timers(checkout_id, pay_by, now)
+    charges.create(db, checkout_id, payer_msisdn, first_cents, rules, now, timers)
 
 
-def _set_timers(db: Db, checkout_id: UUID, pay_by: datetime, now: datetime) -> None:
+def _timers(checkout_id: UUID, pay_by: datetime, now: datetime) -> list[outbox.Wanted]:
     due = {"payment_reminder": pay_by - REMIND_BEFORE, "expire_checkout": pay_by}
-    outbox.put_all(
-        db,
-        [
-            outbox.Wanted(kind, due_at, {"checkout_id": checkout_id})
-            for kind, due_at in due.items()
-            if due_at > now  # no reminder where the whole time is shorter
-        ],
-    )
+    return [
+        outbox.Wanted(kind, due_at, {"checkout_id": checkout_id})
+        for kind, due_at in due.items()
+        if due_at > now  # no reminder where the whole time is shorter
+    ]
 
 
 def _new_order(seller_id: UUID, amounts: Sequence[int], rules: Rules) -> orders.NewOrder:

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from core import gsm, incidents, money, opt_outs, outbox, quiet, reach, wordings
 from core.database import Db, metadata
+from core.records import records
 from core.rules import Rules
 from core.wordings import Wording
 from core.worth import Worth
@@ -738,30 +739,28 @@ def _queue(db: Db, tellings: Sequence[_Telling], now: datetime) -> None:
     rows = [_worded(db, telling) for telling in tellings if telling.receiver.is_here]
     if not rows:
         return
-    kept: list[UUID] | None = db.value(
+    db.run(
         """
-        WITH told AS (
+        WITH given AS MATERIALIZED (
+            SELECT * FROM json_to_recordset(%(rows)s::json)
+                AS m (id uuid, work uuid, key text, trigger text, class text, member_id uuid,
+                      msisdn text, language text, text text, encoding text, segments int,
+                      channel text, can_wait boolean, order_id uuid)
+        ), told AS (
             INSERT INTO messages (id, key, trigger, class, member_id, msisdn, language, text,
                                   encoding, segments, state, attempts, maybe_twice, channel,
                                   can_wait, order_id, created_at, updated_at)
             SELECT id, key, trigger, class, member_id, msisdn, language, text, encoding, segments,
                    'queued', 0, false, channel, can_wait, order_id, %(now)s, %(now)s
-            FROM unnest(%(ids)s::uuid[], %(keys)s::text[], %(triggers)s::text[],
-                        %(classes)s::text[], %(member_ids)s::uuid[], %(msisdns)s::text[],
-                        %(languages)s::text[], %(texts)s::text[], %(encodings)s::text[],
-                        %(segments)s::int[], %(channels)s::text[], %(can_waits)s::boolean[],
-                        %(order_ids)s::uuid[])
-                AS m (id, key, trigger, class, member_id, msisdn, language, text, encoding,
-                      segments, channel, can_wait, order_id)
+            FROM given
             ON CONFLICT (key) DO NOTHING
             RETURNING id
         )
-        SELECT array_agg(id) FROM told
+        INSERT INTO outbox (id, kind, arguments, due_at, attempts, created_at)
+        SELECT work, 'sms', jsonb_build_object('message_id', id), %(now)s, 0, %(now)s
+        FROM told JOIN given USING (id)
         """,
-        {"now": now, **{name: [row[name] for row in rows] for name in rows[0]}},
-    )
-    outbox.put_all(
-        db, [outbox.Wanted("sms", now, {"message_id": message_id}) for message_id in kept or []]
+        {"rows": records(rows), "now": now},
     )
 
 
@@ -771,19 +770,20 @@ def _worded(db: Db, telling: _Telling) -> dict[str, object]:
     text = wordings.fill(wording.texts[spoken], telling.values)
     encoding, segments = gsm.parts(text)  # counted anew when it is complete
     return {
-        "ids": db.new_id(),
-        "keys": telling.key,
-        "triggers": telling.trigger,
-        "classes": wording.kind,
-        "member_ids": receiver.id,
-        "msisdns": receiver.msisdn,
-        "languages": spoken,
-        "texts": text,
-        "encodings": encoding,
+        "id": db.new_id(),
+        "work": db.new_id(),
+        "key": telling.key,
+        "trigger": telling.trigger,
+        "class": wording.kind,
+        "member_id": receiver.id,
+        "msisdn": receiver.msisdn,
+        "language": spoken,
+        "text": text,
+        "encoding": encoding,
         "segments": segments,
-        "channels": "sms" if wording.by_sms else None,
-        "can_waits": wording.can_wait,
-        "order_ids": telling.order_id,
+        "channel": "sms" if wording.by_sms else None,
+        "can_wait": wording.can_wait,
+        "order_id": telling.order_id,
     }
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from core import messages
 from core.database import Db, metadata
+from core.records import records
 from core.worth import Worth
 
 # From state to state; a move that is not here cannot be made.
@@ -187,21 +188,14 @@ def place(
                coalesce(%(place_id)s, (SELECT place_id FROM members WHERE id = %(buyer_id)s)),
                %(receiver_name)s, %(receiver_msisdn)s, %(deliver_on)s, title, agreed, %(now)s,
                %(now)s
-        FROM unnest(%(ids)s::uuid[], %(numbers)s::bigint[], %(seller_ids)s::uuid[],
-                    %(totals)s::bigint[], %(fees)s::bigint[], %(titles)s::text[],
-                    %(agreed)s::boolean[])
-            AS o (id, number, seller_id, total_cents, fee_cents, title, agreed)
+        FROM json_to_recordset(%(orders)s::json)
+            AS o (id uuid, number bigint, seller_id uuid, total_cents bigint, fee_cents bigint,
+                  title text, agreed boolean)
         """,
         {
             "checkout_id": checkout_id,
             "buyer_id": buyer_id,
-            "ids": [ids[order.seller_id] for order in new],
-            "numbers": [order.number for order in new],
-            "seller_ids": [order.seller_id for order in new],
-            "totals": [order.total_cents for order in new],
-            "fees": [order.fee_cents for order in new],
-            "titles": [order.title for order in new],
-            "agreed": [order.agreed for order in new],
+            "orders": records([{"id": ids[order.seller_id], **vars(order)} for order in new]),
             "pay_by": pay_by,
             "place_id": place_id,
             "receiver_name": receiver and receiver.name,

@@ -11,10 +11,10 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
-from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
 from core.database import Db, metadata
+from core.records import records
 
 Queue = Literal["money", "receipts", "broadcasts", "reports"]
 
@@ -156,15 +156,13 @@ def put_all(db: Db, wanted: Sequence[Wanted]) -> list[UUID]:
     """Ask for several at once, no two the same; each as put does. The rows' ids, in no order."""
     unknown = {work.kind for work in wanted} - KINDS.keys()
     assert not unknown, f"outbox kinds {sorted(unknown)} are not of {sorted(KINDS)}"
-    ids = [db.new_id() for _ in wanted]
     found = db.rows(
         _Put,
         """
         INSERT INTO outbox (id, kind, arguments, due_at, attempts, created_at)
         SELECT id, kind, arguments, due_at, 0, created_at
-        FROM unnest(%(ids)s::uuid[], %(kinds)s::text[], %(arguments)s::jsonb[],
-                    %(due_ats)s::timestamptz[], %(created_ats)s::timestamptz[])
-            AS w (id, kind, arguments, due_at, created_at)
+        FROM json_to_recordset(%(wanted)s::json)
+            AS w (id uuid, kind text, arguments jsonb, due_at timestamptz, created_at timestamptz)
         ON CONFLICT (kind, arguments) WHERE done_at IS NULL
         DO UPDATE SET handed_until = NULL, due_at = CASE
             WHEN outbox.handed_until IS NULL THEN least(outbox.due_at, excluded.due_at)
@@ -172,17 +170,18 @@ def put_all(db: Db, wanted: Sequence[Wanted]) -> list[UUID]:
         RETURNING id
         """,
         {
-            "ids": ids,
-            "kinds": [work.kind for work in wanted],
-            "arguments": [
-                Jsonb({name: str(value) for name, value in work.arguments.items()})
-                for work in wanted
-            ],
-            "due_ats": [work.due_at for work in wanted],
-            "created_ats": [
-                datetime.fromtimestamp((new_id.int >> 80) / 1000, UTC)  # version 7
-                for new_id in ids
-            ],
+            "wanted": records(
+                [
+                    {
+                        "id": new_id,
+                        "kind": work.kind,
+                        "arguments": {name: str(value) for name, value in work.arguments.items()},
+                        "due_at": work.due_at,
+                        "created_at": datetime.fromtimestamp((new_id.int >> 80) / 1000, UTC),
+                    }
+                    for new_id, work in zip((db.new_id() for _ in wanted), wanted, strict=True)
+                ]
+            )
         },
     )
     if any(KINDS[work.kind].wakes for work in wanted):

@@ -14,6 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from core.database import Db, metadata
+from core.records import records
 
 stock = sa.Table(
     "stock",
@@ -164,15 +165,12 @@ def reserve(
                                   until, created_at, updated_at)
         SELECT id, offer_id, %(checkout_id)s, order_id, quantity_milli, 'live',
                %(until)s, %(now)s, %(now)s
-        FROM unnest(%(ids)s::uuid[], %(offer_ids)s::uuid[], %(order_ids)s::uuid[],
-                    %(quantities)s::bigint[]) AS w (id, offer_id, order_id, quantity_milli)
+        FROM json_to_recordset(%(wanted)s::json)
+            AS w (id uuid, offer_id uuid, order_id uuid, quantity_milli bigint)
         """,
         {
             "checkout_id": checkout_id,
-            "ids": [db.new_id() for _ in wanted],
-            "offer_ids": [line.offer_id for line in wanted],
-            "order_ids": [line.order_id for line in wanted],
-            "quantities": [line.quantity_milli for line in wanted],
+            "wanted": records([{"id": db.new_id(), **vars(line)} for line in wanted]),
             "until": until,
             "now": now,
         },

@@ -237,14 +237,14 @@ def payer_line(context: Context, answers: Any) -> Values:
     return {"number": phone.local(answers.payer), "total": money.show(_cart(context).total_cents)}
 
 
-def split(context: Context, _answers: Any) -> Literal["one", "parts"]:
-    """Is it more than M-Pesa moves at once?"""
-    return "parts" if len(charges.parts(_cart(context).total_cents)) > 1 else "one"
+def split(_context: Context, answers: Any) -> Literal["one", "parts"]:
+    """Is it more than M-Pesa moves at once? By the total shown to her; no other one is placed."""
+    return "parts" if len(charges.parts(answers.total_cents)) > 1 else "one"
 
 
-def parts_line(context: Context, _answers: Any) -> Values:
+def parts_line(_context: Context, answers: Any) -> Values:
     """ "250,000 + 83,500", and of many "9 x 250,000 + 83,500"."""
-    *whole, last = charges.parts(_cart(context).total_cents)
+    *whole, last = charges.parts(answers.total_cents)
     times = f"{len(whole)} x " if len(whole) > 1 else ""
     return {
         "count": len(whole) + 1,
@@ -283,8 +283,7 @@ def place(
 
 def placed_orders(context: Context, answers: Any) -> Values:
     """total: what is asked for now, all of it or the first part."""
-    (newest,) = checkouts.orders_of(context.db, context.buyer.id, limit=1)
-    placed = checkouts.placed(context.db, newest.checkout_id)
+    placed = checkouts.newest(context.db, context.buyer.id)
     first_cents, *_later = charges.parts(sum(order.total_cents for order in placed))
     return {
         "orders": ", ".join(str(order.number) for order in placed),
@@ -298,7 +297,7 @@ def basket(context: Context, _answers: Any) -> Values:
 
 
 def _cart(context: Context) -> Cart:
-    return checkouts.cart(context.db, context.buyer.id, context.language, context.now)
+    return checkouts.cart(context.db, context.buyer.id, context.language)
 
 
 def _offer(context: Context, answers: Any) -> OfferLine | None:

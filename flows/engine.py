@@ -431,6 +431,16 @@ def asks_secret(book: Book, frame: Frame) -> bool:
     return isinstance(state, Ask) and state.secret
 
 
+def acts(book: Book, frame: Frame) -> bool:
+    """Whether what is typed here does something, if it can be read."""
+    flow = book.get(frame.flow)
+    state = flow.states.get(frame.state) if flow else None
+    if flow is None or not isinstance(state, Ask):
+        return False
+    leads = flow.states.get(state.to) if isinstance(state.to, str) else None
+    return state.do is not None or (isinstance(leads, Call) and leads.effect)
+
+
 def resume_rule(book: Book, frame: Frame) -> tuple[Resume, int]:
     """What its state says of being taken up again, and the greatest age in hours."""
     flow = book.get(frame.flow)

@@ -340,6 +340,8 @@ class _Hop:
         """One answer to the screen that is shown here."""
         if self.frame is None:
             return self._taken_back() or self.repeat() or self._refuse("over")
+        if self.others is None and engine.acts(BOOK, self.frame):
+            raise _Moves  # what reads the answer would be asked twice
         offering = (self.frame.flow, self.frame.state) == (engine.HOME, engine.OFFER)
         if offering and self.parked_from and self.others is not None:
             # It may have gone on there since it was offered here.

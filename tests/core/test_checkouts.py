@@ -54,7 +54,7 @@ def test_a_cart_shows_what_was_chosen_in_the_buyers_language(
     db: Db, market: Market, now: datetime
 ) -> None:
     fill_cart(db, market, market.buyer, now)
-    cart = checkouts.cart(db, market.buyer, "sw", now)
+    cart = checkouts.cart(db, market.buyer, "sw")
     assert [
         (x.product_name, x.seller_name, x.quantity_milli, x.unit, x.amount_cents)
         for x in cart.lines
@@ -66,30 +66,30 @@ def test_a_cart_shows_what_was_chosen_in_the_buyers_language(
 
 
 def test_who_has_chosen_nothing_has_an_empty_cart(db: Db, market: Market, now: datetime) -> None:
-    cart = checkouts.cart(db, market.buyer, "en", now)
+    cart = checkouts.cart(db, market.buyer, "en")
     assert (cart.checkout_id, cart.lines, cart.total_cents) == (None, [], 0)
 
 
 def test_the_same_offer_again_adds_to_its_line(db: Db, market: Market, now: datetime) -> None:
     add(db, market, now)
     assert add(db, market, now, 2000) == "added"
-    (line,) = checkouts.cart(db, market.buyer, "en", now).lines
+    (line,) = checkouts.cart(db, market.buyer, "en").lines
     assert (line.quantity_milli, line.amount_cents) == (3000, 3 * PRICE_CENTS)
 
 
 def test_a_line_can_be_taken_out_and_all_of_them(db: Db, market: Market, now: datetime) -> None:
     fill_cart(db, market, market.buyer, now)
-    first, second = checkouts.cart(db, market.buyer, "en", now).lines
+    first, second = checkouts.cart(db, market.buyer, "en").lines
     checkouts.remove(db, market.otieno, first.id, now)
     checkouts.remove(db, market.buyer, first.id, now)
-    assert [x.id for x in checkouts.cart(db, market.buyer, "en", now).lines] == [second.id]
+    assert [x.id for x in checkouts.cart(db, market.buyer, "en").lines] == [second.id]
     checkouts.empty(db, market.buyer, now)
-    assert checkouts.cart(db, market.buyer, "en", now).lines == []
+    assert checkouts.cart(db, market.buyer, "en").lines == []
 
 
 def test_a_line_amount_is_whole_shillings(db: Db, market: Market, now: datetime) -> None:
     add(db, market, now, 500, offer_id=market.beans)
-    (line,) = checkouts.cart(db, market.buyer, "en", now).lines
+    (line,) = checkouts.cart(db, market.buyer, "en").lines
     assert line.amount_cents == 6_000  # half of KSh 120.50 is 60.25
 
 
@@ -108,7 +108,7 @@ def test_what_may_be_added(
     db: Db, market: Market, now: datetime, other: dict[str, Any], outcome: str
 ) -> None:
     assert add(db, market, now, **other) == outcome
-    lines = checkouts.cart(db, market.buyer, "en", now).lines
+    lines = checkouts.cart(db, market.buyer, "en").lines
     assert len(lines) == (1 if outcome == "added" else 0)
 
 
@@ -173,7 +173,7 @@ def test_a_confirmed_cart_is_one_order_and_one_escrow_for_each_seller(
     states = db.value("SELECT array_agg(state || captured_cents) FROM escrows")
     assert states == ["none0", "none0"]
     assert wanjiku.pay_by == now + 15 * MINUTE
-    assert checkouts.cart(db, market.buyer, "en", now).lines == []
+    assert checkouts.cart(db, market.buyer, "en").lines == []
     (charge,) = charges.of_checkout(db, bought.checkout_id)
     assert (charge.amount_cents, charge.msisdn, charge.state) == (TOTAL_CENTS, msisdn(1), "created")
 
@@ -213,7 +213,7 @@ def test_a_changed_price_renews_the_cart_and_places_nothing(
     fill_cart(db, market, market.buyer, now)
     catalogue.set_price(db, market.tomatoes, 30_000, now)
     assert place(db, market, now) == "price_changed"
-    assert checkouts.cart(db, market.buyer, "en", now).total_cents == 60_000 + 18_100
+    assert checkouts.cart(db, market.buyer, "en").total_cents == 60_000 + 18_100
     assert checkouts.orders_of(db, market.buyer, 9) == []
     assert place(db, market, now, 60_000 + 18_100) == "placed"
 
@@ -224,10 +224,10 @@ def test_a_sold_out_line_is_cut_to_what_is_left_in_whole_steps(
     fill_cart(db, market, market.buyer, now)
     other = person(db, now, 9)
     checkouts.add(db, other, market.beans, 8_700, None, now)
-    total = checkouts.cart(db, other, "en", now).total_cents
+    total = checkouts.cart(db, other, "en").total_cents
     assert place(db, market, now, total, buyer_id=other, payer_msisdn=msisdn(9)) == "placed"
     assert place(db, market, now) == "sold_out"
-    lines = checkouts.cart(db, market.buyer, "en", now).lines
+    lines = checkouts.cart(db, market.buyer, "en").lines
     assert [line.quantity_milli for line in lines] == [2000, 1000]  # 1.3 left, sold by the half
     assert checkouts.orders_of(db, market.buyer, 9) == []
 
@@ -238,9 +238,7 @@ def test_a_line_of_which_nothing_is_left_leaves_the_cart(
     fill_cart(db, market, market.buyer, now)
     catalogue.withdraw(db, market.beans, now)
     assert place(db, market, now) == "sold_out"
-    assert [x.offer_id for x in checkouts.cart(db, market.buyer, "en", now).lines] == [
-        market.tomatoes
-    ]
+    assert [x.offer_id for x in checkouts.cart(db, market.buyer, "en").lines] == [market.tomatoes]
 
 
 def test_prices_that_outgrow_ten_payments_drop_the_last_line(
@@ -249,7 +247,7 @@ def test_prices_that_outgrow_ten_payments_drop_the_last_line(
     fill_cart(db, market, market.buyer, now)
     catalogue.set_price(db, market.beans, 200_000_000, now)
     assert place(db, market, now) == "sold_out"
-    assert checkouts.cart(db, market.buyer, "en", now).total_cents == 50_000
+    assert checkouts.cart(db, market.buyer, "en").total_cents == 50_000
 
 
 def test_a_buyer_has_three_unpaid_checkouts_at_most(db: Db, market: Market, now: datetime) -> None:
@@ -283,9 +281,9 @@ def test_what_a_refused_confirmation_found_stays_as_it_was(
     db: Db, market: Market, now: datetime
 ) -> None:
     fill_cart(db, market, market.buyer, now)
-    before = checkouts.cart(db, market.buyer, "en", now)
+    before = checkouts.cart(db, market.buyer, "en")
     place(db, market, now, 1)
-    assert checkouts.cart(db, market.buyer, "en", now) == before
+    assert checkouts.cart(db, market.buyer, "en") == before
     assert stock.available(db, [market.tomatoes], now) == {market.tomatoes: 10_000}
 
 
@@ -490,7 +488,7 @@ def test_where_the_time_to_pay_is_short_nobody_is_reminded(
 
 
 def _in_cart(db: Db, market: Market, now: datetime) -> list[tuple[str, int, int]]:
-    lines = checkouts.cart(db, market.buyer, "en", now).lines
+    lines = checkouts.cart(db, market.buyer, "en").lines
     return [(line.product_name, line.quantity_milli, line.amount_cents) for line in lines]
 
 

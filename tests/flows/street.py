@@ -190,7 +190,7 @@ class Street:
 
     def place(self, payer: str = "") -> UUID:
         """The buyer's basket is confirmed; its checkout."""
-        cart = checkouts.cart(self.db, self.owner, "en", self.clock())
+        cart = checkouts.cart(self.db, self.owner, "en")
         placed = checkouts.place(
             self.db,
             self.owner,
@@ -215,7 +215,7 @@ class Street:
     @contextmanager
     def basket_put_aside(self) -> Iterator[None]:
         """What is in her basket now is not part of what happens inside."""
-        kept = checkouts.cart(self.db, self.owner, "en", self.clock()).lines
+        kept = checkouts.cart(self.db, self.owner, "en").lines
         checkouts.empty(self.db, self.owner, self.clock())
         yield
         for line in kept:

@@ -145,7 +145,7 @@ def basket(town: Town, buyer: Person, phone: str, wanted: Sequence[tuple[UUID, i
             with town.database.begin() as db:
                 checkouts.add(db, buyer.id, offer_id, quantity_milli, None, town.now)
         with town.database.begin() as db:
-            total = checkouts.cart(db, buyer.id, "en", town.now).total_cents
+            total = checkouts.cart(db, buyer.id, "en").total_cents
             return checkouts.place(db, buyer.id, phone, total, town.rules, town.now)
 
     return Deed(buyer.name, "buys", do, frozenset())

@@ -415,3 +415,22 @@ def test_a_delivery_code_is_shown_again_and_never_kept(
         if f"code {code}" in (value or "")
     ]
     assert kept == []
+
+
+@pytest.mark.parametrize(
+    ("where", "does"),
+    [
+        ("buy.quantity", True),  # leads to a call that has an effect
+        ("home.person", True),  # a secret, handed to its verb
+        ("buy.receiver", False),
+        ("buy.category", False),
+        ("buy.confirm", False),  # only some of its options do
+        ("buy.of_old", False),
+        ("gone.of_old", False),
+    ],
+)
+def test_it_is_known_before_an_answer_is_read_whether_it_does_something(
+    where: str, does: bool
+) -> None:
+    name, _, state = where.partition(".")
+    assert engine.acts(BOOK, Frame(name, "", state)) is does

@@ -344,16 +344,22 @@ def claim_for_push(db: Db, charge_id: UUID, rules: Rules, now: datetime) -> Clai
     charge = _lock_charge(db, charge_id)
     if charge.state != "created" or charge.claimed_at is not None:
         return None
-    still_wanted: bool = db.value(
-        "SELECT state = 'placed' AND pay_by > %(now)s FROM checkouts WHERE id = %(id)s",
-        {"id": charge.checkout_id, "now": now},
+    # Whoever has her old number by now is asked for nothing of hers.
+    refused: str | None = db.value(
+        f"""
+        SELECT CASE WHEN k.state <> 'placed' OR k.pay_by <= %(now)s THEN 'too_late'
+                    WHEN {numbers.LEFT_BY_BUYER} THEN 'number_changed' END
+        FROM charges c
+        JOIN checkouts k ON k.id = c.checkout_id
+        JOIN members m ON m.id = k.buyer_id
+        WHERE c.id = %(id)s
+        """,
+        {"id": charge_id, "now": now},
     )
-    if not still_wanted:
-        _close(db, charge, "refused", "too_late", now)
-        return None
-    if _is_left(db, charge_id):  # whoever has that phone now is asked for nothing of hers
-        _close(db, charge, "refused", "number_changed", now)
-        _tell_how_to_pay(db, charge, now)
+    if refused is not None:
+        _close(db, charge, "refused", refused, now)
+        if refused == "number_changed":
+            _tell_how_to_pay(db, charge, now)
         return None
     db.run(
         "UPDATE charges SET claimed_at = %(now)s, updated_at = %(now)s WHERE id = %(id)s",
@@ -697,22 +703,6 @@ def _lock_all(db: Db, charge_ids: Sequence[UUID]) -> list[tuple[Payable, Charge]
         {"ids": list(charge_ids)},
     )
     return [(payables[charge.checkout_id], charge) for charge in locked]
-
-
-def _is_left(db: Db, charge_id: UUID) -> bool:
-    """Is it to a number that was the buyer's own, and is hers no more?"""
-    return bool(
-        db.value(
-            f"""
-            SELECT {numbers.LEFT_BY_BUYER}
-            FROM charges c
-            JOIN checkouts k ON k.id = c.checkout_id
-            JOIN members m ON m.id = k.buyer_id
-            WHERE c.id = %(id)s
-            """,
-            {"id": charge_id},
-        )
-    )
 
 
 def _lock_charge(db: Db, charge_id: UUID) -> Charge:

@@ -258,14 +258,11 @@ def _take_turns(db: Db, member_id: UUID) -> None:
 
 
 def _lock_members(db: Db, change: Change) -> None:
-    """All whom it touches. Not even a row that refers to one of them comes in between."""
+    """Theirs whom it touches. Not even a row that refers to who makes room comes in between."""
+    db.run("SELECT FROM members WHERE id = %(id)s FOR NO KEY UPDATE", {"id": change.member_id})
     db.run(
-        """
-        SELECT FROM members
-        WHERE id = %(id)s OR (msisdn IN (%(from)s, %(to)s) AND deleted_at IS NULL)
-        ORDER BY id FOR UPDATE
-        """,
-        {"id": change.member_id, "from": change.from_msisdn, "to": change.to_msisdn},
+        "SELECT FROM members WHERE msisdn = %(to)s AND deleted_at IS NULL FOR UPDATE",
+        {"to": change.to_msisdn},
     )
 
 

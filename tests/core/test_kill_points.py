@@ -20,6 +20,7 @@ from core import (
     evidence,
     inbox,
     ledger,
+    number_changes,
     orders,
     outbox,
     payouts,
@@ -40,8 +41,10 @@ from tests.core.market import (
     msisdn,
     open_market,
     paid,
+    person,
     purchase,
     pushed,
+    settled,
 )
 from tests.core.office import WHY, at_work, hire
 from tests.core.parts import WRONG_ESCROWS, WRONG_LINES, WRONG_REDUCTIONS, WRONG_SUMS
@@ -79,6 +82,11 @@ TABLES = (
     "verdicts",
     "staff",
     "audit_log",
+    "members",
+    "payouts",
+    "number_changes",
+    "links",
+    "opt_outs",
 )
 
 
@@ -237,6 +245,58 @@ def test_a_death_at_any_statement_leaves_everything_as_it_was_and_the_story_goes
         "R.fee": 1_300,
         "L.buyer": 18_100,
     }
+
+
+@dataclass
+class Removal:
+    """A buyer whose money is to be reversed to her old number comes with another one."""
+
+    market: Market
+    now: datetime
+
+    def chapters(self) -> list[Callable[[Db], object]]:
+        return [self.propose, self.approve, self.carry_out, self.refund]
+
+    def propose(self, db: Db) -> None:
+        by = at_work(db, "olive")
+        done = number_changes.propose(db, self.market.buyer, msisdn(50), WHY, by, self.now)
+        assert done == "proposed"
+
+    def approve(self, db: Db) -> None:
+        by = at_work(db, "peter")
+        assert number_changes.approve(db, self.market.buyer, by, self.now) == "approved"
+
+    def carry_out(self, db: Db) -> None:
+        (change,) = number_changes.unfinished(db)
+        assert number_changes.carry_out(db, change.id, RULES, self.now) == "done"
+
+    def refund(self, db: Db) -> None:
+        assert refunds.refund_balance(db, self.market.buyer, RULES, self.now) == "sent"
+
+
+def test_a_death_while_a_number_changes_leaves_the_old_one_or_the_new_one(
+    database: Database, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.begin() as db:
+        market = open_market(db, now)
+        person(db, now, 50, "Somebody with nothing")
+        hire(db, "olive")
+        hire(db, "peter", ["approver"])
+        bought = settled(db, purchase(db, market, now), now)
+        for order in orders.lock(db, bought.checkout_id):
+            assert deliveries.refuse(db, order.id, order.seller_id, now) == "refused"
+        assert refunds.refund_balance(db, market.buyer, RULES, now) == "sent"
+    assert die_everywhere(database, Removal(market, now).chapters(), monkeypatch) > 50
+    with database.begin() as db:
+        books = ledger.report(db)
+        found = {payout.kind: payout for payout in payouts.of_member(db, market.buyer, 5)}
+    in_books = {kind: cents for kind, cents in books["accounts"].items() if cents}
+    assert in_books == {"A.c2b": TOTAL_CENTS, "L.out": TOTAL_CENTS}
+    assert {kind: payout.state for kind, payout in found.items()} == {
+        "reversal": "failed",
+        "refund": "approved",
+    }
+    assert found["refund"].msisdn == msisdn(50)
 
 
 @dataclass

@@ -332,9 +332,10 @@ def test_a_reversal_that_was_not_made_yet_goes_the_other_road(db: Db, now: datet
     assert refunds.refund_balance(db, market.buyer, RULES, now) == "sent"
     move_number(db, market.buyer, NEW, now)
     assert refunds.refund_balance(db, market.buyer, RULES, now) == "sent"
-    again, first = payouts.of_member(db, market.buyer, 5)
-    assert (first.kind, first.state) == ("reversal", "failed")
-    assert (again.kind, again.msisdn, again.amount_cents) == ("refund", NEW, bought.total_cents)
+    found = {payout.kind: payout for payout in payouts.of_member(db, market.buyer, 5)}
+    assert found["reversal"].state == "failed"
+    again = found["refund"]
+    assert (len(found), again.msisdn, again.amount_cents) == (2, NEW, bought.total_cents)
 
 
 # --- news
@@ -558,6 +559,41 @@ def test_of_two_at_once_one_does_it(new_database: Any, now: datetime, verb: str)
         with database.begin() as db:
             acts = audit.of(db, f"member {counter.member}")
         assert len(acts) == (2 if verb == "approve" else 3)
+        database.close()
+
+
+def test_a_payout_that_is_claimed_at_that_instant_goes_to_one_of_the_two_as_it_says(
+    new_database: Any, now: datetime
+) -> None:
+    with new_database() as url:
+        database = Database(url, clock=lambda: now)
+        with database.begin() as db:
+            counter = Counter(db, now)
+            waiting = [counter.purse.ask() for _ in range(6)]
+            counter.propose()
+            counter.approve()
+
+        def move() -> str:
+            with database.begin() as db:
+                return carry_out(db, now)
+
+        def claim(payout_id: UUID) -> str | None:
+            with database.begin() as db:
+                claimed = payouts.claim_for_submit(db, payout_id, RULES, now)
+            return claimed.msisdn if claimed else None
+
+        with ThreadPoolExecutor(4) as pool:
+            moved = pool.submit(move)
+            claimed = list(pool.map(claim, waiting))
+        assert moved.result() == "done"
+        with database.begin() as db:
+            counter.purse.db = db
+            for payout_id, went_to in zip(waiting, claimed, strict=True):
+                stands = counter.stands(payout_id)
+                if went_to is None:
+                    assert stands == (NEW, "approved", "cooling")
+                else:  # nothing goes to the new one before it has cooled
+                    assert (went_to, stands) == (OLD, (OLD, "submitting", None))
         database.close()
 
 

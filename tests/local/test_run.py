@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
+from types import SimpleNamespace
 
 import pytest
 
@@ -180,3 +181,20 @@ def test_a_second_one_names_the_ports_it_cannot_have_and_stops_nothing(running):
 def test_an_unknown_part_is_refused(capsys):
     assert run.main(["wep"]) == 2
     assert "no such part: wep" in capsys.readouterr().err
+
+
+def test_what_the_web_leaves_of_its_time_to_end_the_others_have(monkeypatch, capsys):
+    monkeypatch.setattr(run, "STOP_SECONDS", {"web": 5.0, "all": 8.0})
+    late = "signal.signal(15, lambda *_: (time.sleep(3.5), os._exit(0))); "
+    children = []
+    for name, ends in (("web", ""), ("worker", late)):
+        code = f"import os, signal, time; {ends}print(flush=True); time.sleep(60)"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True
+        )
+        with process.stdout as said:
+            said.readline()
+        children.append(run.Child(name, lambda: None, None, process))
+    run.Supervisor.end(SimpleNamespace(children=children))
+    assert [child.process.returncode for child in children] == [-signal.SIGTERM, 0]
+    assert capsys.readouterr().err == ""

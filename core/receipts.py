@@ -27,6 +27,8 @@ receipts = sa.Table(
 )
 
 REVERSED: Final = "reversed"  # the outcome of what M-Pesa itself gave back (core.reversals)
+RETURNED: Final = "returned"  # and of what two people gave back, out of suspense
+GONE: Final = (REVERSED, RETURNED)
 UNEXPLAINED: Final = "unexplained_money"  # the incident while one lies in suspense
 
 # Has a part of the price of the checkout k come, and not yet become its orders' money?
@@ -54,7 +56,7 @@ class Receipt:
 class Known:
     """What is on record. charge_id None: nothing explains the money, it lies in suspense.
 
-    gone: or did, before M-Pesa itself gave it back.
+    gone: or did, before M-Pesa itself gave it back, or two people of ours.
     """
 
     charge_id: UUID | None
@@ -66,10 +68,10 @@ def find(db: Db, receipt: str) -> Known | None:
     return db.row(
         Known,
         """
-        SELECT charge_id, amount_cents, charge_id IS NULL AND outcome = %(reversed)s AS gone
+        SELECT charge_id, amount_cents, charge_id IS NULL AND outcome = ANY(%(gone)s) AS gone
         FROM receipts WHERE receipt = %(receipt)s
         """,
-        {"receipt": receipt, "reversed": REVERSED},
+        {"receipt": receipt, "gone": list(GONE)},
     )
 
 
@@ -88,10 +90,18 @@ def unexplained(db: Db, receipt: str) -> Receipt | None:
         Receipt,
         """
         SELECT source, receipt, amount_cents, reference, at FROM receipts
-        WHERE receipt = %(receipt)s AND charge_id IS NULL AND outcome <> %(reversed)s
+        WHERE receipt = %(receipt)s AND charge_id IS NULL AND outcome <> ALL(%(gone)s)
         FOR NO KEY UPDATE
         """,
-        {"receipt": receipt, "reversed": REVERSED},
+        {"receipt": receipt, "gone": list(GONE)},
+    )
+
+
+def given_back(db: Db, receipt: str, now: datetime) -> None:
+    """It does not lie in suspense any more, and nothing that comes later finds it there."""
+    db.run(
+        "UPDATE receipts SET outcome = %(returned)s, updated_at = %(now)s WHERE receipt = %(it)s",
+        {"returned": RETURNED, "now": now, "it": receipt},
     )
 
 

@@ -61,7 +61,7 @@ def refund_balance(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Refu
         return "waits"
     if own_msisdn is None or freezes.is_frozen(db, member_id):
         return "frozen"  # lifting that, or a new number, asks again
-    whole_receipts = _whole_receipts(db, member_id, now)
+    whole_receipts = _whole_receipts(db, member_id, now) + _out_of_suspense(db, member_id, now)
     if whole_receipts:  # what the collection float can give back is not moved away meanwhile
         solvency.lock(db)
     for whole in whole_receipts:
@@ -141,7 +141,7 @@ def _credits(db: Db, member_id: UUID) -> list[_Credit]:
           AND NOT EXISTS (
               SELECT FROM payouts p
               JOIN receipts r ON r.receipt = p.reverses_receipt
-              JOIN charges c ON c.id = r.charge_id
+              LEFT JOIN charges c ON c.id = r.charge_id
               WHERE p.state <> 'failed'
                 AND (r.receipt = of.receipt OR c.id = of.charge_id OR (
                      of.order_id IS NOT NULL AND c.checkout_id = paid.checkout_id)))
@@ -224,6 +224,45 @@ def _whole_receipts(db: Db, member_id: UUID, now: datetime) -> list[_Whole]:
             "since": now - REVERSE_WITHIN,
             "most": payouts.AMOUNT_CENTS_MAX,
             "reversed": receipts.REVERSED,
+            "account_id": ledger.buyer(member_id).id,
+        },
+    )
+
+
+def _out_of_suspense(db: Db, member_id: UUID, now: datetime) -> list[_Whole]:
+    """Receipts that nobody could explain and two of ours gave back to her, untouched since.
+
+    A reversal reaches whoever paid, were it another; it is tried once.
+    """
+    return db.rows(
+        _Whole,
+        """
+        SELECT r.receipt, r.amount_cents, m.msisdn
+        FROM explanations x
+        JOIN receipts r ON r.receipt = x.receipt
+        JOIN members m ON m.id = x.member_id
+        WHERE x.member_id = %(member_id)s AND x.state = 'booked' AND r.outcome = %(returned)s
+          AND r.created_at > %(since)s
+          AND r.amount_cents %% 100 = 0 AND r.amount_cents <= %(most)s
+          AND NOT EXISTS (SELECT FROM payouts p WHERE p.reverses_receipt = r.receipt)
+          AND NOT EXISTS (
+              SELECT FROM number_changes gone
+              WHERE gone.member_id = m.id AND gone.state = 'done' AND gone.ended_at >= r.created_at)
+          AND NOT EXISTS (
+              SELECT FROM payouts p
+              WHERE p.member_id = m.id AND p.account = 'buyer' AND p.kind <> 'reversal'
+                AND p.state <> 'failed' AND p.created_at >= x.decided_at)
+          AND NOT EXISTS (
+              SELECT FROM entries e JOIN transfers t ON t.id = e.transfer_id
+              WHERE e.account_id = %(account_id)s AND e.amount_cents > 0 AND t.kind = 'capture'
+                AND t.at >= x.decided_at)
+        ORDER BY r.created_at DESC, r.receipt
+        """,
+        {
+            "member_id": member_id,
+            "returned": receipts.RETURNED,
+            "since": now - REVERSE_WITHIN,
+            "most": payouts.AMOUNT_CENTS_MAX,
             "account_id": ledger.buyer(member_id).id,
         },
     )

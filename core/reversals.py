@@ -82,14 +82,14 @@ def find(db: Db, receipt: str, cents: int) -> Reversal | None:
     outcome: str | None = db.value(
         """
         SELECT outcome FROM receipts
-        WHERE receipt = %(receipt)s AND amount_cents = %(cents)s AND outcome <> %(reversed)s
+        WHERE receipt = %(receipt)s AND amount_cents = %(cents)s AND outcome <> ALL(%(gone)s)
           AND (charge_id IS NULL) = (%(checkout_id)s::uuid IS NULL)
         FOR NO KEY UPDATE
         """,
         {
             "receipt": receipt,
             "cents": cents,
-            "reversed": receipts.REVERSED,
+            "gone": list(receipts.GONE),
             "checkout_id": checkout_id,
         },
     )

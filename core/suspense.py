@@ -1,7 +1,8 @@
-"""Suspense: money that nobody could explain, until one of ours says what it paid for and another
-agrees.
+"""Suspense: money that nobody could explain, until one of ours says what it paid for, or to which
+member it goes back, and another agrees.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
@@ -9,7 +10,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import charges, incidents, orders, receipts, staff
+from core import charges, incidents, ledger, members, orders, receipts, refunds, staff
 from core.database import Db, metadata
 from core.staff import Actor
 
@@ -21,7 +22,8 @@ explanations = sa.Table(
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
     sa.Column("receipt", sa.Text, sa.ForeignKey("receipts.receipt"), nullable=False),
-    sa.Column("charge_id", sa.Uuid, sa.ForeignKey("charges.id"), nullable=False),
+    sa.Column("charge_id", sa.Uuid, sa.ForeignKey("charges.id")),
+    sa.Column("member_id", sa.Uuid, sa.ForeignKey("members.id")),  # whom it goes back to, else
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("proposed_by", sa.Uuid, sa.ForeignKey("staff.id"), nullable=False),
@@ -34,6 +36,7 @@ explanations = sa.Table(
         " AND (decided_by IS NULL) = (decided_at IS NULL)",
         name="decided",
     ),
+    sa.CheckConstraint("(charge_id IS NULL) <> (member_id IS NULL)", name="whose"),
     sa.CheckConstraint("state <> 'booked' OR decided_by <> proposed_by", name="two_people"),
     sa.CheckConstraint(
         f"char_length(reason) BETWEEN {REASON_LETTERS_MIN} AND {REASON_LETTERS_MAX}", name="reason"
@@ -44,13 +47,24 @@ explanations = sa.Table(
         unique=True,
         postgresql_where=sa.text("state <> 'declined'"),
     ),
+    sa.Index(
+        "ix_explanations_member_id",
+        "member_id",
+        postgresql_where=sa.text("member_id IS NOT NULL"),
+    ),
 )
+
+
+Proposed = Literal[
+    "proposed", "not_allowed", "not_in_suspense", "party", "already_proposed", "no_reason"
+]
 
 
 @dataclass(frozen=True)
 class Unexplained:
     """reference: the account its payer named, as it came; it may be a name. order_number: of the
-    order it is said to be for, while that waits for a second person.
+    order it is said to be for, member_id: or of whom it is to go back to, while that waits for a
+    second person.
     """
 
     receipt: str
@@ -58,6 +72,7 @@ class Unexplained:
     reference: str = field(repr=False)
     at: datetime
     order_number: int | None
+    member_id: UUID | None
 
 
 def unexplained(db: Db) -> list[Unexplained]:
@@ -69,19 +84,19 @@ def unexplained(db: Db) -> list[Unexplained]:
                (SELECT min(o.number) FROM explanations x
                 JOIN charges c ON c.id = x.charge_id
                 JOIN orders o ON o.checkout_id = c.checkout_id
-                WHERE x.receipt = r.receipt AND x.state = 'proposed') AS order_number
-        FROM receipts r WHERE r.charge_id IS NULL AND r.outcome <> 'reversed'
+                WHERE x.receipt = r.receipt AND x.state = 'proposed') AS order_number,
+               (SELECT x.member_id FROM explanations x
+                WHERE x.receipt = r.receipt AND x.state = 'proposed') AS member_id
+        FROM receipts r WHERE r.charge_id IS NULL AND r.outcome <> ALL(%(gone)s)
         ORDER BY r.at, r.receipt
         """,
+        {"gone": list(receipts.GONE)},
     )
 
 
 def explain(
     db: Db, receipt: str, order_number: int, by: Actor, reason: str, now: datetime
-) -> Literal[
-    "proposed", "not_allowed", "not_in_suspense", "no_order", "party", "already_proposed",
-    "no_reason",
-]:  # fmt: skip
+) -> Proposed | Literal["no_order"]:
     """An operator says that it was meant for this order, and why; nothing moves yet."""
     if not by.may("operator"):
         return "not_allowed"
@@ -91,36 +106,39 @@ def explain(
     attempts = charges.of_checkout(db, found.checkout_id) if found else []
     if found is None or not attempts:
         return "no_order"
-    if _is_party(db, found.buyer_id, receipt, by, now):
-        return "party"
-    if _proposed(db, receipt) is not None:
-        return "already_proposed"
-    reason = " ".join(reason.split())
-    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
-        return "no_reason"
-    db.run(
-        """
-        INSERT INTO explanations (id, receipt, charge_id, state, reason, proposed_by, proposed_at)
-        VALUES (%(id)s, %(receipt)s, %(charge_id)s, 'proposed', %(reason)s, %(by)s, %(now)s)
-        """,
-        {
-            "id": db.new_id(),
-            "receipt": receipt,
-            "charge_id": max(attempts, key=lambda charge: charge.id).id,
-            "reason": reason,
-            "by": by.who.id,
-            "now": now,
-        },
-    )
-    after = {"state": "proposed", "order": order_number, "reason": reason}
-    by.write(db, "explanation_proposed", f"receipt {receipt}", {}, after, now)
-    return "proposed"
+    charge_id = max(attempts, key=lambda charge: charge.id).id
+    meant = _Meant(found.buyer_id, charge_id, None, {"order": order_number})
+    return _propose(db, receipt, meant, by, reason, now)
+
+
+def give_back(
+    db: Db, receipt: str, msisdn: str, by: Actor, reason: str, now: datetime
+) -> Proposed | Literal["no_one_member"]:
+    """An operator says that this member paid it, for nothing of ours, and how that is known.
+
+    Nothing moves yet. Whoever is no member becomes one first: money goes to people we know.
+    """
+    if not by.may("operator"):
+        return "not_allowed"
+    if not _lies_here(db, receipt):
+        return "not_in_suspense"
+    member = members.by_msisdn(db, msisdn)
+    if member is None:
+        return "no_one_member"
+    meant = _Meant(member.id, None, member.id, {"member": str(member.id)})
+    return _propose(db, receipt, meant, by, reason, now)
 
 
 def approve(
     db: Db, receipt: str, by: Actor, now: datetime
-) -> charges.More | Literal["not_allowed", "not_proposed", "own", "party", "not_in_suspense"]:
-    """A second person agrees: it is the buyer's, and pays her order if that still waits for it."""
+) -> (
+    charges.More
+    | Literal["returned", "not_allowed", "not_proposed", "own", "party", "not_in_suspense"]
+):
+    """A second person agrees: it is the buyer's, and pays her order if that still waits for it.
+
+    "returned": it is the member's who paid it, and is sent back as every refund is.
+    """
     if not by.may("approver"):
         return "not_allowed"
     proposed = _proposed(db, receipt)
@@ -129,9 +147,13 @@ def approve(
     if proposed.proposed_by == by.who.id:
         incidents.open(db, "explanation_own_approval", receipt, now, by=by.name)
         return "own"
-    if _is_party(db, proposed.buyer_id, receipt, by, now):
+    if _is_party(db, proposed.whose_id, receipt, by, now):
         return "party"
-    booked = charges.explain(db, receipt, proposed.charge_id, now)
+    booked: charges.More | Literal["returned", "not_in_suspense"]
+    if proposed.charge_id is not None:
+        booked = charges.explain(db, receipt, proposed.charge_id, now)
+    else:
+        booked = _return(db, receipt, proposed.whose_id, now)
     if booked == "not_in_suspense":
         return booked
     _decide(db, proposed, "booked", by, now)
@@ -155,12 +177,74 @@ def decline(
 
 
 @dataclass(frozen=True)
+class _Meant:
+    """What one of ours says of it: the charge it was for, or the member it goes back to.
+
+    whose_id: whose money it then is. shown: of that, for the audit log.
+    """
+
+    whose_id: UUID
+    charge_id: UUID | None
+    member_id: UUID | None
+    shown: Mapping[str, object]
+
+
+def _propose(
+    db: Db, receipt: str, meant: _Meant, by: Actor, reason: str, now: datetime
+) -> Proposed:
+    if _is_party(db, meant.whose_id, receipt, by, now):
+        return "party"
+    if _proposed(db, receipt) is not None:
+        return "already_proposed"
+    reason = " ".join(reason.split())
+    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
+        return "no_reason"
+    db.run(
+        """
+        INSERT INTO explanations (id, receipt, charge_id, member_id, state, reason, proposed_by,
+                                  proposed_at)
+        VALUES (%(id)s, %(receipt)s, %(charge_id)s, %(member_id)s, 'proposed', %(reason)s, %(by)s,
+                %(now)s)
+        """,
+        {
+            "id": db.new_id(),
+            "receipt": receipt,
+            "charge_id": meant.charge_id,
+            "member_id": meant.member_id,
+            "reason": reason,
+            "by": by.who.id,
+            "now": now,
+        },
+    )
+    after = {"state": "proposed", **meant.shown, "reason": reason}
+    by.write(db, "explanation_proposed", f"receipt {receipt}", {}, after, now)
+    return "proposed"
+
+
+def _return(
+    db: Db, receipt: str, member_id: UUID, now: datetime
+) -> Literal["returned", "not_in_suspense"]:
+    """It is the member's, under the key of every explanation, so that there is one only."""
+    held = receipts.unexplained(db, receipt)
+    if held is None:
+        return "not_in_suspense"
+    legs = [
+        ledger.debit(ledger.SUSPENSE, held.amount_cents),
+        ledger.credit(ledger.buyer(member_id), held.amount_cents),
+    ]
+    ledger.post(db, "receipt", f"receipt:{receipt}:explained", legs, now)
+    receipts.given_back(db, receipt, now)
+    refunds.due(db, member_id, now)
+    return "returned"
+
+
+@dataclass(frozen=True)
 class _Proposed:
     id: UUID
     receipt: str
-    charge_id: UUID
+    charge_id: UUID | None
     proposed_by: UUID
-    buyer_id: UUID
+    whose_id: UUID
 
 
 def _proposed(db: Db, receipt: str) -> _Proposed | None:
@@ -169,10 +253,11 @@ def _proposed(db: Db, receipt: str) -> _Proposed | None:
     return db.row(
         _Proposed,
         """
-        SELECT x.id, x.receipt, x.charge_id, x.proposed_by, k.buyer_id
+        SELECT x.id, x.receipt, x.charge_id, x.proposed_by,
+               coalesce(x.member_id, k.buyer_id) AS whose_id
         FROM explanations x
-        JOIN charges c ON c.id = x.charge_id
-        JOIN checkouts k ON k.id = c.checkout_id
+        LEFT JOIN charges c ON c.id = x.charge_id
+        LEFT JOIN checkouts k ON k.id = c.checkout_id
         WHERE x.receipt = %(receipt)s AND x.state = 'proposed'
         """,
         {"receipt": receipt},
@@ -184,10 +269,10 @@ def _lies_here(db: Db, receipt: str) -> bool:
     return bool(
         db.value(
             """
-            SELECT charge_id IS NULL AND outcome <> 'reversed' FROM receipts
+            SELECT charge_id IS NULL AND outcome <> ALL(%(gone)s) FROM receipts
             WHERE receipt = %(receipt)s
             """,
-            {"receipt": receipt},
+            {"receipt": receipt, "gone": list(receipts.GONE)},
         )
     )
 
@@ -202,9 +287,9 @@ def _take_turns(db: Db, receipt: str) -> None:
     )
 
 
-def _is_party(db: Db, buyer_id: UUID, receipt: str, by: Actor, now: datetime) -> bool:
+def _is_party(db: Db, whose_id: UUID, receipt: str, by: Actor, now: datetime) -> bool:
     """Nobody of ours says that money is their own; who tries is told of."""
-    if not staff.is_member(db, by.who, buyer_id):
+    if not staff.is_member(db, by.who, whose_id):
         return False
     incidents.open(db, "explanation_by_a_party", receipt, now, by=by.name)
     return True

@@ -66,6 +66,7 @@ WHY: Final[Mapping[str, str]] = {
     "not_frozen": "that money is not frozen",
     "no_such_posting": "it cannot be booked there: an unknown payment goes to suspense, a balance "
     "is only explained",
+    "no_one_member": "that number is no member's, or two people's; whoever paid registers first",
     "no_order": "no placed order has that number",
     "not_in_suspense": "no such receipt lies in suspense",
     "not_open": "no such case is open",
@@ -95,6 +96,7 @@ GOOD: Final[Mapping[str, str]] = {
     "proposed": "kept; a second person must approve it before anything moves",
     "resolved": "resolved and booked",
     "retired": "retired",
+    "returned": "booked; it goes back to that member",
     "second_payment": "booked; her orders were paid before, so it goes back to her",
     "short": "booked; it is too little for her orders, and she is told what is missing",
     **money.GOOD,
@@ -280,7 +282,7 @@ def list_suspense(desk_: Desk, _given: argparse.Namespace) -> str:
             moment(it.at),
             show(it.amount_cents),
             it.reference,
-            f"to approve, for order {it.order_number}" if it.order_number else "to explain",
+            _said_of(desk_.db, it),
         )
         for it in suspense.unexplained(desk_.db)
     ]
@@ -288,9 +290,20 @@ def list_suspense(desk_: Desk, _given: argparse.Namespace) -> str:
     return table(heads, rows, "Nothing is unexplained.")
 
 
+def _said_of(db: Db, it: suspense.Unexplained) -> str:
+    if it.member_id is not None:
+        return f"to approve, back to {person(db, it.member_id)}"
+    return f"to approve, for order {it.order_number}" if it.order_number else "to explain"
+
+
 def explain(desk_: Desk, given: argparse.Namespace) -> str:
     by = desk_.actor(given.by)
     return suspense.explain(desk_.db, given.receipt, given.order, by, given.reason, desk_.now)
+
+
+def give_back(desk_: Desk, given: argparse.Namespace) -> str:
+    by = desk_.actor(given.by)
+    return suspense.give_back(desk_.db, given.receipt, given.msisdn, by, given.reason, desk_.now)
 
 
 def approve_explanation(desk_: Desk, given: argparse.Namespace) -> str:
@@ -447,6 +460,11 @@ _COMMANDS: Final[Mapping[str, tuple[Command, Sequence[str], str]]] = {
         explain,
         ("receipt", "--order", "--reason", "--by"),
         "say which order it was meant for",
+    ),
+    "give-back": (
+        give_back,
+        ("receipt", "msisdn", "--reason", "--by"),
+        "say which member paid it for nothing of ours",
     ),
     "approve-explanation": (
         approve_explanation,

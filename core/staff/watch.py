@@ -38,7 +38,7 @@ TO_DO: Final[Mapping[str, str]] = {
     "reversal_without_receipt": "wait for the statement; ends with its receipt",
     "sim_unanswered": "is Africa's Talking up? ends with the network's answer",
     "sms_halted": "is Africa's Talking up, its account paid? ends when it takes one",
-    "unexplained_money": "suspense, then explain",
+    "unexplained_money": "suspense, then explain or give-back",
     "verdict_to_approve": "approve or decline",
 }
 # Those that end when somebody of ours has looked, and says what came of it: close-incident.

@@ -17,6 +17,7 @@ from core import (
     disputes,
     float_moves,
     freezes,
+    members,
     number_changes,
     resolutions,
     staff,
@@ -235,7 +236,7 @@ def test_every_refusal_of_a_verb_has_its_words() -> None:
         *(verdicts.decide, verdicts.approve, verdicts.decline, staff.add, staff.retire),
         *(terminal.desk.freeze, terminal.desk.unfreeze, terminal.desk.close_case),
         *(resolutions.decide, resolutions.approve, resolutions.decline),
-        *(suspense.explain, suspense.approve, suspense.decline),
+        *(suspense.explain, suspense.give_back, suspense.approve, suspense.decline),
         *(approvals.approve, approvals.reject, approvals.resume),
         *(number_changes.propose, number_changes.approve, number_changes.decline),
         *(treasury.propose, treasury.book, treasury.decline, float_moves.end_by_hand),
@@ -292,3 +293,19 @@ def test_money_nobody_could_explain_pays_its_order(desk: Terminal) -> None:
     code, said = desk.type("approve-explanation RCPT000009 --by peter")
     assert (code, said) == (0, terminal.GOOD["second_payment"])
     assert desk.type("decline-explanation RCPT000009 --by peter")[0] == 1
+
+
+def test_money_for_nothing_of_ours_goes_back_to_the_member_who_sent_it(desk: Terminal) -> None:
+    quarrel = desk.quarrel
+    receipt = c2b("MAMA MBOGA", quarrel.deal.now, "RCPT000009", 10_000)
+    assert charges.receive(quarrel.db, receipt, quarrel.deal.now) == "suspense"
+    why = "--reason 'She showed her SMS of it.' --by olive"
+    assert desk.type(f"give-back RCPT000009 +254799999999 {why}")[0] == 1
+    number = members.by_id(quarrel.db, quarrel.deal.buyer).msisdn
+    assert desk.type(f"give-back RCPT000009 {number} {why}") == (0, terminal.GOOD["proposed"])
+    said = desk.type("suspense")[1]
+    assert "to approve, back to" in said
+    assert number not in said
+    said = desk.type("approve-explanation RCPT000009 --by peter")
+    assert said == (0, terminal.GOOD["returned"])
+    assert desk.type("suspense") == (0, "Nothing is unexplained.")

@@ -2,17 +2,31 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from core import audit, charges, incidents, ledger, orders, receipts, suspense
+from core import (
+    audit,
+    charges,
+    deliveries,
+    incidents,
+    ledger,
+    orders,
+    payouts,
+    receipts,
+    refunds,
+    reversals,
+    suspense,
+)
 from core.database import Database, Db
 from tests.core.market import (
+    RULES,
     TOTAL_CENTS,
     Purchase,
     c2b,
+    msisdn,
     open_market,
     order_of,
     paid,
@@ -24,6 +38,7 @@ from tests.core.office import WHY, hire
 
 RECEIPT = "RCPT000009"
 NAMED = "MAMA MBOGA"
+OWN, SISTER = msisdn(1), msisdn(70)
 
 
 class Stall:
@@ -44,6 +59,15 @@ class Stall:
     def explain(self, by: Any = None, why: str = WHY, number: int | None = None) -> str:
         by, number = by or self.olive, number or self.number
         return suspense.explain(self.db, RECEIPT, number, by, why, self.now)
+
+    def give_back(self, by: Any = None, why: str = WHY, to: str = OWN) -> str:
+        return suspense.give_back(self.db, RECEIPT, to, by or self.olive, why, self.now)
+
+    def refund(self) -> list[tuple[str, int, str, str | None]]:
+        """What is sent then: kind, cents, to which line, and the receipt that is reversed."""
+        assert refunds.refund_balance(self.db, self.market.buyer, RULES, self.now) == "sent"
+        found = payouts.of_member(self.db, self.market.buyer, 10)
+        return sorted((p.kind, p.amount_cents, p.msisdn, p.reverses_receipt) for p in found)
 
     def approve(self, by: Any = None) -> str:
         return suspense.approve(self.db, RECEIPT, by or self.peter, self.now)
@@ -142,15 +166,96 @@ def test_an_order_that_was_paid_and_sent_never_pays_twice(db: Db, now: datetime)
     assert stall.cents()["L.escrow"] == held
 
 
+def test_two_people_give_it_back_and_mpesa_reverses_it_to_whoever_paid(stall: Stall) -> None:
+    assert stall.give_back() == "proposed"
+    (it,) = suspense.unexplained(stall.db)
+    assert (it.order_number, it.member_id) == (None, stall.market.buyer)
+    assert stall.cents()["L.suspense"] == TOTAL_CENTS
+    assert stall.approve() == "returned"
+    assert stall.cents() == {"A.c2b": TOTAL_CENTS, "L.buyer": TOTAL_CENTS}
+    assert stall.states() == {"placed"}, "it paid nothing"
+    assert suspense.unexplained(stall.db) == []
+    assert incidents.find_open(stall.db, receipts.UNEXPLAINED, RECEIPT) is None
+    assert outbox_wants_a_refund(stall)
+    assert stall.refund() == [("reversal", TOTAL_CENTS, OWN, RECEIPT)]
+    assert stall.approve() == "not_proposed"
+    assert stall.give_back() == "not_in_suspense"
+    assert stall.explain() == "not_in_suspense"
+
+
+def test_what_cannot_be_reversed_any_more_is_paid_out_to_the_member(stall: Stall) -> None:
+    stall.give_back()
+    stall.now += refunds.REVERSE_WITHIN + timedelta(minutes=1)
+    stall.approve()
+    assert stall.refund() == [("refund", TOTAL_CENTS, OWN, None)]
+
+
+def test_given_back_whole_it_is_not_taken_for_what_another_line_has_back(stall: Stall) -> None:
+    """Her sister's money comes back to her sister, though what was given back came later."""
+    sisters = settled(
+        stall.db, purchase(stall.db, stall.market, stall.now, payer=SISTER), stall.now
+    )
+    order = order_of(stall.db, sisters, stall.market.wanjiku)
+    deliveries.refuse(stall.db, order.id, stall.market.wanjiku, stall.now)
+    stall.give_back()
+    stall.approve()
+    assert stall.cents()["L.buyer"] == TOTAL_CENTS + 50_000
+    assert stall.refund() == [
+        ("refund", 50_000, SISTER, None),
+        ("reversal", TOTAL_CENTS, OWN, RECEIPT),
+    ]
+
+
+def test_what_mpesa_says_of_it_after_it_was_given_back_moves_nothing(stall: Stall) -> None:
+    stall.give_back()
+    stall.approve()
+    before = stall.cents()
+    assert charges.receive(stall.db, c2b(NAMED, stall.now, RECEIPT), stall.now) == "repeat"
+    named = c2b(stall.bought.reference, stall.now, RECEIPT)
+    assert charges.receive(stall.db, named, stall.now) == "conflict"
+    called = paid(stall.bought, RECEIPT)
+    assert charges.settle(stall.db, stall.bought.charge_id, called, stall.now) == "conflict"
+    assert reversals.find(stall.db, RECEIPT, TOTAL_CENTS) is None
+    assert stall.cents() == before
+
+
+def test_refusals_to_give_back_move_nothing(stall: Stall) -> None:
+    before = stall.cents()
+    buyer_too = hire(stall.db, "amina", ["operator", "approver"], OWN)
+    assert stall.give_back(to="+254799999999") == "no_one_member"
+    assert stall.give_back(why="short") == "no_reason"
+    assert stall.give_back(by=hire(stall.db, "wanja", ["approver"])) == "not_allowed"
+    assert stall.give_back(by=buyer_too) == "party"
+    assert stall.give_back(by=stall.peter) == "proposed"
+    assert stall.explain() == "already_proposed"
+    assert stall.approve() == "own"
+    assert stall.approve(by=buyer_too) == "party"
+    assert stall.cents() == before
+
+
+def outbox_wants_a_refund(stall: Stall) -> bool:
+    return bool(
+        stall.db.value(
+            "SELECT EXISTS (SELECT FROM outbox WHERE kind = 'refund_balance' AND done_at IS NULL"
+            " AND arguments ->> 'member_id' = %s)",
+            [str(stall.market.buyer)],
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("meant", "outcome", "now_holds"),
+    [("explain", "captured", "L.escrow"), ("give_back", "returned", "L.buyer")],
+)
 def test_approved_by_many_at_once_it_is_booked_once(
-    new_database: Callable[[], Any], now: datetime
+    new_database: Callable[[], Any], now: datetime, meant: str, outcome: str, now_holds: str
 ) -> None:
     with new_database() as url:
         database = Database(url, clock=lambda: now, size=8)
         try:
             with database.begin() as db:
                 stall = Stall(db, now)
-                stall.explain()
+                getattr(stall, meant)()
 
             def approve(_: int) -> str:
                 with database.begin() as db:
@@ -158,9 +263,9 @@ def test_approved_by_many_at_once_it_is_booked_once(
 
             with ThreadPoolExecutor(8) as pool:
                 said = sorted(pool.map(approve, range(8)))
-            assert said == ["captured", *["not_proposed"] * 7]
+            assert said == sorted([outcome, *["not_proposed"] * 7])
             with database.begin() as db:
                 stall.db = db
-                assert stall.cents() == {"A.c2b": TOTAL_CENTS, "L.escrow": TOTAL_CENTS}
+                assert stall.cents() == {"A.c2b": TOTAL_CENTS, now_holds: TOTAL_CENTS}
         finally:
             database.close()

@@ -30,7 +30,7 @@ from core import (
     shortages,
     treasury,
 )
-from core.database import Db
+from core.database import STATEMENT_SECONDS_MAX, Db
 from core.errors import Unavailable
 from flows import conversations, funnel, nudges
 from payments import callbacks
@@ -60,7 +60,7 @@ def register(app: Celery, work: Callable[[], Work]) -> None:
 
 def run(work: Work, item_id: UUID) -> None:
     """Do what the outbox's row asks, if nobody has. What fails is given back, then raised."""
-    with work.database.begin() as db:
+    with work.database.autocommit(seconds=STATEMENT_SECONDS_MAX) as db:
         item = outbox.item(db, item_id)
     if item is None or item.done_at is not None:
         return

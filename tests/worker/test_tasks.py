@@ -232,12 +232,20 @@ class _Failing(Database):
 
     @contextmanager
     def begin(self, **given: Any) -> Iterator[Db]:
-        fails = self._fails(self._begun)
-        self._begun += 1
-        if fails:
-            raise self._error("at this moment")
+        self._begins()
         with self._database.begin(**given) as db:
             yield db
+
+    @contextmanager
+    def autocommit(self, *, seconds: float) -> Iterator[Db]:
+        self._begins()
+        with self._database.autocommit(seconds=seconds) as db:
+            yield db
+
+    def _begins(self) -> None:
+        self._begun += 1
+        if self._fails(self._begun - 1):
+            raise self._error("at this moment")
 
 
 @pytest.mark.parametrize("transactions", [0, 1, 2])
@@ -515,6 +523,7 @@ def test_callbacks_whose_commit_nobody_heard_of_are_booked_once(shop: Shop) -> N
 
         def __init__(self) -> None:
             self.unheard = 0
+            self.autocommit = shop.database.autocommit  # type: ignore[method-assign]
 
         @contextmanager
         def begin(self, **given: Any) -> Iterator[Db]:

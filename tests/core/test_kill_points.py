@@ -25,6 +25,7 @@ from core import (
     outbox,
     payouts,
     refunds,
+    suspense,
     verdicts,
 )
 from core.database import Database, Db
@@ -37,6 +38,7 @@ from tests.core.market import (
     TOTAL_CENTS,
     Market,
     Purchase,
+    c2b,
     fill_cart,
     msisdn,
     open_market,
@@ -85,6 +87,7 @@ TABLES = (
     "members",
     "payouts",
     "number_changes",
+    "explanations",
     "links",
     "opt_outs",
 )
@@ -309,6 +312,44 @@ class Rush:
     def settle(self, db: Db) -> None:
         results = {each.charge_id: paid(each, f"R{each.reference}") for each in self.bought}
         assert set(charges.settle_plain(db, results, self.now).values()) == {"paid"}
+
+
+@dataclass
+class Stray:
+    """Money that named nothing of ours goes back to the member who sent it."""
+
+    market: Market
+    now: datetime
+
+    def chapters(self) -> list[Callable[[Db], object]]:
+        return [self.give_back, self.approve, self.refund]
+
+    def give_back(self, db: Db) -> None:
+        by = at_work(db, "olive")
+        done = suspense.give_back(db, "STRAY00001", msisdn(1), by, WHY, self.now)
+        assert done == "proposed"
+
+    def approve(self, db: Db) -> None:
+        by = at_work(db, "peter")
+        assert suspense.approve(db, "STRAY00001", by, self.now) == "returned"
+
+    def refund(self, db: Db) -> None:
+        assert refunds.refund_balance(db, self.market.buyer, RULES, self.now) == "sent"
+
+
+def test_a_death_while_stray_money_goes_back_leaves_it_where_it_was(
+    database: Database, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.begin() as db:
+        stray = Stray(open_market(db, now), now)
+        hire(db, "olive")
+        hire(db, "peter", ["approver"])
+        assert charges.receive(db, c2b("MAMA", now, "STRAY00001"), now) == "suspense"
+    assert die_everywhere(database, stray.chapters(), monkeypatch) > 30
+    with database.begin() as db:
+        found = ledger.report(db)["accounts"]
+    in_books = {kind: cents for kind, cents in found.items() if cents}
+    assert in_books == {"A.c2b": TOTAL_CENTS, "L.out": TOTAL_CENTS}
 
 
 def test_a_death_while_several_are_settled_at_once_leaves_none_of_them_settled(

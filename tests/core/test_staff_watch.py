@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def opened() -> Iterator[str]:
                     elif (module, ast.unparse(kind)) == ("core.solvency", "kind"):
                         yield from ("insolvent", "float_overdrawn")
                     else:
-                        yield getattr(importlib.import_module(module), ast.unparse(kind))
+                        yield attrgetter(ast.unparse(kind))(importlib.import_module(module))
 
 
 def test_of_every_incident_it_is_said_what_to_do_and_how_it_ends() -> None:

@@ -52,7 +52,7 @@ BY_HAND: Final[Mapping[str, str]] = {
     "failure_after_payout": "trace it; the receipt stands unless the statement takes it back",
     "float_move_doubted": "look at M-Pesa's portal",
     "ledger_is_wrong": "stop payouts and call a developer now",
-    "number_not_changed": "trace the member; it could not be done any more: propose it anew, or not",
+    "number_not_changed": "it could not be done any more: call, and propose it anew",
     "number_own_change": "speak with whoever it was",
     "paid_after_failure": "it was paid twice: ask the member for what the other one brought",
     "payout_conflict": "trace it, and ask M-Pesa which is right",

@@ -421,13 +421,18 @@ def approve(
 
 
 def reject(db: Db, payout_id: UUID, by: str, now: datetime) -> Literal["rejected", "not_waiting"]:
-    """An operator does not let it go: the money is on the member's account again."""
+    """An operator does not let it go: the money is on the member's account again.
+
+    Of what the member did not ask for, somebody is to say what becomes of it.
+    """
     payout = _lock(db, payout_id)
     if payout.state != "requested":
         return "not_waiting"
     _keep_code(db, payout_id, "operator", "rejected", "failed", now)
     _close_incident(db, "payout_to_approve", payout_id, f"rejected by {by}", now)
     _give_back(db, payout, "rejected", now)
+    if payout.kind != "withdrawal":
+        incidents.open(db, "refund_failed", payout_id, now, code="rejected")
     _tell(db, payout, "payout_failed", now)
     return "rejected"
 
@@ -703,7 +708,7 @@ def resume_waiting(db: Db, now: datetime, look: int | None = None) -> int:
     if not too_little:
         _close_incident(db, "float_low", "payouts", "enough for all that waited", now)
     elif look is not None:
-        pause = min(FLOAT_LOOK_AGAIN * 2**look, FLOAT_LOOK_AGAIN_MAX)
+        pause = min(FLOAT_LOOK_AGAIN * 2 ** min(look, 10), FLOAT_LOOK_AGAIN_MAX)
         outbox.put(db, "resume_payouts", due_at=now + pause, look=look + 1)
         outbox.put(db, "keep_float", due_at=now)
     if wanted:

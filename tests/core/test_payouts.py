@@ -311,6 +311,16 @@ def test_a_low_float_makes_them_wait_in_order_and_tells_the_operator(db: Db, now
     assert purse.claim(third) is not None
 
 
+def test_a_float_that_stays_low_for_days_is_looked_at_every_hour(db: Db, now: datetime) -> None:
+    purse = Purse(db, now, float_cents=0)
+    purse.move("capital", ledger.B2C, ledger.CAPITAL, 1_000)
+    assert purse.claim(purse.ask()) is None
+    for look, minutes in ((1, 2), (5, 32), (6, 60), (40, 60), (10_000, 60)):
+        db.run("DELETE FROM outbox")
+        assert payouts.resume_waiting(db, now, look) == 0
+        assert purse.due("resume_payouts") == now + minutes * MINUTE
+
+
 def test_what_fails_gives_its_part_of_the_float_to_who_waits(db: Db, now: datetime) -> None:
     purse = Purse(db, now, float_cents=THOUSAND)
     first = purse.accepted()

@@ -1,12 +1,23 @@
 """Refunds: what comes back to a buyer is sent to her, as it came or to the line that paid."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from core import charges, checkouts, deliveries, float_moves, freezes, ledger, payouts, refunds
+from core import (
+    charges,
+    checkouts,
+    deliveries,
+    float_moves,
+    freezes,
+    incidents,
+    ledger,
+    payouts,
+    refunds,
+)
 from core.charges import PushAnswer
 from core.database import Db
 from core.payouts import PayoutAnswer, PayoutResult
@@ -446,3 +457,15 @@ def test_whatever_comes_back_is_due_without_anybody_asking(back: Back, how: str)
             case "second":
                 charges.receive(back.db, c2b(bought.reference, back.now, "SECOND0001"), back.now)
     assert is_due(back)
+
+
+def test_a_refund_that_is_not_let_go_waits_for_somebody_to_look(back: Back) -> None:
+    back.refused(back.bought())
+    two_people = replace(RULES, payout_automatic_max_cents=0)
+    assert back.refund(two_people) == "sent"
+    (payout,) = payouts.of_member(back.db, back.buyer, 10)
+    assert payouts.reject(back.db, payout.id, "peter", back.now) == "rejected"
+    assert back.balance() == TOTAL_CENTS
+    found = incidents.find_open(back.db, "refund_failed", payout.id)
+    assert found is not None
+    assert found.detail == {"code": "rejected"}

@@ -16,24 +16,34 @@ from core import (
     days,
     deals,
     deliveries,
+    differences,
     disputes,
+    float_moves,
     freezes,
     ledger,
     members,
+    opt_outs,
     payouts,
+    resolutions,
     shortages,
+    solvency,
     stock,
     treasury,
     trips,
     verdicts,
 )
 from core.database import Db
+from core.differences import Difference
+from core.orders import Receiver
+from simulator.books import PAID_IN
 from simulator.c2b import NotPaid
 from simulator.handset import NoSuchSession, SessionClosed
 from simulator.mpesa import PromptGone
+from simulator.operations import NotReversible
 from simulator.world import SANDBOX_SHORTCODE
 from tests.core import office
 from tests.simulation.town import B2C_UTILITY, C2B_UTILITY, PIN, Person, Town
+from worker import reconciliation
 
 WHY = "The photos show it clearly."
 DIAL = "*384*7042#"
@@ -133,20 +143,65 @@ def buying(town: Town, dice: random.Random, buyer: Person) -> Deed:
     tomatoes, beans = dice.randint(1, 4), dice.randint(0, 5)
     phone = buyer.msisdn if dice.random() < 0.8 else dice.choice(town.buyers).msisdn
     wanted = [(town.market.tomatoes, tomatoes * 1000), (town.market.beans, beans * 500)]
-    deed = basket(town, buyer, phone, [each for each in wanted if each[1]])
+    deed = basket(town, buyer, phone, wanted)
     return replace(deed, what=f"buys {tomatoes} tomatoes, {beans} halves of beans")
 
 
-def basket(town: Town, buyer: Person, phone: str, wanted: Sequence[tuple[UUID, int]]) -> Deed:
-    """wanted: offers and thousandths of a unit. phone: that is to pay."""
+@act(3)
+def has_another_pay(town: Town, dice: random.Random) -> Deed:
+    """A phone that is no member's; the goods are hers, or her mother's, who gets the code."""
+    buyer, tomatoes, beans = dice.choice(town.buyers), dice.randint(1, 3), dice.randint(0, 4)
+    receiver = dice.choice([None, town.mother])
+    wanted = [(town.market.tomatoes, tomatoes * 1000), (town.market.beans, beans * 500)]
+    deed = basket(town, buyer, town.sister, wanted, receiver)
+    for_whom = " for her mother" if receiver else ""
+    return replace(deed, what=f"has a sister buy {tomatoes} tomatoes{for_whom}")
+
+
+@act(3)
+def buys_much(town: Town, dice: random.Random) -> Deed:
+    """More than M-Pesa moves at once, mostly."""
+    buyer, mills, beans = dice.choice(town.buyers), dice.choice([1, 3, 3, 4]), dice.randint(0, 2)
+    phone = dice.choice([buyer.msisdn, buyer.msisdn, town.sister])
+    deed = basket(
+        town, buyer, phone, [(town.mills, mills * 1000), (town.market.beans, beans * 500)]
+    )
+    return replace(deed, what=f"buys {mills} mills")
+
+
+@act(2)
+def wants_no_requests(town: Town, dice: random.Random) -> Deed:
+    """Whoever pays for others has enough of it, or not any more."""
+    allows = dice.random() < 0.6
+
+    def verb(db: Db, now: datetime) -> object:
+        if allows:
+            opt_outs.start(db, town.sister)
+        else:
+            opt_outs.refuse(db, town.sister, now)
+        return "said"
+
+    return _verb(town, "a sister", "may be asked" if allows else "wants not to be asked", verb)
+
+
+def basket(
+    town: Town,
+    buyer: Person,
+    phone: str,
+    wanted: Sequence[tuple[UUID, int]],
+    receiver: Receiver | None = None,
+) -> Deed:
+    """wanted: offers and thousandths of a unit, of some none. phone: that is to pay."""
 
     def do() -> str:
-        for offer_id, quantity_milli in wanted:
+        for offer_id, quantity_milli in (each for each in wanted if each[1]):
             with town.database.begin() as db:
                 checkouts.add(db, buyer.id, offer_id, quantity_milli, None, town.now)
         with town.database.begin() as db:
             total = checkouts.cart(db, buyer.id, "en").total_cents
-            return checkouts.place(db, buyer.id, phone, total, town.rules, town.now)
+            return checkouts.place(
+                db, buyer.id, phone, total, town.rules, town.now, receiver=receiver
+            )
 
     return Deed(buyer.name, "buys", do, frozenset())
 
@@ -156,7 +211,7 @@ def pays_again(town: Town, dice: random.Random) -> Deed | None:
     if not (found := orders_in(town, "placed")):
         return None
     order = dice.choice(found)
-    phone = dice.choice(town.buyers).msisdn
+    phone = dice.choice(list(town.payers))
 
     def verb(db: Db, now: datetime) -> str:
         return checkouts.pay_again(db, order.checkout_id, order.buyer_id, phone, town.rules, now)
@@ -179,7 +234,9 @@ def gives_up(town: Town, dice: random.Random) -> Deed | None:
 @act(14)
 def answers_prompt(town: Town, dice: random.Random) -> Deed | None:
     open_ = [
-        (each, prompt) for each in town.buyers for prompt in town.world.mpesa.prompts(each.msisdn)
+        (name, prompt)
+        for phone, name in town.payers.items()
+        for prompt in town.world.mpesa.prompts(phone)
     ]
     if not open_:
         return None
@@ -193,7 +250,7 @@ def answers_prompt(town: Town, dice: random.Random) -> Deed | None:
             return "gone"
 
     words = {"1234": "types her PIN", "9999": "types a wrong PIN", None: "cancels the prompt"}
-    return Deed(payer.name, words[pin], do, frozenset())
+    return Deed(payer, words[pin], do, frozenset())
 
 
 @act(2)
@@ -204,19 +261,19 @@ def pays_by_hand(town: Town, dice: random.Random) -> Deed | None:
         )
     if not found:
         return None
-    payer, charge = dice.choice(town.buyers), dice.choice(found[-6:])
+    phone, charge = dice.choice(list(town.payers)), dice.choice(found[-6:])
     off = dice.choice([0, 0, 0, -5_000, 5_000])
     cents = max(100, charge.amount_cents + off)
     typed = dice.choices([charge.reference, charge.reference.lower(), "MAMA1"], [6, 2, 1])[0]
 
     def do() -> str:
         try:
-            town.world.c2b.pay(payer.msisdn, SANDBOX_SHORTCODE, typed, cents)
+            town.world.c2b.pay(phone, SANDBOX_SHORTCODE, typed, cents)
         except NotPaid as refused:
             return str(refused)
         return "paid"
 
-    return Deed(payer.name, f"pays {cents // 100} to {typed} by hand", do, frozenset())
+    return Deed(town.payers[phone], f"pays {cents // 100} to {typed} by hand", do, frozenset())
 
 
 @dataclass(frozen=True)
@@ -513,15 +570,20 @@ def opens_deal(town: Town, dice: random.Random) -> Deed:
 class _Deal:
     id: UUID
     number: int
+    invited_id: UUID
 
 
 @act(8)
 def answers_deal(town: Town, dice: random.Random) -> Deed | None:
     with town.database.begin() as db:
-        found = db.rows(_Deal, "SELECT id, number FROM deals WHERE state = 'open' ORDER BY number")
+        found = db.rows(
+            _Deal, "SELECT id, number, invited_id FROM deals WHERE state = 'open' ORDER BY number"
+        )
     if not found:
         return None
     deal, who = dice.choice(found), dice.choice(town.people)
+    if dice.random() < 0.7:
+        who = next(each for each in town.people if each.id == deal.invited_id)
     does = dice.choices(["accepts", "declines", "withdraws"], [8, 1, 1])[0]
 
     def verb(db: Db, now: datetime) -> object:
@@ -754,6 +816,90 @@ def books(town: Town, dice: random.Random) -> Deed:
                     books.inject(utility, -shillings * 100, reference, town.now)
 
     return Deed("Olive", f"books {shillings} of {kind}", moved, frozenset(["booked"]))
+
+
+@act(2)
+def moves_float(town: Town, dice: random.Random) -> Deed:
+    """Olive fills up what is paid out of, from what came in."""
+    shillings = dice.choice([10, 200, 1_000, 50_000])
+
+    def verb(db: Db, now: datetime) -> object:
+        asked = float_moves.request(db, shillings * 100, "olive", now)
+        return asked if isinstance(asked, str) else "asked"
+
+    return _verb(town, "Olive", f"moves {shillings} of the float", verb, "asked")
+
+
+# --- what M-Pesa gives back by itself -------------------------------------------------------
+
+
+@act(3)
+def gives_back(town: Town, dice: random.Random) -> Deed | None:
+    """A payer has complained there; nobody tells us."""
+    paid = [each.receipt for each in town.world.books.statement() if each.kind in PAID_IN]
+    if not paid:
+        return None
+    receipt = str(dice.choice(paid))
+
+    def do() -> str:
+        try:
+            town.world.operations.reverse_by_mpesa(receipt)
+        except NotReversible:
+            return "refused"
+        town.reversed.append(receipt)
+        return "given back"
+
+    return Deed("M-Pesa", f"gives back {receipt} by itself", do, frozenset())
+
+
+@act(2)
+def reconciles(town: Town, dice: random.Random) -> Deed | None:
+    """Olive asks for the statement of the day, when she has heard that something is wrong."""
+    if not town.reversed:
+        return None
+
+    def do() -> str:
+        done = reconciliation.of_day(town.work, days.today(town.now))
+        return f"{done.settled} settled, {done.judged.open} open"
+
+    return Deed("Olive", "reconciles the day", do)
+
+
+@act(4)
+def books_what_went_back(town: Town, dice: random.Random) -> Deed | None:
+    found = given_back(town)
+    return booking(town, dice.choice(found)) if found else None
+
+
+def given_back(town: Town) -> list[Difference]:
+    """What the statement showed of it, and nobody has booked."""
+    with town.database.look() as db:
+        return [each for each in differences.undone(db) if each.kind == "reversed"]
+
+
+def booking(town: Town, case: Difference) -> Deed:
+    """Olive and, above a limit, Peter: each in a transaction, and whoever died begins again."""
+
+    def decide(db: Db) -> str:
+        by = office.at_work(db, "olive")
+        return resolutions.decide(db, case.number, by, "payment", WHY, town.rules, town.now)
+
+    def do() -> str:
+        with town.database.begin() as db:
+            said = decide(db)
+        if said not in ("proposed", "already_proposed"):
+            return said
+        with town.database.begin() as db:
+            return resolutions.approve(db, case.number, office.at_work(db, "peter"), town.now)
+
+    moves = frozenset(["resolved"])
+    return Deed("Olive", f"books what went back, case {case.number}", do, moves)
+
+
+def lacking(town: Town, case: Difference) -> int:
+    """The capital that must come in before what went back can be booked, in cents, at most."""
+    with town.database.look() as db:
+        return max(0, -case.gap_cents - solvency.surplus_cents(db))
 
 
 # --- anybody with a phone in the hand ---------------------------------------------------------

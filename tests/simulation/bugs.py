@@ -23,6 +23,8 @@ from core import (
     outbox,
     payouts,
     receipts,
+    refunds,
+    reversals,
     stock,
     treasury,
 )
@@ -175,7 +177,8 @@ def a_failed_charge_stays_failed_whatever_is_proved() -> Iterator[object]:
         yield
 
 
-@bug("I9", acts=_PAYING, weather=({"auto": "0", "contradiction": ["0", "1032"]},))
+# Or, where M-Pesa says so thrice at once, by a key that stands for another transfer.
+@bug("I9|Conflict", acts=_PAYING, weather=({"auto": "0", "contradiction": ["0", "1032"]},))
 def a_paid_charge_fails_when_a_failure_is_told_after_it() -> Iterator[object]:
     def make(settle: Any) -> Any:
         def last_word(db: Any, charge_id: Any, result: Any, now: Any) -> Any:
@@ -440,7 +443,10 @@ def a_failed_payout_stays_failed_whatever_is_proved() -> Iterator[object]:
 
 @bug("I21", acts=(*_TRADING, "books"), begun=1.0, capital_cents=500_00)
 def fees_are_taken_to_the_bank_whatever_is_left() -> Iterator[object]:
-    with patch.object(treasury, "_shortage", _never):
+    def make(shortage: Any) -> Any:
+        return lambda db, kind, *given: None if kind == "fees" else shortage(db, kind, *given)
+
+    with _instead(treasury, "_shortage", make):
         yield
 
 
@@ -540,4 +546,63 @@ def nobody_hears_that_a_payout_arrived() -> Iterator[object]:
         return silent
 
     with _instead(messages, "of_member", make):
+        yield
+
+
+# --- another's money, parts of a price, what M-Pesa gives back ------------------------------------
+
+
+@bug(
+    "I6 what only another",
+    acts=("has_another_pay", "accepts", "refuses", "calls_off"),
+    weather=({"auto": "0"},),
+    begun=0.0,
+    steps=100,
+)
+def what_another_paid_is_sent_to_the_buyer() -> Iterator[object]:
+    with patch.object(refunds, "_PAYER", "m.msisdn"):
+        yield
+
+
+@bug("I5", acts=("buys_much", "pays_again"), weather=({"auto": "0"},), begun=0.0)
+def a_part_of_a_price_counts_twice() -> Iterator[object]:
+    def make(take_part: Any) -> Any:
+        def doubled(db: Any, payable: Any, charge: Any, source: Any, now: Any) -> Any:
+            mine, cents = ledger.buyer(payable.buyer_id), charge.amount_cents
+            legs = [ledger.debit(source, cents), ledger.credit(mine, cents)]
+            ledger.post(db, "part", f"again:{charge.id}", legs, now)
+            return take_part(db, payable, charge, source, now)
+
+        return doubled
+
+    with _instead(charges, "_take_part", make):
+        yield
+
+
+_GIVING_BACK: Final = {
+    "acts": ("buys", "accepts", "gives_back", "reconciles", "books_what_went_back"),
+    "weather": ({"auto": "0"},),
+    "begun": 1.0,
+    "steps": 100,
+}
+
+
+@bug("I9 what M-Pesa gave back", **_GIVING_BACK)
+def what_mpesa_gave_back_is_booked_twice() -> Iterator[object]:
+    def make(mark: Any) -> Any:
+        def twice(db: Any, receipt: Any, now: Any) -> None:
+            mark(db, receipt, now)
+            movement: str = db.value("SELECT max(key) FROM transfers WHERE kind = 'difference'")
+            legs = [ledger.debit(ledger.LOSS, 100), ledger.credit(ledger.C2B, 100)]
+            ledger.post(db, "difference", f"{movement}:again", legs, now)
+
+        return twice
+
+    with _instead(reversals, "_mark", make):
+        yield
+
+
+@bug("I9 what M-Pesa gave back", **_GIVING_BACK)
+def a_charge_stays_paid_whatever_mpesa_gave_back() -> Iterator[object]:
+    with _saying({"UPDATE charges SET state = %(reversed)s": "UPDATE charges SET state = state"}):
         yield

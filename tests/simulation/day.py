@@ -122,6 +122,9 @@ class Day:
         town.world.rulebook.change({"auto": "0", "auto_seconds": [1.0, 2.0]})
         for buyer in town.buyers:
             self._do_deed("buys", acts.buying(town, self.dice, buyer))
+        if self.profile.acts is None and self.dice.random() < 0.4:
+            other = self.dice.choice((acts.has_another_pay, acts.buys_much))(town, self.dice)
+            self._do_deed("buys", other)
         self._run_until_quiet(town.now + timedelta(seconds=20))
         for name in self.dice.choices(("accepts", "sends", "claims_delivery", "complains"), k=6):
             deed = acts.ACTS[name][1](town, self.dice)
@@ -363,7 +366,7 @@ class Day:
         for number, days in enumerate(EVENINGS):
             self._clear_desks(number)
             self._run_until_quiet(town.now + timedelta(days=days))
-            if not number and town.lost:  # what nobody told us, the statement does
+            if not number and (town.lost or town.reversed):  # what nobody told, the statement does
                 self._reconcile()
         self.check()
         found = invariants.broken_at_the_end(town)
@@ -415,6 +418,11 @@ class Day:
             self._do_deed("fills_float", deed)
         for deed in acts.clearing(town):
             self._do(Step("clears", deed.who, deed.what, deed.do, deed.moves))
+        for case in acts.given_back(town):
+            if missing_cents := acts.lacking(town, case):
+                key = f"evening {number} case {case.number}"
+                self._do_deed("fills_float", acts.filling(town, missing_cents, key))
+            self._do_deed("books_what_went_back", acts.booking(town, case))
 
     def _is_due(self) -> bool:
         """Is there something for the relay?"""

@@ -10,8 +10,21 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from core import deliveries, disputes, payouts, verdicts
+from core import (
+    checkouts,
+    days,
+    deals,
+    deliveries,
+    disputes,
+    float_moves,
+    members,
+    payouts,
+    shortages,
+    trips,
+    verdicts,
+)
 from core.database import Db
+from simulator.books import PAID_IN
 from simulator.world import SANDBOX_SHORTCODE
 from tests.core import office
 from tests.simulation import acts, invariants
@@ -21,6 +34,7 @@ from tests.simulation.fate import FATES, Job, Mercy, Script
 from tests.simulation.town import Ground, Person, Town
 
 PEACE: Final = Profile(begun=0.0, is_mute=True, loses=False)
+DEAR: Final = 20  # see Event.share
 TRIES_MAX: Final = 3  # somebody who hears nothing tries again
 
 
@@ -53,22 +67,37 @@ class Story:
             with self.town.database.begin() as db:
                 return str(verb(db))
 
+        self.does(name, act)
+
+    def does(self, name: str, act: Callable[[], str]) -> None:
+        """The same of what opens its transactions itself."""
         for _ in range(TRIES_MAX):
             if self.day._outcome(Job(name), Step(name, "", name, act)) not in _UNHEARD:
                 return
 
-    def placed(self, tomatoes: int = 2, halves: int = 3, buyer: "Person | None" = None) -> None:
-        """Amina's basket, or another's, of Wanjiku's tomatoes and Otieno's beans."""
-        town, buyer = self.town, buyer or self.amina
-        wanted = [(town.market.tomatoes, tomatoes * 1000), (town.market.beans, halves * 500)]
-        deed = acts.basket(town, buyer, buyer.msisdn, [each for each in wanted if each[1]])
+    def placed(
+        self,
+        tomatoes: int = 2,
+        halves: int = 3,
+        mills: int = 0,
+        buyer: "Person | None" = None,
+        payer: str = "",
+    ) -> None:
+        """Amina's basket, or another's, of Wanjiku's tomatoes and mills and Otieno's beans.
+
+        payer: the phone that is to pay; hers if none.
+        """
+        town, buyer, market = self.town, buyer or self.amina, self.town.market
+        counts = {market.tomatoes: tomatoes * 1000, market.beans: halves * 500}
+        counts[town.mills] = mills * 1000
+        deed = acts.basket(town, buyer, payer or buyer.msisdn, list(counts.items()))
         assert deed.do() == "placed"
 
-    def paid(self, **basket: int) -> None:
+    def paid(self, **basket: Any) -> None:
         self.placed(**basket)
         self.passes(seconds=70)
 
-    def sent(self, **basket: int) -> None:
+    def sent(self, **basket: Any) -> None:
         self.paid(**basket)
         for order in acts.orders_in(self.town, "paid"):
             for verb in (deliveries.accept, deliveries.dispatch):
@@ -121,9 +150,64 @@ class Story:
             return "asked before"
         return payouts.withdraw(db, member.id, cents, self.town.rules, self.town.now)
 
-    def pay_by_hand(self, reference: str, cents: int, payer: Person | None = None) -> None:
-        payer = payer or self.amina
-        self.town.world.c2b.pay(payer.msisdn, SANDBOX_SHORTCODE, reference, cents)
+    def pay_by_hand(self, reference: str, cents: int, phone: str = "") -> None:
+        phone = phone or self.amina.msisdn
+        self.town.world.c2b.pay(phone, SANDBOX_SHORTCODE, reference, cents)
+
+    def give_up(self, db: Db, order: Any) -> object:
+        return checkouts.cancel(db, order.checkout_id, order.buyer_id, self.town.now)
+
+    def offer_deal(self, db: Db) -> object:
+        otieno = members.by_id(db, self.otieno.id)
+        assert otieno is not None
+        now, rules, due_on = self.town.now, self.town.rules, days.coming(self.town.now, 2)[-1]
+        return deals.open(
+            db, otieno, "seller", self.amina.msisdn,
+            title="Bicycle, used", terms="As seen.", total_cents=45_000, due_on=due_on,
+            proved=True, rules=rules, now=now,
+        )  # fmt: skip
+
+    def accept_deal(self, db: Db) -> object:
+        amina = members.by_id(db, self.amina.id)
+        assert amina is not None
+        deal_id: UUID = db.value("SELECT id FROM deals")
+        return deals.accept(
+            db, deal_id, amina, proved=True, rules=self.town.rules, now=self.town.now
+        )
+
+    def agree(self, db: Db, order: Any) -> object:
+        return shortages.agree(db, order.id, order.seller_id, self.town.now)
+
+    def less_came(self, db: Db, order: Any) -> object:
+        line = trips.of_order(db, order.id)[0]
+        had_milli = line.to_come_milli - line.step_milli
+        return shortages.say_less_came(
+            db, order.id, order.buyer_id, line.id, had_milli, self.town.now
+        )
+
+    def move_float(self, db: Db) -> object:
+        """Olive looks whether one has arrived, or is on its way, before she asks again."""
+        if db.value("SELECT count(*) FROM float_moves WHERE state <> 'failed'"):
+            return "asked before"
+        return float_moves.request(db, 20_000, "olive", self.town.now)
+
+    def given_back(self) -> None:
+        """M-Pesa gives the newest payment back, and Olive asks for the statement."""
+        paid = [each for each in self.town.world.books.statement() if each.kind in PAID_IN]
+        self.town.world.operations.reverse_by_mpesa(str(paid[-1].receipt))
+        self.town.reversed.append(str(paid[-1].receipt))
+        self.passes(minutes=1)
+
+    def reconcile(self) -> None:
+        """Until the statement could be had: the nights that follow would have it, too."""
+        for _ in range(TRIES_MAX):
+            self.does("reconcile", lambda: self.day._reconciled(days.today(self.town.now)))
+            if acts.given_back(self.town):
+                return
+
+    def book_reversal(self) -> None:
+        for case in acts.given_back(self.town):
+            self.does("book", acts.booking(self.town, case).do)
 
     def charge(self) -> tuple[str, int]:
         """The newest charge's account and amount; if one is not paid, that one's."""
@@ -151,28 +235,35 @@ _ENDS: Final = """
         'escrows', (SELECT json_agg(json_build_array(e.state, captured_cents, released_cents,
                                                      refunded_cents, e.fee_cents) ORDER BY number)
                     FROM escrows e JOIN orders o ON o.id = e.order_id),
-        'payouts', (SELECT json_agg(json_build_array(kind, amount_cents, state)
-                                    ORDER BY kind, amount_cents, state) FROM payouts
+        'payouts', (SELECT json_agg(json_build_array(kind, amount_cents, state, msisdn)
+                                    ORDER BY kind, amount_cents, state, msisdn) FROM payouts
                     WHERE state <> 'failed'),
+        'gone', (SELECT json_agg(outcome) FROM receipts WHERE outcome = 'reversed'),
         'stock', (SELECT json_agg(json_build_array(on_hand_milli, allocated_milli)
                                   ORDER BY offer_id) FROM stock))"""
 
 
 @dataclass(frozen=True)
 class Event:
-    """prepare: in peace. happens: the event itself, up to when it is quiet again."""
+    """prepare: in peace. happens: the event itself, up to when it is quiet again.
+
+    share: of so many of its runs the tests live one; dear ones share many boundaries with others.
+    """
 
     name: str
     prepare: Callable[[Story], None]
     happens: Callable[[Story], None]
+    share: int = 4
 
 
 EVENTS: Final[list[Event]] = []
 
 
-def event(prepare: Callable[[Story], None]) -> Callable[[Callable[[Story], None]], Event]:
+def event(
+    prepare: Callable[[Story], None], share: int = 4
+) -> Callable[[Callable[[Story], None]], Event]:
     def register(happens: Callable[[Story], None]) -> Event:
-        made = Event(happens.__name__.replace("_", " "), prepare, happens)
+        made = Event(happens.__name__.replace("_", " "), prepare, happens, share)
         EVENTS.append(made)
         return made
 
@@ -224,16 +315,16 @@ def _lived(ground: Ground, told: Event, fate: Mercy) -> dict[str, Any]:
 # --- money that comes in --------------------------------------------------------------------------
 
 
-def _paid_at_last(story: Story) -> None:
+def _paid_at_last(story: Story, phone: str = "") -> None:
     """A push that was begun and died is not made again: if it was not paid, as the statement says,
-    she pays by hand."""
+    she pays by hand, or whoever has that phone."""
     story.passes(minutes=3)
     story.fate.ends()
     if acts.orders_in(story.town, "placed"):
         story.day._reconcile()
     for _ in story.town.buyers:
         if acts.orders_in(story.town, "placed"):
-            story.pay_by_hand(*story.charge())
+            story.pay_by_hand(*story.charge(), phone)
             story.passes(minutes=1)
 
 
@@ -351,6 +442,81 @@ def a_basket_expires(story: Story) -> None:
     story.passes(minutes=20)
 
 
+# --- another's phone, and more than M-Pesa moves at once ------------------------------------------
+
+
+def _paid_by_a_sister(story: Story) -> None:
+    story.paid(payer=story.town.sister)
+
+
+@event(lambda story: story.placed(payer=story.town.sister), share=DEAR)
+def anothers_push_is_paid(story: Story) -> None:
+    _paid_at_last(story, story.town.sister)
+
+
+@event(_paid_by_a_sister, share=DEAR)
+def what_another_paid_goes_back_to_that_phone(story: Story) -> None:
+    order, _ = acts.orders_in(story.town, "paid")
+    story.tries("cancel", story.of(deliveries.cancel, order, order.buyer_id))
+    _sent_at_last(story)
+
+
+@event(lambda story: story.placed(tomatoes=0, halves=0, mills=3), share=DEAR)
+def a_large_price_is_paid_in_parts(story: Story) -> None:
+    story.passes(minutes=8)
+    _paid_at_last(story)
+    story.passes(minutes=8)
+
+
+def _one_part_paid(story: Story) -> None:
+    """The payer does not answer the prompt for the second one."""
+    story.rules(next=[{"auto": "0"}, {"auto": "1032"}])
+    story.placed(tomatoes=0, halves=0, mills=3)
+    story.passes(minutes=5)
+
+
+@event(_one_part_paid, share=8)
+def the_missing_part_is_paid_by_hand(story: Story) -> None:
+    story.pay_by_hand(*story.charge())
+    story.passes(minutes=3)
+
+
+@event(_one_part_paid, share=8)
+def a_large_price_is_given_up_after_its_first_part(story: Story) -> None:
+    (order,) = acts.orders_in(story.town, "placed")
+    story.tries("give up", lambda db: story.give_up(db, order))
+    _sent_at_last(story)
+
+
+# --- two who found each other elsewhere -----------------------------------------------------------
+
+
+def _offered(story: Story) -> None:
+    """Otieno sells Amina his bicycle."""
+    story.tries("prepare", story.offer_deal)
+
+
+@event(_offered, share=8)
+def a_deal_is_agreed_and_paid(story: Story) -> None:
+    story.tries("accept", story.accept_deal)
+    _paid_at_last(story)
+
+
+def _deal_sent(story: Story) -> None:
+    _offered(story)
+    story.tries("prepare", story.accept_deal)
+    story.passes(seconds=70)
+    (order,) = acts.orders_in(story.town, "accepted")
+    story.tries("prepare", story.of(deliveries.dispatch, order, order.seller_id))
+
+
+@event(_deal_sent, share=8)
+def a_deal_is_released(story: Story) -> None:
+    (order,) = acts.orders_in(story.town, "dispatched")
+    story.tries("received", story.of(deliveries.received, order, order.buyer_id))
+    story.passes(minutes=3)
+
+
 # --- escrow ---------------------------------------------------------------------------------------
 
 
@@ -386,6 +552,19 @@ def an_order_is_refused_and_reversed(story: Story) -> None:
 def one_of_two_orders_is_called_off_and_refunded(story: Story) -> None:
     order, _ = acts.orders_in(story.town, "paid")
     story.tries("cancel", story.of(deliveries.cancel, order, order.buyer_id))
+    _sent_at_last(story)
+
+
+def _less_came(story: Story) -> None:
+    story.sent(tomatoes=0, halves=4)
+    (order,) = acts.orders_in(story.town, "dispatched")
+    story.tries("prepare", lambda db: story.less_came(db, order))
+
+
+@event(_less_came, share=DEAR)
+def the_seller_agrees_that_less_came(story: Story) -> None:
+    (order,) = acts.orders_in(story.town, "dispatched")
+    story.tries("agree", lambda db: story.agree(db, order))
     _sent_at_last(story)
 
 
@@ -494,4 +673,38 @@ def a_large_payout_is_rejected(story: Story) -> None:
             "reject",
             lambda db, payout=payout: payouts.reject(db, payout.id, "peter", story.town.now),  # type: ignore[misc]
         )
+    story.passes(minutes=3)
+
+
+# --- our own money, and what M-Pesa gives back ----------------------------------------------------
+
+
+@event(lambda story: story.sent(halves=0), share=DEAR)
+def the_float_is_moved(story: Story) -> None:
+    story.tries("move", story.move_float)
+    story.passes(minutes=8)
+    story.fate.ends()
+    story.passes(hours=3)
+    story.tries("move", story.move_float)
+    story.passes(minutes=10)
+
+
+@event(lambda story: story.sent(halves=0), share=DEAR)
+def what_mpesa_gave_back_ends_an_order(story: Story) -> None:
+    story.given_back()
+    story.reconcile()
+    story.book_reversal()
+    story.passes(minutes=3)
+
+
+def _given_back_after_all(story: Story) -> None:
+    story.earned()
+    story.town.fill_float(60_000, "for a loss")
+    story.given_back()
+    story.reconcile()
+
+
+@event(_given_back_after_all)
+def what_mpesa_gave_back_is_taken_from_the_seller(story: Story) -> None:
+    story.book_reversal()
     story.passes(minutes=3)

@@ -21,6 +21,7 @@ import app as web
 from core import ledger, outbox, pins
 from core.database import Db
 from core.errors import Unavailable
+from core.orders import Receiver
 from core.rules import Rules
 from payments import daraja
 from payments.africastalking import Account
@@ -35,7 +36,7 @@ from simulator.world import (
     World,
 )
 from tests.core import office
-from tests.core.market import Market, open_market, person
+from tests.core.market import Market, add_offer, msisdn, open_market, person
 from tests.simulation.fate import Fate, Job, Killed
 from tests.simulation.mortal import MortalDatabase, mortal_statements
 from tests.simulation.wires import Wire, WiredDaraja, WiredInsights, WiredSms, answer
@@ -47,7 +48,9 @@ BEGIN = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 C2B_UTILITY = account(SANDBOX_SHORTCODE, "Utility")
 B2C_UTILITY = account(SANDBOX_B2C_SHORTCODE, "Utility")
 CAPITAL_CENTS = 3_000_00
-RICH_CENTS = 100_000_00
+RICH_CENTS = 400_000_00  # less than a phone may hold, more than M-Pesa moves at once
+WELL_OFF_CENTS = 10_000_00
+MILL_CENTS = 90_000_00  # three of them are more than M-Pesa moves at once
 PIN = "2580"
 OUR_URL, THEIR_URL = "http://sokoni", "http://pretend"
 # These wait for what we say; everything else travels by the post.
@@ -172,6 +175,7 @@ class Town:
         self.letters: list[Letter] = []
         self.lost: list[Letter] = []  # of M-Pesa's, never to be delivered again
         self.queue: list[outbox.Item] = []  # what the broker holds
+        self.reversed: list[str] = []  # receipts of what M-Pesa itself gave back
         self.full: frozenset[outbox.Queue] = frozenset()  # queues that take no more
         self._names: dict[object, int] = {}
         self._letters = 0
@@ -407,11 +411,20 @@ class Town:
                     "id": each.id,
                 },
             )
-            with self.world.journal.change():
-                self.world.books.set_balance(each.msisdn, RICH_CENTS, self.now)
+            cents = RICH_CENTS if each in self.buyers else WELL_OFF_CENTS
+            self._holds(each.msisdn, cents)
+        self.sister, self.mother = msisdn(70), Receiver("Mama Juma", msisdn(77))
+        self._holds(self.sister, RICH_CENTS)
+        self.mills = add_offer(
+            db, _category(db), "mills", market.wanjiku, MILL_CENTS, 1000, on_hand_milli, self.now
+        )
         for name, roles in (("olive", ["operator", "approver"]), ("peter", ["approver"])):
             office.hire(db, name, roles)  # type: ignore[arg-type]
         return market
+
+    def _holds(self, phone: str, cents: int) -> None:
+        with self.world.journal.change():
+            self.world.books.set_balance(phone, cents, self.now)
 
     def _person(self, db: Db, number: int, name: str) -> Person:
         found = person(db, self.now, number, name)
@@ -420,6 +433,16 @@ class Town:
     @property
     def people(self) -> list[Person]:
         return [*self.buyers, *self.sellers]
+
+    @property
+    def payers(self) -> dict[str, str]:
+        """Whose phones may be asked to pay: names by number."""
+        return {each.msisdn: each.name for each in self.buyers} | {self.sister: "a sister"}
+
+
+def _category(db: Db) -> UUID:
+    found: UUID = db.value("SELECT id FROM categories")
+    return found
 
 
 def _msisdn(db: Db, member_id: UUID) -> str:

@@ -65,6 +65,8 @@ _STATUSES: Final[tuple[Weather, ...]] = (
     {"status_party": "credit"},
 )
 
+_PAYING: Final = ("b2c", "b2c", "reversal")
+
 _FAULTS: Final = (
     ("reset", "after"),
     ("reset", "before"),
@@ -84,9 +86,12 @@ _FAULTS: Final = (
 )
 
 
+_KINDS: Final = ("fair", *("push", "payout", "faults") * 2, "status", "float")
+
+
 def change(dice: random.Random) -> tuple[str, Weather]:
     """Another weather: what it is called, and the rules of the pretend world."""
-    kind = dice.choice(["fair", "push", "push", "payout", "payout", "status", "faults", "faults"])
+    kind = dice.choice(_KINDS)
     if kind == "fair":
         return "fair", {"reset": True}
     if kind == "push":
@@ -94,14 +99,14 @@ def change(dice: random.Random) -> tuple[str, Weather]:
         if dice.random() < 0.5:
             return f"the next push {_said(rules)}", {"next": [rules]}
         return f"pushes {_said(rules)}", rules
-    if kind in ("payout", "status"):
-        of = "status" if kind == "status" else dice.choice(["b2c", "b2c", "reversal"])
+    if kind in ("payout", "status", "float"):
+        of = {"status": "status", "float": "topup"}.get(kind) or dice.choice(_PAYING)
         rules = dict(dice.choice(_STATUSES if kind == "status" else _OPERATIONS))
         if dice.random() < 0.6:
             return f"the next {of} {_said(rules)}", {f"next_{of}": [rules]}
         return f"each {of} {_said(rules)}", {of: rules}
     fault, when = dice.choice(_FAULTS)
-    on = dice.choice(["any", "push", "b2c", "query", "status", "reversal", "oauth", "sms"])
+    on = dice.choice(["any", "push", "b2c", "query", "status", "reversal", "topup", "oauth", "sms"])
     chance = dice.choice([1.0, 0.5])
     times = dice.choice([1, 2, 5])
     given = {"fault": fault, "when": when, "on": on, "chance": chance, "times": times}

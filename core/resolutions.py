@@ -63,6 +63,7 @@ Resolved = Literal[
     "no_such_posting",
     "too_little",
     "insolvent",
+    "asked_for",
 ]
 
 resolutions = sa.Table(
@@ -128,8 +129,9 @@ def decide(
     "proposed": it is so much that a second person must approve. "no_such_posting": a payment that
     only M-Pesa has goes to suspense, where it finds its owner, and to no other account; one that it
     gave back is taken from where that payment lies; of a balance nobody knows what it is, so
-    nothing can be posted. "too_little": an account would go
-    below zero. "insolvent": other people's money would not be covered; capital goes in first.
+    nothing can be posted. "too_little": an account would go below zero. "asked_for": that reversal
+    is one of ours, whose proof will end this. "insolvent": other people's money would not be
+    covered; capital goes in first.
     A refusal moves nothing.
     """
     if not by.may("operator"):
@@ -167,6 +169,7 @@ def approve(
     "too_little",
     "insolvent",
     "no_such_posting",
+    "asked_for",
 ]:
     """A second person agrees, and it is posted. "outdated": the difference is another one now."""
     if not by.may("approver"):
@@ -229,13 +232,19 @@ def proposed(db: Db, difference_id: UUID) -> Resolution | None:
 
 def _refused(
     db: Db, difference: Difference, against: Against
-) -> Literal["no_such_posting", "too_little", "insolvent"] | None:
+) -> Literal["no_such_posting", "too_little", "insolvent", "asked_for"] | None:
     if against == "nothing":
         return None
     if difference.is_unknown_payment:
         return None if against == "suspense" else "no_such_posting"
     if difference.kind == "balance":
         return "no_such_posting"
+    if difference.kind == "reversed":
+        reversal = _reversal(db, difference)  # locks what is before solvency
+        if reversals.is_asked_for(db, _reversed(db, difference)):
+            return "asked_for"
+        if reversal is not None and against != "payment":
+            return "no_such_posting"
     solvency.lock(db)
     legs = _legs(db, difference, against)
     if legs is None:
@@ -253,7 +262,7 @@ def _legs(db: Db, difference: Difference, against: Against) -> list[ledger.Leg] 
     """None: that is no account which it could be posted against."""
     book, reversal = _book(difference), _reversal(db, difference)
     if reversal is not None:
-        return [book, *reversals.legs(db, reversal)] if against == "payment" else None
+        return [book, *reversals.legs(db, reversal)]
     account = _ACCOUNTS.get(against)
     if account is None or account == book.account:
         return None
@@ -266,11 +275,17 @@ def _book(difference: Difference) -> ledger.Leg:
 
 def _reversal(db: Db, difference: Difference) -> reversals.Reversal | None:
     """The payment that M-Pesa gave back; None: it is another difference, or was booked before."""
-    if difference.kind != "reversed" or difference.line_id is None:
+    if difference.kind != "reversed":
         return None
+    return reversals.find(db, _reversed(db, difference), -difference.gap_cents)
+
+
+def _reversed(db: Db, difference: Difference) -> str:
+    """The receipt of what M-Pesa gave back."""
+    assert difference.line_id is not None, f"difference {difference.number} is of no line"
     receipt = statement_lines.by_id(db, difference.line_id).linked_receipt
     assert receipt is not None, f"difference {difference.number} is reversed, of no receipt"
-    return reversals.find(db, receipt, -difference.gap_cents)
+    return receipt
 
 
 def _propose(

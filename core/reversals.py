@@ -70,7 +70,11 @@ class Reversal:
 
 
 def find(db: Db, receipt: str, cents: int) -> Reversal | None:
-    """The payment of that receipt, if it was so much and was not taken back before."""
+    """The payment of that receipt, if it was so much and was not taken back before.
+
+    Its buyer and sellers are locked as by whoever pays them out, and nobody sends meanwhile what
+    is to be taken from them.
+    """
     checkout_id: UUID | None = db.value(
         """
         SELECT c.checkout_id FROM receipts r JOIN charges c ON c.id = r.charge_id
@@ -79,6 +83,8 @@ def find(db: Db, receipt: str, cents: int) -> Reversal | None:
         {"receipt": receipt},
     )
     payable = captures.lock(db, checkout_id) if checkout_id else None
+    if payable is not None:
+        _lock_members(db, payable)
     outcome: str | None = db.value(
         """
         SELECT outcome FROM receipts
@@ -99,6 +105,20 @@ def find(db: Db, receipt: str, cents: int) -> Reversal | None:
     if outcome in ("late", "second_payment"):
         filled = False
     return Reversal(receipt, cents, payable, _purses(db, checkout_id) if filled else [])
+
+
+def is_asked_for(db: Db, receipt: str) -> bool:
+    """Did we ask M-Pesa ourselves to reverse it, or shall we? Then the proof of that settles it."""
+    return bool(
+        db.value(
+            """
+            SELECT EXISTS (SELECT FROM payouts
+                           WHERE reverses_receipt = %(receipt)s AND state <> 'failed'
+                             AND receipt IS NULL)
+            """,
+            {"receipt": receipt},
+        )
+    )
 
 
 def legs(db: Db, reversal: Reversal) -> list[ledger.Leg]:
@@ -173,6 +193,13 @@ def _end(db: Db, order: Order, cents: int, by: Actor, now: datetime) -> None:
     stock.give_back_rest(db, order.id, now)
     escrow.take_back(db, order.id, cents, now)
     orders.move(db, order.id, "refunded", now, reason="sent_reversed")
+
+
+def _lock_members(db: Db, payable: Payable) -> None:
+    db.run(
+        "SELECT FROM members WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE",
+        {"ids": [payable.buyer_id, *(order.seller_id for order in payable.orders)]},
+    )
 
 
 def _lock_accounts(db: Db, payable: Payable) -> None:

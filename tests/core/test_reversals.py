@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from core import (
     deliveries,
     disputes,
     ledger,
+    payouts,
     receipts,
     refunds,
     resolutions,
@@ -23,7 +25,7 @@ from core.rules import Rules
 from core.statement_lines import Line
 from tests.core.bank import Bank
 from tests.core.deal import Deal
-from tests.core.market import RULES, TOTAL_CENTS, c2b, open_market, paid, purchase, pushed
+from tests.core.market import RULES, TOTAL_CENTS, c2b, open_market, order_of, paid, purchase, pushed
 from tests.core.office import WHY, at_work, hire
 from tests.core.parts import WRONG_LINES, WRONG_REDUCTIONS, WRONG_SUMS
 from tests.core.test_payers import REST_CENTS, SISTER, SUM_CENTS, Lorry
@@ -360,6 +362,28 @@ def test_a_payment_goes_back_once_and_a_second_line_of_it_is_a_loss(
     (found,) = (each for each in office.bank.open() if each.kind == "reversed")
     assert office.decide(found.number) == "no_such_posting"
     assert office.decide(found.number, "loss") == "too_little"  # the float holds none of it
+
+
+@pytest.mark.parametrize("against", ["payment", "loss"])
+def test_what_we_are_to_reverse_ourselves_is_booked_by_the_proof_of_that_alone(
+    office: Office, deal: Deal, against: str
+) -> None:
+    """The refund waits for a second person; then M-Pesa says that it has reversed it before."""
+    for seller in (deal.seller, deal.market.otieno):
+        order = order_of(office.db, deal.bought, seller)
+        assert deliveries.refuse(office.db, order.id, seller, office.now) == "refused"
+    two_people = replace(RULES, payout_automatic_max_cents=0)
+    assert refunds.refund_balance(office.db, deal.buyer, two_people, office.now) == "sent"
+    (ours,) = payouts.of_member(office.db, deal.buyer, 9)
+    number, before = gone(office, deal), office.money()
+    assert office.decide(number, against) == "asked_for"
+    assert office.money() == before
+    assert payouts.approve(office.db, ours.id, "peter", office.now) == "approved"
+    assert payouts.claim_for_submit(office.db, ours.id, RULES, office.now) is not None
+    done = payouts.PayoutResult("result", "reversed", "R000001")
+    assert payouts.settle(office.db, ours.id, done, office.now) == "paid"
+    assert office.money() == {}
+    assert office.is_clean()
 
 
 def test_a_loss_that_nothing_of_ours_covers_waits_for_capital(office: Office, deal: Deal) -> None:

@@ -32,6 +32,7 @@ from psycopg import sql
 import logs
 from core.database import Database, Db
 from local import postgres
+from tests.emptied import Emptied
 from tests.flows import walks_report
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +54,8 @@ class _Run:
         self._home: Path | None = None
         self._server: postgres.Server | None = None
         self._owner = url is None or name is None
+        self._empty: list[Emptied] = []  # to be lent again
+        self._numbers = count()
 
     @property
     def url(self) -> str:
@@ -71,14 +74,32 @@ class _Run:
         return self._url
 
     @contextmanager
-    def database(self, name: str) -> Iterator[str]:
-        """A copy of the migrated template, dropped afterwards; its URL."""
-        self._ensure_template()
-        self._run("CREATE DATABASE {} TEMPLATE {}", name, self.template)
+    def database(self, worker: str) -> Iterator[str]:
+        """A database as the migrations leave it, nobody else's meanwhile; its URL."""
+        lent = self._empty.pop() if self._empty else Emptied(self._copy(worker))
         try:
-            yield self._url_of(name)
+            yield lent.url
         finally:
-            self._run("DROP DATABASE {} WITH (FORCE)", name)
+            if lent.empty():
+                self._empty.append(lent)
+            else:
+                self._drop(lent)
+
+    def drop_empty(self) -> None:
+        while self._empty:
+            self._drop(self._empty.pop())
+
+    def _copy(self, worker: str) -> str:
+        self._ensure_template()
+        name = f"test_{self.name}_{worker}_{next(self._numbers)}"
+        self._run("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, self.template)
+        return self._url_of(name)
+
+    def _drop(self, lent: Emptied) -> None:
+        lent.close()
+        name = sa.make_url(lent.url).database
+        assert name is not None
+        self._run("DROP DATABASE {} WITH (FORCE)", name)
 
     def close(self) -> None:
         if not self._owner or self._url is None:
@@ -153,14 +174,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def new_database(
-    request: pytest.FixtureRequest,
-) -> Callable[[], Any]:
+def new_database(request: pytest.FixtureRequest) -> Iterator[Callable[[], Any]]:
     """Call it for a context manager: a migrated, empty database of your own; its URL."""
     run = request.config.stash[_RUN]
     worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
-    numbers = count()
-    return lambda: run.database(f"test_{run.name}_{worker}_{next(numbers)}")
+    yield lambda: run.database(worker)
+    run.drop_empty()
 
 
 @pytest.fixture(scope="session")
@@ -212,11 +231,18 @@ class _RollBack(Exception):
     """The end of a test's transaction."""
 
 
+@pytest.fixture(scope="session")
+def kept_database(database_url: str) -> Iterator[Database]:
+    """One connection for all tests of the worker, which so prepare each statement once."""
+    kept = Database(database_url, size=1)
+    yield kept
+    kept.close()
+
+
 @pytest.fixture
-def db(database_url: str, now: datetime) -> Iterator[Db]:
+def db(kept_database: Database, now: datetime) -> Iterator[Db]:
     """One open transaction, rolled back after the test."""
-    mine = Database(database_url, clock=lambda: now, random=random.Random(SEED), size=1)
-    with suppress(_RollBack), mine.begin(seconds=3600) as db:
+    kept_database.clock, kept_database.random = lambda: now, random.Random(SEED)
+    with suppress(_RollBack), kept_database.begin(seconds=3600) as db:
         yield db
         raise _RollBack
-    mine.close()

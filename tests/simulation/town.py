@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import argon2
+import psycopg
 import structlog
 
 import app as web
@@ -35,6 +36,7 @@ from simulator.world import (
     Place,
     World,
 )
+from tests import emptied
 from tests.core import office
 from tests.core.market import Market, add_offer, msisdn, open_market, person
 from tests.simulation.fate import Fate, Job, Killed
@@ -103,8 +105,8 @@ class Ground:
         self.web = web.create_app(self.settings, database=self.database)
         self.pretend = server.create_app(_Present(self))  # type: ignore[arg-type]
         self.broken: list[str] = []  # what was logged as an error
-        with self.database.begin() as db:
-            self._reset = _reset_of(db)
+        with psycopg.connect(url) as connection:
+            self._reset = emptied.statements(connection)
 
     def _now(self) -> datetime:
         return self.town.world.clock.now() if self.town else BEGIN
@@ -479,28 +481,3 @@ def _certificate(world: World) -> str:
 def _is_borne(error: Exception) -> bool:
     """Whether what failed is given back and tried again: the rest are our own broken promises."""
     return isinstance(error, Unavailable | BrokerAway)
-
-
-def _reset_of(db: Db) -> bytes:
-    """What empties every table, quickly, and lets every number begin anew."""
-    tables = db.value(
-        """
-        SELECT array_agg(quote_ident(tablename) ORDER BY tablename) FROM pg_tables
-        WHERE schemaname = 'public' AND tablename <> 'alembic_version'
-        """
-    )
-    sequences = db.value(
-        """
-        SELECT array_agg('SELECT setval(' || quote_literal(sequencename) || ', '
-                         || start_value || ', false)' ORDER BY sequencename)
-        FROM pg_sequences WHERE schemaname = 'public'
-        """
-    )
-    # What the migrations put there stays.
-    empty = [table for table in tables if not db.value(f"SELECT count(*) FROM {table}")]
-    statements = [
-        "SET LOCAL session_replication_role = replica",  # no trigger guards the entries for once
-        *(f"DELETE FROM {table}" for table in empty),
-        *sequences,
-    ]
-    return ";".join(statements).encode()

@@ -186,6 +186,7 @@ class Settings(BaseModel):
     support_msisdn: str = _setting(
         "+254700000000",
         "the phone people call who can no longer dial us",
+        _GIVEN,
         pattern=r"^\+254[0-9]{9}$",
     )
 

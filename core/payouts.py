@@ -1004,6 +1004,8 @@ def _hindrance(db: Db, payout: Payout, rules: Rules, now: datetime) -> str | Non
 
 def _cools(db: Db, payout: Payout, now: datetime) -> datetime | None:
     """Until when it waits because the member has that number only since a moment ago."""
+    if payout.kind == "reversal":  # it goes back to whoever paid, by M-Pesa
+        return None
     return numbers.cools_until(db, payout.member_id, payout.msisdn, now)
 
 

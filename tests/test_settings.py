@@ -33,6 +33,7 @@ PRODUCTION = {
     "DARAJA_CERTIFICATE": "-----BEGIN CERTIFICATE-----",
     "TELEGRAM_BASE_URL": "https://api.telegram.example",
     "TELEGRAM_BOT_NAME": "SokoniKenyaBot",
+    "SUPPORT_MSISDN": "+254711222333",
     **STRONG,
 }
 

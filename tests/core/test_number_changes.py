@@ -270,6 +270,19 @@ def test_a_payout_waits_until_the_new_number_has_cooled(counter: Counter) -> Non
     assert claimed.msisdn == NEW
 
 
+def test_what_the_new_number_itself_paid_is_reversed_at_once(db: Db, now: datetime) -> None:
+    market = open_market(db, now)
+    move_number(db, market.buyer, NEW, now - timedelta(minutes=5))
+    bought = settled(db, purchase(db, market, now, payer=NEW), now)
+    for seller in (market.wanjiku, market.otieno):
+        order = order_of(db, bought, seller)
+        assert deliveries.refuse(db, order.id, seller, now) == "refused"
+    assert refunds.refund_balance(db, market.buyer, RULES, now) == "sent"
+    (payout,) = payouts.of_member(db, market.buyer, 5)
+    assert (payout.kind, payout.msisdn) == ("reversal", NEW)
+    assert payouts.claim_for_submit(db, payout.id, RULES, now) is not None
+
+
 def test_the_end_of_cooling_is_a_timer(counter: Counter) -> None:
     counter.change()
     payout_id = counter.purse.ask()

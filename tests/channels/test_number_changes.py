@@ -94,7 +94,7 @@ def test_she_goes_on_at_her_new_number_with_the_same_pin(amina: Member) -> None:
     amina.town.settle()
     told = amina.sms[old_sms:]
     assert len(told) == 1
-    assert "this phone has none" in told[0]
+    assert "moved from this phone" in told[0]
     anew = Member(amina.town, number=to)
     assert any("Your PIN is the same" in text for text in anew.sms)
     assert "Amina" in anew.handset.dial().text

@@ -113,7 +113,10 @@ class _Credit:
 
 
 def _credits(db: Db, member_id: UUID) -> list[_Credit]:
-    """The newest first; what a reversal has taken back is none."""
+    """The newest first; what a reversal has taken back is none.
+
+    What was sent and came back is still whose it was.
+    """
     return db.rows(
         _Credit,
         f"""
@@ -126,7 +129,13 @@ def _credits(db: Db, member_id: UUID) -> list[_Credit]:
                         THEN split_part(t.key, ':', 2)::uuid END AS order_id,
                    CASE WHEN t.kind IN ('part', 'capture')
                         THEN split_part(t.key, ':', 2)::uuid END AS charge_id,
-                   CASE WHEN t.kind = 'receipt' THEN split_part(t.key, ':', 2) END AS receipt
+                   CASE WHEN t.kind = 'receipt' THEN split_part(t.key, ':', 2)
+                        ELSE failed.reverses_receipt END AS receipt,
+                   failed.msisdn AS failed_msisdn
+            FROM (SELECT) AS always
+            LEFT JOIN payouts failed ON t.kind = 'payout_failed' AND failed.kind <> 'withdrawal'
+                AND failed.id = CASE WHEN t.kind = 'payout_failed'
+                                     THEN split_part(t.key, ':', 2)::uuid END
         ) AS of ON true
         LEFT JOIN LATERAL (
             SELECT {_PAYER} AS msisdn, c.checkout_id FROM charges c
@@ -135,6 +144,10 @@ def _credits(db: Db, member_id: UUID) -> list[_Credit]:
                 (SELECT r.charge_id FROM receipts r WHERE r.receipt = of.receipt),
                 (SELECT last.id FROM orders o JOIN charges last ON last.checkout_id = o.checkout_id
                  WHERE o.id = of.order_id AND last.state = 'paid'
+                 ORDER BY last.updated_at DESC, last.id DESC LIMIT 1),
+                (SELECT last.id FROM checkouts k JOIN charges last ON last.checkout_id = k.id
+                 WHERE k.buyer_id = %(member_id)s AND last.msisdn = of.failed_msisdn
+                   AND last.state = 'paid'
                  ORDER BY last.updated_at DESC, last.id DESC LIMIT 1))
         ) AS paid ON true
         WHERE e.account_id = %(account_id)s AND e.amount_cents < 0

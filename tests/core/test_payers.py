@@ -585,6 +585,31 @@ def test_each_line_has_back_what_came_back_of_its_own_payment(
     assert len(told(db, "refund_paid")) == 2
 
 
+def comes_back(db: Db, buyer: UUID, kind: str, code: str, now: datetime) -> None:
+    """M-Pesa could not send it."""
+    (payout,) = (p for p in payouts.of_member(db, buyer, 10) if p.kind == kind)
+    assert payouts.claim_for_submit(db, payout.id, RULES, now) is not None
+    answer = PayoutAnswer("accepted", "0", payout.originator_id or "29115-1", "AG_1")
+    payouts.record_ack(db, payout.id, answer, now)
+    failed_ = PayoutResult("result", "failed", code, originator_id=answer.originator_id)
+    assert payouts.settle(db, payout.id, failed_, now) == "failed"
+
+
+@pytest.mark.parametrize(("kind", "sellers"), [("reversal", 2), ("refund", 1)])
+def test_what_could_not_be_sent_back_to_another_line_is_still_that_lines(
+    db: Db, market: Market, now: datetime, kind: str, sellers: int
+) -> None:
+    sisters = settled(db, purchase(db, market, now, payer=SISTER), now)
+    for seller in (market.wanjiku, market.otieno)[:sellers]:
+        called_off(db, sisters, seller, now)
+    assert refunds.refund_balance(db, market.buyer, RULES, now) == "sent"
+    comes_back(db, market.buyer, kind, "1", now)
+    cents = ledger.balance(db, ledger.buyer(market.buyer))
+    assert refunds.refund_balance(db, market.buyer, RULES, now + HOUR) == "sent"
+    again = max(payouts.of_member(db, market.buyer, 10), key=lambda payout: payout.created_at)
+    assert (again.kind, again.amount_cents, again.msisdn) == ("refund", cents, SISTER)
+
+
 def test_a_whole_payment_of_another_line_is_reversed_and_that_line_is_told(
     db: Db, market: Market, now: datetime
 ) -> None:

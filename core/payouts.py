@@ -685,7 +685,10 @@ def resume_waiting(db: Db, now: datetime, look: int | None = None) -> int:
         Payout,
         f"""
         SELECT {_COLUMNS}
-        FROM payouts WHERE state = 'approved' AND waits_for IS NOT NULL ORDER BY approved_at, id
+        FROM payouts p
+        WHERE state = 'approved' AND waits_for IS NOT NULL
+          AND NOT (waits_for = 'sim' AND {sim_checks.ASKED})
+        ORDER BY approved_at, id
         """,
     )
     left_cents = free_cents(db, ledger.B2C) if waiting else 0
@@ -696,8 +699,7 @@ def resume_waiting(db: Db, now: datetime, look: int | None = None) -> int:
         if _cools(db, payout, now):
             continue
         if payout.waits_for == "sim":  # whether the float is enough is asked after that
-            if sim_checks.is_done(db, payout.msisdn):
-                wanted.append(outbox.Wanted("submit_payout", now, {"payout_id": payout.id}))
+            wanted.append(outbox.Wanted("submit_payout", now, {"payout_id": payout.id}))
             continue
         if payout.kind != "reversal":
             left_cents -= payout.amount_cents

@@ -7,7 +7,7 @@ not known is not clean.
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, LiteralString
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -57,6 +57,11 @@ sim_questions = sa.Table(
     sa.Column("at", sa.DateTime(timezone=True), nullable=False),
     sa.CheckConstraint("outcome IN ('clean', 'swapped')", name="outcome"),
 )
+
+
+# Is the line of the payout p asked about at this moment?
+ASKED: Final[LiteralString] = """EXISTS (
+    SELECT FROM sim_checks c WHERE c.msisdn = p.msisdn AND c.ended_at IS NULL)"""
 
 
 @dataclass(frozen=True)
@@ -116,16 +121,6 @@ def finding(
     is_late = days.today(now) - swapped_on < timedelta(days=rules.sim_swap_days)
     is_unseen = known_until is not None and swapped_on > days.today(known_until)
     return Finding(swapped_on if is_late or is_unseen else None)
-
-
-def is_done(db: Db, msisdn: str) -> bool:
-    """Whether nobody asks about the line at this moment."""
-    return not db.value(
-        """
-        SELECT EXISTS (SELECT FROM sim_checks WHERE msisdn = %(msisdn)s AND ended_at IS NULL)
-        """,
-        {"msisdn": msisdn},
-    )
 
 
 def want(db: Db, msisdn: str, now: datetime) -> None:

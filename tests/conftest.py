@@ -154,6 +154,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RUN] = _Run(given.get("server_run"), url)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules with tests that take minutes come first, so that no worker is left with one."""
+    seconds: dict[Path, float] = {}
+    for item in items:
+        own = item.get_closest_marker("timeout")
+        seconds[item.path] = max(seconds.get(item.path, 0.0), own.args[0] if own else 0.0)
+    items.sort(key=lambda item: -seconds[item.path])
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Runs in the controller, which owns the server, before each worker starts."""

@@ -2,7 +2,8 @@
 
 It reads and writes the rows the system does for these journeys, in as few statements as that takes,
 and does nothing else a market needs: no page, no hint, no way back, no other basket than one line.
-The lists of goods it remembers as long as the system does, in the plainest way there is.
+The lists of goods it remembers as long as the system does, and where it left each conversation, in
+the plainest way there is.
 """
 
 import hmac
@@ -42,6 +43,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
 
     listings = _Listings(timedelta(seconds=settings.listing_seconds_max))
+    standing: _Standing = {}
 
     @app.get("/health/ready")
     def ready() -> str:
@@ -50,7 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     def answered(said: _Said) -> tuple[str, bool]:
         with pool.connection() as connection:  # an exception rolls back
             connection.execute("BEGIN; SET LOCAL synchronous_commit = off", prepare=False)
-            screen, ends = _hop(connection.cursor(), said, settings, listings)
+            screen, ends = _hop(connection.cursor(), said, settings, listings, standing)
             connection.execute("COMMIT", prepare=False)
         return screen, ends
 
@@ -148,34 +150,43 @@ def _by_telegram(update: dict[str, Any]) -> _Said:
     )
 
 
+# The columns of a conversation and its member, by channel and address.
+_Standing = dict[tuple[str, str], tuple[Any, ...]]
+
+
 def _hop(
-    cur: psycopg.Cursor[Any], said: _Said, settings: Settings, listings: _Listings
+    cur: psycopg.Cursor[Any],
+    said: _Said,
+    settings: Settings,
+    listings: _Listings,
+    standing: _Standing,
 ) -> tuple[str, bool]:
     """The screen, and whether it is the last."""
     now = datetime.now(UTC)
     digest = hmac.digest(KEY, f"{said.session} {said.key}".encode(), "sha256")[:16]
-    conversation_id, msisdn, turn, frame, member_id, name, language, place_id = _one(
-        cur,
-        """
-        SELECT c.id, c.msisdn, c.turn, c.frame, m.id, m.name, m.language, m.place_id
-        FROM conversations c
-        LEFT JOIN members m ON m.msisdn = c.msisdn AND m.deleted_at IS NULL
-        WHERE c.channel = %s AND c.address = %s
-        FOR UPDATE OF c
-        """,
-        [said.channel, said.address],
+    known = standing.pop((said.channel, said.address), None) if said.answer is not None else None
+    conversation_id, msisdn, turn, frame, member_id, name, language, place_id, version, is_new = (
+        known
+        or _one(
+            cur,
+            """
+            SELECT c.id, c.msisdn, c.turn, c.frame, m.id, m.name, m.language, m.place_id,
+                m.ctid::text || m.xmin::text,
+                NOT EXISTS (SELECT FROM hops WHERE session = %s AND digest = %s)
+            FROM conversations c
+            LEFT JOIN members m ON m.msisdn = c.msisdn AND m.deleted_at IS NULL
+            WHERE c.channel = %s AND c.address = %s
+            FOR UPDATE OF c
+            """,
+            [said.session, digest, said.channel, said.address],
+        )
     )
     if said.answer is not None:
         body, frame = _answered(
             cur, frame, said.answer, member_id, msisdn, language, place_id, settings, listings, now
         )
     else:
-        cur.execute(
-            "SELECT digest, screen FROM hops WHERE session = %s AND digest = %s",
-            [said.session, digest],
-            prepare=True,
-        )
-        assert cur.fetchone() is None, "a caller who comes a second time"
+        assert is_new, "a caller who comes a second time"
         body = f"Sokoni. Welcome, {name.split()[0]}.\n1 Buy\n2 My orders\n3 Account\n4 Help"
         frame = {"state": "menu"}
     wish = {
@@ -197,6 +208,9 @@ def _hop(
             "open": frame is not None,
             "now": now,
             "id": conversation_id,
+            "turn": turn,
+            "member": member_id,
+            "version": version,
             "label": frame["state"] if frame else "end",
             "screen": body,
             "work": uuid4(),
@@ -205,6 +219,10 @@ def _hop(
         },
         prepare=True,
     )
+    assert cur.rowcount == 1, "a conversation that somebody else moved"
+    if frame is not None:
+        place: tuple[Any, ...] = (conversation_id, msisdn, turn + 1, frame, member_id, name)
+        standing[said.channel, said.address] = (*place, language, place_id, version, True)
     return body, frame is None
 
 
@@ -214,18 +232,21 @@ _MOVED = """
         SET session = %(session)s, service_code = %(code)s, accepted_length = %(length)s,
             accepted_digest = %(digest)s, turn = turn + 1, language = %(language)s,
             frame = %(frame)s, parked = NULL, open = %(open)s, updated_at = %(now)s
-        WHERE id = %(id)s
+        WHERE id = %(id)s AND turn = %(turn)s AND EXISTS (
+            SELECT FROM members
+            WHERE id = %(member)s AND ctid::text || xmin::text = %(version)s)
+        RETURNING id
     )
 """
 _KEPT = """
     INSERT INTO hops (session, digest, conversation_id, label, screen, ends, created_at)
-    VALUES (%(session)s, %(digest)s, %(id)s, %(label)s, %(screen)s, NOT %(open)s, %(now)s)
+    SELECT %(session)s, %(digest)s, id, %(label)s, %(screen)s, NOT %(open)s, %(now)s FROM moved
 """
 _SAVE = f"WITH {_MOVED} {_KEPT}"
 _SAVE_AND_WISH = f"""
-    WITH {_MOVED}, kept AS ({_KEPT})
+    WITH {_MOVED}, kept AS ({_KEPT} RETURNING conversation_id)
     INSERT INTO outbox (id, kind, arguments, due_at, attempts, created_at)
-    VALUES (%(work)s, %(kind)s, %(arguments)s, %(now)s, 0, %(now)s)
+    SELECT %(work)s, %(kind)s, %(arguments)s, %(now)s, 0, %(now)s FROM kept
 """
 
 

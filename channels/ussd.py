@@ -14,6 +14,7 @@ from core.rules import Rules
 from flows import conversations, nudges, run
 from flows.conversations import Ended
 from flows.run import Inbound, Reply, Wisher
+from flows.standing import Standing
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ class Hopper:
         self._rules = rules
         self._seconds_max = seconds_max
         self._limit = limit
+        self._standing = Standing()
         self._languages: OrderedDict[str, str] = OrderedDict()
 
     def answer(self, inbound: Inbound, wisher: Wisher = run.nothing) -> Reply:
@@ -83,7 +85,8 @@ class Hopper:
         """The answer, where no lock is needed for it."""
         try:
             with self._database.autocommit(seconds=self._seconds_max) as db:
-                return run.glance(db, inbound, self._rules, self._database.clock(), wisher)
+                now = self._database.clock()
+                return run.glance(db, inbound, self._rules, now, wisher, self._standing)
         except OutOfTime:
             raise
         except Unavailable:

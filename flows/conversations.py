@@ -7,7 +7,7 @@ what is new, too little to read a PIN back.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -108,6 +108,7 @@ class Conversation:
     is_seller: bool | None
     consent_version: str | None
     shares_phone: bool | None
+    member_version: str | None = field(repr=False)  # another one after every change of the row
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ _COLUMNS: Final = """
     c.id, c.channel, c.address, c.msisdn, c.language, c.session, c.service_code,
         c.accepted_length, c.accepted_digest, c.turn, c.frame, c.parked, c.parked_from,
         c.speaker_id, c.open, c.updated_at, m.id AS member_id, m.name,
-        m.language AS member_language, m.place_id, m.is_seller, m.consent_version, m.shares_phone
+        m.language AS member_language, m.place_id, m.is_seller, m.consent_version, m.shares_phone,
+        m.ctid::text || m.xmin::text AS member_version
 """
 _SPEAKING: Final = """
     FROM conversations c
@@ -329,18 +331,21 @@ def save(
     kind: str,
     wish: Wish | None,
     locked: bool,
+    remembered: bool,
     now: datetime,
 ) -> bool:
     """One turn taken: where the conversation stands now, the hop with its answer, what to send.
 
     One statement, which changes nothing and says False where the conversation was moved since it
-    was read; locked, only this hop itself can have moved it (prove). turn: after this hop.
+    was read; locked, only this hop itself can have moved it (prove). remembered: and where its
+    member was changed since. turn: after this hop.
     Raises UniqueViolation: this very hop was answered before.
     """
     params = {
         "id": before.id,
         "before": before.turn,
         "locked": locked,
+        "member_version": before.member_version,
         "session": session,
         "service_code": service_code,
         "accepted_length": accepted_length,
@@ -358,38 +363,54 @@ def save(
         "now": now,
     }
     if wish is None:
-        return db.run(_SAVE, params) == 1
+        return db.run(_SAVE_REMEMBERED if remembered else _SAVE, params) == 1
     assert wish.kind in outbox.KINDS, f"there is no outbox kind {wish.kind}"
     hop = {"conversation_id": str(before.id), "digest": digest.hex(), "turn": turn}
     params["work"] = db.new_id()
     params["work_kind"] = wish.kind
     params["arguments"] = Jsonb({**hop, **wish.arguments})
-    return db.run(_SAVE_AND_WISH, params) == 1
+    return db.run(_SAVE_REMEMBERED_AND_WISH if remembered else _SAVE_AND_WISH, params) == 1
 
 
-_MOVED: Final = """
-    moved AS (
-        UPDATE conversations
-        SET session = %(session)s, service_code = %(service_code)s,
-            accepted_length = %(accepted_length)s, accepted_digest = %(digest)s,
-            turn = %(turn)s, language = %(language)s, speaker_id = %(speaker_id)s,
-            frame = %(frame)s, parked = %(parked)s, parked_from = %(parked_from)s,
-            open = NOT %(ends)s, updated_at = %(now)s
-        WHERE id = %(id)s AND (%(locked)s OR turn = %(before)s)
-        RETURNING id
+def _save(still: LiteralString, *, wishes: bool) -> LiteralString:
+    """still: the condition under which the conversation stands where it was read."""
+    moved: LiteralString = f"""
+        moved AS (
+            UPDATE conversations
+            SET session = %(session)s, service_code = %(service_code)s,
+                accepted_length = %(accepted_length)s, accepted_digest = %(digest)s,
+                turn = %(turn)s, language = %(language)s, speaker_id = %(speaker_id)s,
+                frame = %(frame)s, parked = %(parked)s, parked_from = %(parked_from)s,
+                open = NOT %(ends)s, updated_at = %(now)s
+            WHERE id = %(id)s AND {still}
+            RETURNING id
+        )
+    """
+    kept: LiteralString = """
+        INSERT INTO hops (session, digest, conversation_id, label, kind, screen, ends, created_at)
+        SELECT %(session)s, %(digest)s, id, %(label)s, %(kind)s, %(screen)s, %(ends)s, %(now)s
+        FROM moved
+    """
+    if not wishes:
+        return f"WITH {moved} {kept}"
+    return f"""
+        WITH {moved}, kept AS ({kept} RETURNING conversation_id)
+        INSERT INTO outbox (id, kind, arguments, due_at, attempts, created_at)
+        SELECT %(work)s, %(work_kind)s, %(arguments)s, %(now)s, 0, %(now)s FROM kept
+    """
+
+
+_TURNED: Final = "(%(locked)s OR turn = %(before)s)"
+_UNTOUCHED: Final = """
+    turn = %(before)s AND EXISTS (
+        SELECT FROM members
+        WHERE id = %(speaker_id)s AND ctid::text || xmin::text = %(member_version)s
     )
 """
-_KEPT: Final = """
-    INSERT INTO hops (session, digest, conversation_id, label, kind, screen, ends, created_at)
-    SELECT %(session)s, %(digest)s, id, %(label)s, %(kind)s, %(screen)s, %(ends)s, %(now)s
-    FROM moved
-"""
-_SAVE: Final = f"WITH {_MOVED} {_KEPT}"
-_SAVE_AND_WISH: Final = f"""
-    WITH {_MOVED}, kept AS ({_KEPT} RETURNING conversation_id)
-    INSERT INTO outbox (id, kind, arguments, due_at, attempts, created_at)
-    SELECT %(work)s, %(work_kind)s, %(arguments)s, %(now)s, 0, %(now)s FROM kept
-"""
+_SAVE: Final = _save(_TURNED, wishes=False)
+_SAVE_AND_WISH: Final = _save(_TURNED, wishes=True)
+_SAVE_REMEMBERED: Final = _save(_UNTOUCHED, wishes=False)
+_SAVE_REMEMBERED_AND_WISH: Final = _save(_UNTOUCHED, wishes=True)
 
 
 def forget(db: Db, channel: str, address: str) -> None:

@@ -4,8 +4,8 @@ A gateway that repeats the whole history (Africa's Talking) sends `text`: all th
 session, joined by stars, without escapes; what is new is what it adds to the text last accepted.
 The others send only what is new, with a key of its own.
 
-A hop that only shows the next screen takes no lock: it reads, draws, and saves in one statement
-that finds out whether the conversation still stands where it was read (glance). Whatever has an
+A hop that only shows the next screen takes no lock: it reads, or remembers, draws, and saves in
+one statement that finds out whether the conversation still stands there (glance). Whatever has an
 effect, or loses that race, is done under the lock of all of the phone's conversations (hop).
 """
 
@@ -27,6 +27,7 @@ from flows import conversations, engine
 from flows.book import BOOK
 from flows.conversations import Answered, Conversation, Glimpse, Wish
 from flows.engine import Context, EffectAhead, Frame, Outdated, Screen, Step
+from flows.standing import Standing
 from flows.words import FALLBACK, common
 
 Column = TypeVar("Column")
@@ -129,21 +130,47 @@ def nothing(_reply: Reply) -> None:
 
 
 def glance(
-    db: Db, inbound: Inbound, rules: Rules, now: datetime, wisher: Wisher = nothing
+    db: Db,
+    inbound: Inbound,
+    rules: Rules,
+    now: datetime,
+    wisher: Wisher = nothing,
+    standing: Standing | None = None,
 ) -> Reply | None:
     """Answer a hop that changes nothing but its own conversation. None: it takes a lock.
 
-    db: in autocommit. Nothing is written but by the last statement.
+    db: in autocommit. Nothing is written but by the last statement. standing: where this process
+    left conversations; whatever does not save what follows from there is asked of the database.
     """
-    found = conversations.glimpse(
-        db, inbound.channel, inbound.address, inbound.msisdn, inbound.session
-    )
-    if found is None:
-        return None
     try:
-        return _Hop(db, inbound, rules, now, wisher, found, None).answer()
+        if standing and (reply := _remembered(db, inbound, rules, now, wisher, standing)):
+            return reply
+        found = conversations.glimpse(
+            db, inbound.channel, inbound.address, inbound.msisdn, inbound.session
+        )
+        if found is None:
+            return None
+        hop = _Hop(db, inbound, rules, now, wisher, found, None)
+        reply = hop.answer()
     except (EffectAhead, _Moves, psycopg.errors.UniqueViolation):
         return None
+    if standing and hop.left_at:
+        standing.keep(hop.left_at)
+    return reply
+
+
+def _remembered(
+    db: Db, inbound: Inbound, rules: Rules, now: datetime, wisher: Wisher, standing: Standing
+) -> Reply | None:
+    """The answer, if it was saved: a refusal or a repeat may come of what is no longer so."""
+    found = standing.take(inbound.channel, inbound.address, inbound.msisdn, inbound.session)
+    if found is None:
+        return None
+    hop = _Hop(db, inbound, rules, now, wisher, found, None, remembered=True)
+    reply = hop.answer()
+    if hop.left_at:
+        standing.keep(hop.left_at)
+    return reply if hop.is_saved else None
 
 
 def hop(db: Db, inbound: Inbound, rules: Rules, now: datetime, wisher: Wisher = nothing) -> Reply:
@@ -212,10 +239,15 @@ class _Hop:
         wisher: Wisher,
         own: Conversation,
         others: Sequence[Conversation] | None,
+        *,
+        remembered: bool = False,
     ) -> None:
         self.db, self.inbound, self.rules, self.now, self.wisher = db, inbound, rules, now, wisher
         self.conversation = own
         self.others = others
+        self.remembered = remembered
+        self.is_saved = False
+        self.left_at: Glimpse | None = None  # where it then stands, if that may be remembered
         self.dials = isinstance(own, Glimpse) and own.dials
         self.left: UUID | None = None  # the conversation that this one is taken over from
         said = inbound.said
@@ -525,12 +557,38 @@ class _Hop:
             kind=step.kind,
             wish=self.wisher(reply),
             locked=self.others is not None,
+            remembered=self.remembered,
             now=self.now,
         )
         if not saved:
             assert self.others is None, "a locked conversation was moved by somebody else"
             raise _Moves
+        self.is_saved = True
+        if self.others is None and member is not None and not self.conversation.shares_phone:
+            self._leave_at(step.frame, turn)
         return reply
+
+    def _leave_at(self, frame: Frame | None, turn: int) -> None:
+        """As the next hop would read it. One that is over is begun anew, and read for that."""
+        if frame is None:
+            return
+        said, parked = self.inbound.said, self.context.parked
+        now_so = {
+            "session": self.inbound.session,
+            "service_code": self.inbound.service_code,
+            "accepted_length": len(said.text) if isinstance(said, History) else 0,
+            "accepted_digest": self.digest,
+            "turn": turn,
+            "language": self.context.language,
+            "speaker_id": self.conversation.member_id,
+            "frame": vars(frame),
+            "parked": vars(parked) if parked else None,
+            "parked_from": self.parked_from if parked else None,
+            "open": True,
+            "updated_at": self.now,
+            "dials": False,
+        }
+        self.left_at = Glimpse(**{**vars(self.conversation), **now_so})
 
 
 def _is_offer(frame: Frame | None) -> bool:

@@ -1,6 +1,6 @@
 """A plain phone: dials, types, loses its session; over the engine alone or over our web server."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Protocol
@@ -13,6 +13,7 @@ from core.database import Db
 from core.rules import Rules
 from flows import run
 from flows.run import History, Inbound
+from flows.standing import Standing
 
 CODE = "*384*7042#"
 ROOM_SEPTETS = 156
@@ -61,10 +62,12 @@ class EngineLine:
     db: Db
     rules: Rules
     clock: Clock
+    standing: Standing = field(default_factory=Standing)
 
     def answer(self, msisdn: str, session: str, code: str, text: str) -> Seen:
         inbound = Inbound("ussd", msisdn, msisdn, session, code, History(text), ROOM_SEPTETS)
-        reply = run.glance(self.db, inbound, self.rules, self.clock())
+        now = self.clock()
+        reply = run.glance(self.db, inbound, self.rules, now, standing=self.standing)
         if reply is None:
             reply = run.hop(self.db, inbound, self.rules, self.clock())
         return Seen(reply.text, reply.ends, reply.label)

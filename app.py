@@ -18,6 +18,7 @@ from channels.web import Web
 from console import watch
 from core.database import Database, utc_now
 from core.errors import Unavailable
+from flows.standing import Standing
 from payments import callbacks, insights
 from settings import Settings
 
@@ -32,7 +33,12 @@ def create_app(
     clock: Callable[[], datetime] = utc_now,
     random: Random | None = None,
 ) -> Flask:
-    """The WSGI application. Without settings it takes the process's own."""
+    """The WSGI application. Without settings it takes the process's own.
+
+    database: somebody else's, who may roll back what is done there; so no conversation is
+    remembered as it was left.
+    """
+    standing = Standing() if database is None else None
     is_server = settings is None
     if settings is None:
         settings = settings_.from_environment()
@@ -53,6 +59,7 @@ def create_app(
         settings.rules(),
         seconds_max=settings.hop_seconds_max,
         limit=_limit(settings),
+        standing=standing,
     )
     app.register_blueprint(
         ussd_africastalking.blueprint(

@@ -33,12 +33,14 @@ class Hopper:
         *,
         seconds_max: float,
         limit: HopLimit | None = None,
+        standing: Standing | None = None,
     ) -> None:
+        """standing: where this process leaves conversations; None: each hop reads its own."""
         self._database = database
         self._rules = rules
         self._seconds_max = seconds_max
         self._limit = limit
-        self._standing = Standing()
+        self._standing = standing
         self._languages: OrderedDict[str, str] = OrderedDict()
 
     def answer(self, inbound: Inbound, wisher: Wisher = run.nothing) -> Reply:

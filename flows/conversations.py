@@ -363,13 +363,17 @@ def save(
         "now": now,
     }
     if wish is None:
-        return db.run(_SAVE_REMEMBERED if remembered else _SAVE, params) == 1
+        if remembered:
+            return db.run(_SAVE_REMEMBERED, params) == 1
+        return db.run(_SAVE, params) == 1
     assert wish.kind in outbox.KINDS, f"there is no outbox kind {wish.kind}"
     hop = {"conversation_id": str(before.id), "digest": digest.hex(), "turn": turn}
     params["work"] = db.new_id()
     params["work_kind"] = wish.kind
     params["arguments"] = Jsonb({**hop, **wish.arguments})
-    return db.run(_SAVE_REMEMBERED_AND_WISH if remembered else _SAVE_AND_WISH, params) == 1
+    if remembered:
+        return db.run(_SAVE_REMEMBERED_AND_WISH, params) == 1
+    return db.run(_SAVE_AND_WISH, params) == 1
 
 
 def _save(still: LiteralString, *, wishes: bool) -> LiteralString:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from uuid import uuid4
 
 import psycopg
@@ -26,10 +27,12 @@ import sqlalchemy as sa
 import structlog
 from alembic import command
 from alembic.config import Config
+from argon2 import PasswordHasher
 from hypothesis import settings
 from psycopg import sql
 
 import logs
+from core import pins
 from core.database import Database, Db
 from local import postgres
 from tests.emptied import Emptied
@@ -196,6 +199,14 @@ def database_url(new_database: Callable[[], Any]) -> Iterator[str]:
     """The worker's own migrated database. What is committed stays: use `database` for that."""
     with new_database() as url:
         yield url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_pins() -> Iterator[None]:
+    """Hashing that is slow on purpose is tested in core/test_pins."""
+    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with mock.patch.object(pins, "_HASHER", quick):
+        yield
 
 
 @pytest.fixture

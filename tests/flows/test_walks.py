@@ -12,15 +12,12 @@ from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any, Final
-from unittest import mock
 from zlib import crc32
 
 import pytest
-from argon2 import PasswordHasher
 from flask.testing import FlaskClient
 
 from app import create_app
-from core import pins
 from core.database import Database, Db
 from core.rules import Rules
 from flows import run
@@ -136,16 +133,8 @@ def rules(server: Settings) -> Rules:
     return server.rules()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_pins() -> Iterator[None]:
-    """Hashing that is slow on purpose is tested elsewhere."""
-    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    with mock.patch.object(pins, "_HASHER", quick):
-        yield
-
-
 @pytest.fixture(scope="module")
-def market(new_database: Callable[[], Any], rules: Rules, quick_pins: None) -> Iterator[Database]:
+def market(new_database: Callable[[], Any], rules: Rules) -> Iterator[Database]:
     with new_database() as url:
         demo_market.load(url, rules)
         kept = Database(url, size=1)

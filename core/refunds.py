@@ -115,7 +115,8 @@ class _Credit:
 def _credits(db: Db, member_id: UUID) -> list[_Credit]:
     """The newest first; what a reversal has taken back is none.
 
-    What was sent and came back is still whose it was.
+    What was sent and came back is still whose it was. What she could not withdraw is whose it was
+    before she asked, so that is none either.
     """
     return db.rows(
         _Credit,
@@ -151,6 +152,7 @@ def _credits(db: Db, member_id: UUID) -> list[_Credit]:
                  ORDER BY last.updated_at DESC, last.id DESC LIMIT 1))
         ) AS paid ON true
         WHERE e.account_id = %(account_id)s AND e.amount_cents < 0
+          AND (t.kind <> 'payout_failed' OR of.failed_msisdn IS NOT NULL)
           AND NOT EXISTS (
               SELECT FROM payouts p
               JOIN receipts r ON r.receipt = p.reverses_receipt

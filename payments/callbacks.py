@@ -180,10 +180,7 @@ def parse_confirmation(body: bytes, received_at: datetime) -> Receipt | None:
 
 
 def parse_payout(body: bytes) -> PayoutResult:
-    """What the Result of a B2C payment says; a body without one is "unknown".
-
-    Of a failure its transaction id is no receipt, whatever it looks like.
-    """
+    """What the Result of a B2C payment says; a body without one is "unknown"."""
     said = _result(body)
     return PayoutResult(
         source="result",
@@ -369,17 +366,21 @@ class _Result:
 
 
 def _result(body: bytes) -> _Result:
-    """Whatever its form; "unreadable" for what holds no Result."""
+    """Whatever its form; "unreadable" for what holds no Result.
+
+    Of a failure its transaction id is no receipt, whatever it looks like.
+    """
     found = load_json(body).get("Result")
     said: Mapping[str, Any] = found if isinstance(found, dict) else {}
     parameters = said.get("ResultParameters")
     listed = parameters.get("ResultParameter") if isinstance(parameters, dict) else None
+    code = code_text(said.get("ResultCode")) or UNREADABLE
     return _Result(
-        code=code_text(said.get("ResultCode")) or UNREADABLE,
+        code=code,
         is_final=code_text(said.get("ResultType")) in ("0", ""),
         originator_id=code_text(said.get("OriginatorConversationID")) or None,
         conversation_id=code_text(said.get("ConversationID")) or None,
-        receipt=receipt_of(said.get("TransactionID")),
+        receipt=receipt_of(said.get("TransactionID")) if code == PAID_CODE else None,
         parameters=[
             (code_text(each.get("Key")), each["Value"])
             for each in (listed if isinstance(listed, list) else [listed])

@@ -610,6 +610,17 @@ def test_what_could_not_be_sent_back_to_another_line_is_still_that_lines(
     assert (again.kind, again.amount_cents, again.msisdn) == ("refund", cents, SISTER)
 
 
+def test_what_the_buyer_could_not_withdraw_goes_back_to_the_line_that_had_paid_it(
+    db: Db, market: Market, now: datetime
+) -> None:
+    sisters = settled(db, purchase(db, market, now, payer=SISTER), now)
+    called_off(db, sisters, market.wanjiku, now)
+    assert isinstance(payouts.withdraw(db, market.buyer, None, RULES, now), list)
+    comes_back(db, market.buyer, "withdrawal", "8", now)
+    assert refunds.refund_balance(db, market.buyer, RULES, now + HOUR) == "sent"
+    assert ("refund", 50_000, SISTER) in sent(db, market.buyer)
+
+
 def test_a_whole_payment_of_another_line_is_reversed_and_that_line_is_told(
     db: Db, market: Market, now: datetime
 ) -> None:

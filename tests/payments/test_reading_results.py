@@ -1,6 +1,7 @@
 """Reading Results: whatever form they come in, nothing is believed that is not there."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from payments.callbacks import (
     parse_payout,
     parse_reversal,
     parse_status,
+    parse_top_up,
 )
 from payments.daraja import INITIATOR_CODES, OUR_CODES
 
@@ -193,6 +195,14 @@ def test_a_reversal_is_read_with_the_receipt_it_reverses() -> None:
 @pytest.mark.parametrize(("code", "verdict"), [("R000001", "reversed"), ("R000002", "failed")])
 def test_a_reversals_codes_are_text(code: str, verdict: str) -> None:
     assert parse_reversal(changed("b2c_failed", ResultCode=code)).verdict == verdict
+
+
+@pytest.mark.parametrize("parse", [parse_payout, parse_reversal, parse_top_up])
+@pytest.mark.parametrize("code", ["R000001", "R000002", "1", "2040"])
+def test_of_what_was_not_done_the_transaction_id_is_no_receipt(
+    parse: Callable[[bytes], PayoutResult], code: str
+) -> None:
+    assert parse(changed("b2c_failed", ResultCode=code)).receipt is None
 
 
 def test_balances_are_read_by_the_accounts_names() -> None:

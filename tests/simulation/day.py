@@ -366,7 +366,8 @@ class Day:
         for number, days in enumerate(EVENINGS):
             self._clear_desks(number)
             self._run_until_quiet(town.now + timedelta(days=days))
-            if not number and (town.lost or town.reversed):  # what nobody told, the statement does
+            # What nobody told, the statement does; again while what went back waits for a proof.
+            if (town.lost or town.reversed) if not number else acts.given_back(town):
                 self._reconcile()
         self.check()
         found = invariants.broken_at_the_end(town)

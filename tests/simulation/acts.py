@@ -803,6 +803,9 @@ def books(town: Town, dice: random.Random) -> Deed:
             return treasury.book(db, asked.number, by, town.now)
 
     def moved() -> str:
+        # What M-Pesa has given back is still in our books, and it has no more than it has.
+        if books.balance_cents(utility) < shillings * 100:
+            return "M-Pesa holds less"
         try:
             return do()
         finally:  # whatever we heard of it: the bank did what is in the books

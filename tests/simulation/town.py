@@ -480,4 +480,6 @@ def _certificate(world: World) -> str:
 
 def _is_borne(error: Exception) -> bool:
     """Whether what failed is given back and tried again: the rest are our own broken promises."""
+    if isinstance(error, ExceptionGroup):  # of tasks that were handed over together
+        return all(_is_borne(each) for each in error.exceptions)
     return isinstance(error, Unavailable | BrokerAway)

@@ -96,6 +96,26 @@ _PAYER: Final[LiteralString] = f"""CASE WHEN EXISTS (
     THEN c.msisdn ELSE m.msisdn END"""
 
 
+# Of what was sent to the buyer's own line and came back: the charge it had come from, if only its
+# confirmation was here when we asked, which names no payer, and its prompt's answer came later.
+_PROVED_SINCE: Final[LiteralString] = """(
+    SELECT told.id FROM checkouts k JOIN charges told ON told.checkout_id = k.id
+    WHERE k.buyer_id = %(member_id)s AND of.failed_msisdn = m.msisdn
+      AND told.state = 'paid' AND told.amount_cents >= of.failed_cents
+      AND of.failed_asked_at < (SELECT min(p.at) FROM charge_codes p
+                                WHERE p.charge_id = told.id AND p.meaning = 'paid')
+      AND NOT EXISTS (SELECT FROM receipts other
+                      WHERE other.charge_id = told.id AND other.receipt <> told.receipt)
+      AND EXISTS (
+          SELECT FROM entries x JOIN transfers y ON y.id = x.transfer_id
+          WHERE x.account_id = e.account_id AND x.amount_cents < 0 AND y.at <= of.failed_asked_at
+            AND (y.key LIKE 'capture:' || told.id || '%%' OR EXISTS (
+                SELECT FROM orders o
+                WHERE o.checkout_id = told.checkout_id AND y.kind IN ('refund', 'decision')
+                  AND y.key LIKE y.kind || ':' || o.id || '%%')))
+    ORDER BY told.updated_at DESC, told.id DESC LIMIT 1)"""
+
+
 def _lock(db: Db, member_id: UUID) -> str | None:
     """The member, before her account, as every payout does; her own line."""
     msisdn: str | None = db.value(
@@ -115,8 +135,8 @@ class _Credit:
 def _credits(db: Db, member_id: UUID) -> list[_Credit]:
     """The newest first; what a reversal has taken back is none.
 
-    What was sent and came back is still whose it was. What she could not withdraw is whose it was
-    before she asked, so that is none either.
+    What was sent and came back is still whose it was, or of whoever has turned out since to have
+    paid it. What she could not withdraw is whose it was before she asked, so that is none either.
     """
     return db.rows(
         _Credit,
@@ -132,7 +152,8 @@ def _credits(db: Db, member_id: UUID) -> list[_Credit]:
                         THEN split_part(t.key, ':', 2)::uuid END AS charge_id,
                    CASE WHEN t.kind = 'receipt' THEN split_part(t.key, ':', 2)
                         ELSE failed.reverses_receipt END AS receipt,
-                   failed.msisdn AS failed_msisdn
+                   failed.msisdn AS failed_msisdn, failed.amount_cents AS failed_cents,
+                   failed.created_at AS failed_asked_at
             FROM (SELECT) AS always
             LEFT JOIN payouts failed ON t.kind = 'payout_failed' AND failed.kind <> 'withdrawal'
                 AND failed.id = CASE WHEN t.kind = 'payout_failed'
@@ -146,6 +167,7 @@ def _credits(db: Db, member_id: UUID) -> list[_Credit]:
                 (SELECT last.id FROM orders o JOIN charges last ON last.checkout_id = o.checkout_id
                  WHERE o.id = of.order_id AND last.state = 'paid'
                  ORDER BY last.updated_at DESC, last.id DESC LIMIT 1),
+                {_PROVED_SINCE},
                 (SELECT last.id FROM checkouts k JOIN charges last ON last.checkout_id = k.id
                  WHERE k.buyer_id = %(member_id)s AND last.msisdn = of.failed_msisdn
                    AND last.state = 'paid'

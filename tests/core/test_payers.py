@@ -621,6 +621,26 @@ def test_what_the_buyer_could_not_withdraw_goes_back_to_the_line_that_had_paid_i
     assert ("refund", 50_000, SISTER) in sent(db, market.buyer)
 
 
+@pytest.mark.parametrize("answers_later", [True, False])
+def test_what_came_back_goes_to_the_line_that_turned_out_to_have_paid_it(
+    db: Db, market: Market, now: datetime, answers_later: bool
+) -> None:
+    """M-Pesa's confirmation was here before the prompt's answer, which alone names the line."""
+    sisters = pushed(db, purchase(db, market, now, payer=SISTER), now)
+    confirmed = c2b(sisters.reference, now, "SISTERS001")
+    assert charges.receive(db, confirmed, now) == "captured"
+    called_off(db, sisters, market.wanjiku, now)
+    assert refunds.refund_balance(db, market.buyer, RULES, now) == "sent"
+    assert sent(db, market.buyer) == [("refund", 50_000, OWN)]
+    if answers_later:
+        said = ChargeResult("callback", "paid", "0", TOTAL_CENTS, "SISTERS001", SISTER)
+        charges.settle(db, sisters.charge_id, said, now + MINUTE)
+    comes_back(db, market.buyer, "refund", "8", now + HOUR)
+    assert refunds.refund_balance(db, market.buyer, RULES, now + HOUR) == "sent"
+    again = max(payouts.of_member(db, market.buyer, 10), key=lambda payout: payout.created_at)
+    assert again.msisdn == (SISTER if answers_later else OWN)
+
+
 def test_a_whole_payment_of_another_line_is_reversed_and_that_line_is_told(
     db: Db, market: Market, now: datetime
 ) -> None:

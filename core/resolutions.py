@@ -64,6 +64,7 @@ Resolved = Literal[
     "too_little",
     "insolvent",
     "asked_for",
+    "on_its_way",
 ]
 
 resolutions = sa.Table(
@@ -130,8 +131,9 @@ def decide(
     only M-Pesa has goes to suspense, where it finds its owner, and to no other account; one that it
     gave back is taken from where that payment lies; of a balance nobody knows what it is, so
     nothing can be posted. "too_little": an account would go below zero. "asked_for": that reversal
-    is one of ours, whose proof will end this. "insolvent": other people's money would not be
-    covered; capital goes in first.
+    is one of ours, whose proof will end this. "on_its_way": some of it would be our loss, while
+    money is still being sent to those it is taken from and may come back. "insolvent": other
+    people's money would not be covered; capital goes in first.
     A refusal moves nothing.
     """
     if not by.may("operator"):
@@ -170,6 +172,7 @@ def approve(
     "insolvent",
     "no_such_posting",
     "asked_for",
+    "on_its_way",
 ]:
     """A second person agrees, and it is posted. "outdated": the difference is another one now."""
     if not by.may("approver"):
@@ -232,15 +235,15 @@ def proposed(db: Db, difference_id: UUID) -> Resolution | None:
 
 def _refused(
     db: Db, difference: Difference, against: Against
-) -> Literal["no_such_posting", "too_little", "insolvent", "asked_for"] | None:
+) -> Literal["no_such_posting", "too_little", "insolvent", "asked_for", "on_its_way"] | None:
     if against == "nothing":
         return None
     if difference.is_unknown_payment:
         return None if against == "suspense" else "no_such_posting"
     if difference.kind == "balance":
         return "no_such_posting"
+    reversal = _reversal(db, difference)  # locks what is before solvency
     if difference.kind == "reversed":
-        reversal = _reversal(db, difference)  # locks what is before solvency
         if reversals.is_asked_for(db, _reversed(db, difference)):
             return "asked_for"
         if reversal is not None and against != "payment":
@@ -249,6 +252,9 @@ def _refused(
     legs = _legs(db, difference, against)
     if legs is None:
         return "no_such_posting"
+    is_lost = any(leg.account == ledger.LOSS for leg in legs)
+    if reversal is not None and is_lost and reversals.is_on_its_way(db, reversal):
+        return "on_its_way"
     for leg in legs:
         side = 1 if leg.account.debit_normal else -1
         after_cents = ledger.balance(db, leg.account) + side * leg.amount_cents

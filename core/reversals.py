@@ -121,6 +121,22 @@ def is_asked_for(db: Db, receipt: str) -> bool:
     )
 
 
+def is_on_its_way(db: Db, reversal: Reversal) -> bool:
+    """Is something being sent to those from whom it is to be taken? Some of it may come back."""
+    if reversal.payable is None:
+        return False
+    ids = [reversal.payable.buyer_id, *(purse.seller_id for purse in reversal.purses)]
+    return bool(
+        db.value(
+            """
+            SELECT EXISTS (SELECT FROM payouts
+                           WHERE member_id = ANY(%(ids)s) AND state NOT IN ('paid', 'failed'))
+            """,
+            {"ids": ids},
+        )
+    )
+
+
 def legs(db: Db, reversal: Reversal) -> list[ledger.Leg]:
     """From where it is taken: together its amount. What nobody has any more is our loss."""
     if reversal.payable is None:

@@ -52,6 +52,7 @@ ACTS_SHOWN: Final = 50
 
 # Why it was refused, by what the verb said; the rest is put after the name of what was asked.
 WHY: Final[Mapping[str, str]] = {
+    "on_its_way": "their money is still being sent, and some may come back: again after that",
     "asked_for": "that reversal is one of ours: let the payout go, and its proof ends this",
     "already_decided": "it is decided or withdrawn already",
     "already_frozen": "that money is frozen already",

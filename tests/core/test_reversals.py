@@ -256,6 +256,22 @@ def test_a_late_payment_that_went_back_and_was_spent_is_our_loss(
     assert office.money() == {"E.loss": TOMATOES}
 
 
+def test_a_loss_waits_until_what_the_buyer_withdraws_is_there_or_back(
+    office: Office, deal: Deal
+) -> None:
+    assert deal.cancel() == "cancelled"
+    assert isinstance(payouts.withdraw(office.db, deal.buyer, None, RULES, office.now), list)
+    (sent,) = payouts.of_member(office.db, deal.buyer, 9)
+    number, before = gone(office, deal), office.money()
+    assert office.decide(number) == "on_its_way"
+    assert office.money() == before
+    assert payouts.claim_for_submit(office.db, sent.id, RULES, office.now) is not None
+    failed = payouts.PayoutResult("result", "failed", "8", originator_id=sent.originator_id)
+    assert payouts.settle(office.db, sent.id, failed, office.now) == "failed"
+    assert office.decide(number) == "resolved"
+    assert office.money() == {}
+
+
 # --- parts, and what nobody explains --------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from tests.channels.conftest import PATH, Heard
 from tests.flows.handset import Clock, Handset, WebLine
 from tests.stores import store, valkey_home  # noqa: F401 - fixtures, taken by name
 
-PHONE, OTHER = "+254733900001", "+254733900002"
+PHONE, OTHER = "+254733910001", "+254733910002"
 TOO_MANY = common().texts["too_many"]
 
 

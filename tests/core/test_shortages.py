@@ -713,7 +713,7 @@ def test_each_trip_has_people_told_of_it(mixed: Mixed) -> None:
     mixed.dispatch()
     mixed.enter()
     assert "KSh 371 went to" in texts(mixed, mixed.buyer)["completed"]
-    assert "KSh 362 is now" in texts(mixed, mixed.seller)["completed"]
+    assert "KSh 362 is on its way" in texts(mixed, mixed.seller)["completed"]
 
 
 def test_who_is_to_answer_is_told_of_what(deal: Deal) -> None:

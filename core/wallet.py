@@ -42,13 +42,20 @@ _TOLD: Final = {
     "looked_at": "withdrawal_looked_at",
 }
 _NEWEST: Final = UUID(int=2**128 - 1)  # after every entry there will ever be
+MOVEMENTS_MAX: Final = 100  # of a page
+# Limits of a known number inside: for an unknown one alone the planner expects a tenth of all
+# entries, and may sort them all.
 _MOVEMENTS: Final[LiteralString] = """
 WITH newest AS (
-    (SELECT id, transfer_id, amount_cents FROM entries
-     WHERE account_id = %(earned)s AND id < %(before)s ORDER BY id DESC LIMIT %(limit)s)
+    (SELECT * FROM (
+         SELECT id, transfer_id, amount_cents FROM entries
+         WHERE account_id = %(earned)s AND id < %(before)s ORDER BY id DESC LIMIT 100
+     ) AS earned ORDER BY id DESC LIMIT %(limit)s)
     UNION ALL
-    (SELECT id, transfer_id, amount_cents FROM entries
-     WHERE account_id = %(returned)s AND id < %(before)s ORDER BY id DESC LIMIT %(limit)s)
+    (SELECT * FROM (
+         SELECT id, transfer_id, amount_cents FROM entries
+         WHERE account_id = %(returned)s AND id < %(before)s ORDER BY id DESC LIMIT 100
+     ) AS returned ORDER BY id DESC LIMIT %(limit)s)
     ORDER BY id DESC LIMIT %(limit)s
 )
 SELECT e.id, t.at, t.kind AS transfer, -e.amount_cents AS cents, o.number AS order,
@@ -143,7 +150,11 @@ def balance(db: Db, member_id: UUID) -> Balance:
 
 
 def movements(db: Db, member_id: UUID, limit: int, before: UUID | None = None) -> list[Movement]:
-    """The newest first. before: the id of the last one that was seen, for those behind it."""
+    """The newest first. before: the id of the last one that was seen, for those behind it.
+
+    limit: 100 at most.
+    """
+    assert limit <= MOVEMENTS_MAX, f"a page of {limit} movements is of {MOVEMENTS_MAX} at most"
     rows = db.rows(
         _Row,
         _MOVEMENTS,

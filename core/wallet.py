@@ -43,19 +43,17 @@ _TOLD: Final = {
 }
 _NEWEST: Final = UUID(int=2**128 - 1)  # after every entry there will ever be
 MOVEMENTS_MAX: Final = 100  # of a page
-# Limits of a known number inside: for an unknown one alone the planner expects a tenth of all
-# entries, and may sort them all.
+# By account and id in one, as only the index has them. And a known limit: for an unknown one the
+# planner expects a tenth of all there is, and may sort it all.
 _MOVEMENTS: Final[LiteralString] = """
 WITH newest AS (
-    (SELECT * FROM (
-         SELECT id, transfer_id, amount_cents FROM entries
-         WHERE account_id = %(earned)s AND id < %(before)s ORDER BY id DESC LIMIT 100
-     ) AS earned ORDER BY id DESC LIMIT %(limit)s)
+    (SELECT id, transfer_id, amount_cents FROM entries
+     WHERE account_id >= %(earned)s AND (account_id, id) < (%(earned)s, %(before)s)
+     ORDER BY account_id DESC, id DESC LIMIT 100)
     UNION ALL
-    (SELECT * FROM (
-         SELECT id, transfer_id, amount_cents FROM entries
-         WHERE account_id = %(returned)s AND id < %(before)s ORDER BY id DESC LIMIT 100
-     ) AS returned ORDER BY id DESC LIMIT %(limit)s)
+    (SELECT id, transfer_id, amount_cents FROM entries
+     WHERE account_id >= %(returned)s AND (account_id, id) < (%(returned)s, %(before)s)
+     ORDER BY account_id DESC, id DESC LIMIT 100)
     ORDER BY id DESC LIMIT %(limit)s
 )
 SELECT e.id, t.at, t.kind AS transfer, -e.amount_cents AS cents, o.number AS order,

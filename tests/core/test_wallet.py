@@ -12,7 +12,7 @@ from tests.core.purse import EARNED_CENTS, RULES, Purse
 
 MANY = 30_000
 EXPLAIN: LiteralString = """
-EXPLAIN EXECUTE page (gen_random_uuid(), gen_random_uuid(), 20, gen_random_uuid())
+EXPLAIN EXECUTE page (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 20)
 """
 
 
@@ -115,7 +115,7 @@ def test_what_is_frozen_does_not_leave(purse: Purse) -> None:
 
 
 def test_a_page_of_a_long_history_is_read_by_the_index(purse: Purse) -> None:
-    """Of 30,000 entries as many are read as are shown, wherever the page is."""
+    """Of 30,000 entries no more are read than a page may have, wherever it is."""
     purse.db._session.tell(b"DISCARD PLANS")  # of tests before this one: for tables of a few rows
     purse.db.run(
         """
@@ -135,7 +135,7 @@ def test_a_page_of_a_long_history_is_read_by_the_index(purse: Purse) -> None:
     purse.db.run("ANALYZE entries")
     text, _names = _numbered(wallet._MOVEMENTS)
     purse.db.run("SET LOCAL plan_cache_mode = force_generic_plan")  # as every session of ours
-    purse.db._session.tell(b"PREPARE page (uuid, uuid, bigint, uuid) AS " + text)
+    purse.db._session.tell(b"PREPARE page (uuid, uuid, uuid, bigint) AS " + text)
     plan = "\n".join(purse.db.rows(_line, EXPLAIN))  # type: ignore[arg-type]
     assert plan.count("ix_entries_account_id") == 2, plan
     assert "Seq Scan" not in plan.replace("Seq Scan on orders", "").replace(

@@ -38,14 +38,13 @@ class MortalDatabase(Database):
     ) -> Iterator[Db]:
         job = self.fate.job
         if job is None:
-            with super().begin(seconds=PATIENCE_SECONDS) as db:
+            with super().begin(seconds=PATIENCE_SECONDS) as db, self._at(db):
                 yield db
             return
         job.commits += 1
         number = job.commits
         try:
-            with super().begin(seconds=PATIENCE_SECONDS, durable=False) as db:
-                self._is_at(db)
+            with super().begin(seconds=PATIENCE_SECONDS, durable=False) as db, self._at(db):
                 job.dies_after_statements = self.fate.statements()
                 yield db
                 job.dies_after_statements = None
@@ -77,17 +76,24 @@ class MortalDatabase(Database):
     @contextmanager
     def autocommit(self, *, seconds: float) -> Iterator[Db]:
         job = self.fate.job
-        with super().autocommit(seconds=PATIENCE_SECONDS) as db:
-            self._is_at(db)
+        with super().autocommit(seconds=PATIENCE_SECONDS) as db, self._at(db):
             yield db
         if job is not None:
             job.commits += 1
             self._committed(job, job.commits)
 
-    def _is_at(self, db: Db) -> None:
+    @contextmanager
+    def _at(self, db: Db) -> Iterator[None]:
         """Note which of the server's processes works for whom, to see whether it waits."""
-        for job in filter(None, self.fate.jobs):
+        jobs = [job for job in self.fate.jobs if job is not None]
+        before = [job.backend_pid for job in jobs]
+        for job in jobs:
             job.backend_pid = db._session._connection.info.backend_pid
+        try:
+            yield
+        finally:
+            for job, backend_pid in zip(jobs, before, strict=True):
+                job.backend_pid = backend_pid
 
     def _ended(self, job: Job, number: int) -> None:
         if job.stops_before is not None and job.stops_before <= number:

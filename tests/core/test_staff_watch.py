@@ -97,6 +97,13 @@ def test_an_incident_is_closed_by_whoever_has_looked_with_a_note(desk: Terminal)
     assert (act.who, act.what) == ("olive", "task_fails_closed")
 
 
+def test_an_incident_of_an_older_version_is_listed_and_closed_like_others(desk: Terminal) -> None:
+    incidents.open(desk.db, "of_old_times", "books", desk.now)
+    (name,) = re.findall(r"^([0-9a-f]{8}) .*tell a developer$", desk.ok("incidents"), re.MULTILINE)
+    desk.ok(f"close-incident {name} --note 'It is long over.' --by olive")
+    assert desk.ok("incidents") == "Nothing is wrong."
+
+
 def test_who_only_approves_closes_none(desk: Terminal) -> None:
     incidents.open(desk.db, "task_fails", "a task", desk.now, task="sms")
     (name,) = re.findall(r"^([0-9a-f]{8})  ", desk.ok("incidents"), re.MULTILINE)

@@ -16,6 +16,7 @@ from core import (
     matching,
     reversals,
     solvency,
+    staff,
     statement_lines,
 )
 from core.database import Db, metadata
@@ -58,6 +59,7 @@ Resolved = Literal[
     "proposed",
     "already_proposed",
     "not_allowed",
+    "party",
     "not_open",
     "no_reason",
     "no_such_posting",
@@ -133,8 +135,8 @@ def decide(
     nothing can be posted. "too_little": an account would go below zero. "asked_for": that reversal
     is one of ours, whose proof will end this. "on_its_way": some of it would be our loss, while
     money is still being sent to those it is taken from and may come back. "insolvent": other
-    people's money would not be covered; capital goes in first.
-    A refusal moves nothing.
+    people's money would not be covered; capital goes in first. "party": it is about their own
+    payment, sale, payout or phone; that is an incident. A refusal moves nothing.
     """
     if not by.may("operator"):
         return "not_allowed"
@@ -142,6 +144,8 @@ def decide(
     difference = differences.numbered(db, number)
     if difference is None or difference.state != "open":
         return "not_open"
+    if _is_party(db, difference, by, now):
+        return "party"
     if proposed(db, difference.id) is not None:
         return "already_proposed"
     reason = " ".join(reason.split())
@@ -167,6 +171,7 @@ def approve(
     "not_open",
     "not_allowed",
     "own",
+    "party",
     "outdated",
     "too_little",
     "insolvent",
@@ -187,6 +192,8 @@ def approve(
     if resolution.decided_by == by.who.id:
         incidents.open(db, "resolution_own_approval", difference.id, now, by=by.name)
         return "own"
+    if _is_party(db, difference, by, now):
+        return "party"
     if difference.state != "open" or difference.gap_cents != resolution.gap_cents:
         _end(db, resolution, "outdated", None, now)
         _close_incident(db, difference, "outdated", now)
@@ -230,6 +237,63 @@ def proposed(db: Db, difference_id: UUID) -> Resolution | None:
         WHERE difference_id = %(id)s AND state = 'proposed'
         """,
         {"id": difference_id},
+    )
+
+
+@dataclass(frozen=True)
+class _Concerned:
+    """Whose payment, sale or payout a difference is about, and from or to which phone."""
+
+    member_id: UUID | None
+    msisdn: str | None = field(repr=False)
+
+
+def _is_party(db: Db, difference: Difference, by: Actor, now: datetime) -> bool:
+    """Nobody of ours books what is their own, or went from or to their phone; who tries is told
+    of.
+    """
+    concerned = _concerned(db, difference)
+    ids = [each.member_id for each in concerned if each.member_id is not None]
+    is_phone = by.who.msisdn is not None and by.who.msisdn in {each.msisdn for each in concerned}
+    if not is_phone and not staff.is_member(db, by.who, *ids):
+        return False
+    known = {"case": difference.number, "by": by.name}
+    incidents.open(db, "resolution_by_a_party", difference.id, now, **known)
+    return True
+
+
+def _concerned(db: Db, difference: Difference) -> list[_Concerned]:
+    of, _, name = (difference.movement or "").partition(":")
+    receipts = [difference.receipt, name if of == "receipt" else None]
+    found = []
+    if difference.line_id is not None:
+        line = statement_lines.by_id(db, difference.line_id)
+        receipts.append(line.linked_receipt)
+        found.append(_Concerned(None, line.msisdn))
+    return found + db.rows(
+        _Concerned,
+        """
+        WITH payment AS (
+            SELECT checkout_id, msisdn FROM charges
+            WHERE id IN (SELECT charge_id FROM receipts WHERE receipt = ANY(%(receipts)s)
+                         UNION ALL SELECT %(charge_id)s::uuid)
+        )
+        SELECT c.buyer_id AS member_id, p.msisdn
+        FROM payment p JOIN checkouts c ON c.id = p.checkout_id
+        UNION ALL
+        SELECT o.seller_id, NULL FROM payment p JOIN orders o ON o.checkout_id = p.checkout_id
+        UNION ALL
+        SELECT member_id, NULL FROM explanations
+        WHERE receipt = ANY(%(receipts)s) AND state = 'booked'
+        UNION ALL
+        SELECT member_id, msisdn FROM payouts
+        WHERE receipt = ANY(%(receipts)s) OR id = %(payout_id)s::uuid
+        """,
+        {
+            "receipts": [each for each in receipts if each is not None],
+            "charge_id": name if of == "capture" else None,
+            "payout_id": name if of == "payout" else None,
+        },
     )
 
 

@@ -62,6 +62,7 @@ BY_HAND: Final[Mapping[str, str]] = {
     "payout_unanswered": "look at M-Pesa's portal; ask",
     "receipt_conflict": "one receipt, two stories: ask M-Pesa which is right",
     "refund_failed": "call the member: which phone can be paid, or why is it not?",
+    "resolution_by_a_party": "speak with whoever it was",
     "resolution_own_approval": "speak with whoever it was",
     "sms_flood": "is it a person? else tell a developer",
     "sms_unanswered": "nothing is lost; look whether it was sent twice",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.errors import CheckViolation, UniqueViolation
 
-from core import audit, charges, differences, ledger, resolutions, solvency
+from core import audit, charges, differences, ledger, resolutions, solvency, suspense
 from core.database import Db
 from core.differences import Difference
 from core.resolutions import AGAINST
@@ -244,6 +244,47 @@ def test_what_was_agreed_to_is_not_what_it_became(counter: Counter) -> None:
     assert counter.books().get("E.loss", 0) == 0
     assert counter.decide(number) == "resolved"
     assert counter.books()["E.loss"] == 2 * LOST
+
+
+# --- a party -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["paid", "never paid"])
+def test_nobody_books_a_payout_of_their_own(counter: Counter, state: str) -> None:
+    """Of ours, which M-Pesa does not show; or to their phone, of which we know nothing."""
+    if state == "paid":
+        number = counter.missing()
+    else:
+        counter.bank.paid_out("STAKEN0003", LOST, counter.purse.msisdn)
+        counter.bank.reconcile()
+        number = counter.case("not_with_us").number
+    before = counter.books()
+    wanjiku = hire(counter.db, "wanjiku", ["operator", "approver"], counter.purse.msisdn)
+    for against in AGAINST:
+        assert counter.decide(number, against, by=wanjiku) == "party"
+    assert (counter.state(number), counter.acts(number)) == ("open", [])
+    assert "resolution_by_a_party" in counter.purse.open_incidents()
+    assert counter.decide(number, rules=TWO_PEOPLE) == "proposed"
+    assert counter.approve(number, by=wanjiku) == "party"
+    assert counter.books() == before
+    assert counter.approve(number) == "resolved"
+
+
+def test_nobody_books_a_payment_that_was_given_to_them(counter: Counter) -> None:
+    """A stranger's money that went back to a member; then M-Pesa takes it back too."""
+    db, bank, purse = counter.db, counter.bank, counter.purse
+    number = counter.foreign()
+    assert counter.decide(number, "suspense") == "resolved"
+    given = suspense.give_back(db, "RCPT000009", purse.msisdn, counter.olive, WHY, bank.night)
+    assert given == "proposed"
+    assert suspense.approve(db, "RCPT000009", counter.peter, bank.night) == "returned"
+    gone = Line("SGONE00001", "reversal", -LOST, bank.at(2), linked_receipt="RCPT000009")
+    bank.tell("A.c2b", gone)
+    bank.reconcile()
+    wanjiku = hire(db, "wanjiku", msisdn=purse.msisdn)
+    number = counter.case("reversed").number
+    assert counter.decide(number, "loss", by=wanjiku) == "party"
+    assert counter.decide(number, "loss") == "resolved"
 
 
 # --- refused -------------------------------------------------------------------------------------

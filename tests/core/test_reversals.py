@@ -14,6 +14,7 @@ from core import (
     deliveries,
     disputes,
     ledger,
+    members,
     payouts,
     receipts,
     refunds,
@@ -139,6 +140,29 @@ def test_one_transfer_goes_from_each_escrow_to_the_collection_float(
         """
     )
     assert legs == [["A.c2b", -TOTAL_CENTS], ["L.escrow", BEANS], ["L.escrow", TOMATOES]]
+
+
+@pytest.mark.parametrize("party", ["buyer", "seller", "payer"])
+def test_nobody_of_ours_books_the_reversal_of_their_own(
+    office: Office, deal: Deal, party: str
+) -> None:
+    if party == "payer":
+        their = SISTER
+        deal.db.run("UPDATE charges SET msisdn = %s", [their])
+    else:
+        member = members.by_id(deal.db, deal.buyer if party == "buyer" else deal.seller)
+        assert member is not None
+        their = member.msisdn
+    number, before = gone(office, deal), office.money()
+    olive, peter = office.olive, office.peter
+    office.olive = office.peter = hire(office.db, "trader", ["operator", "approver"], their)
+    assert office.decide(number) == office.decide(number, "nothing") == "party"
+    office.olive = olive
+    assert office.decide(number, rules=TWO_PEOPLE) == "proposed"
+    assert office.approve(number) == "party"
+    assert (deal.state(), office.money()) == ("paid", before)
+    office.peter = peter
+    assert office.approve(number) == "resolved"
 
 
 @pytest.mark.parametrize("state", ["dispatched", "delivered"])

@@ -411,8 +411,8 @@ def living(outside):
 
 
 def test_a_fetch_waits_for_what_comes(living):
-    threading.Timer(0.1, lambda: living.say(PAYER, "one")).start()
     began = time.monotonic()
+    threading.Timer(0.1, lambda: living.say(PAYER, "one")).start()
     (found,) = living.updates.fetch(0, 100, 10, None)
     assert found["message"]["text"] == "one"
     assert 0.1 <= time.monotonic() - began < 5

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -78,11 +79,21 @@ def path_to(edge: Edge, closed: Collection[Edge] = ()) -> list[Edge] | None:
 
     closed: ways that it may not take. None: then there is none.
     """
+    came_by = _reached(frozenset(closed))
+    if edge.source not in came_by:
+        return None
+    path = [edge]
+    while (before := came_by[path[0].source]) is not None:
+        path.insert(0, before)
+    return path
+
+
+@cache
+def _reached(closed: frozenset[Edge]) -> Mapping[Node, Edge | None]:
+    """All that can be reached from a dial, nearest first: by which way one comes to each."""
     came_by: dict[Node, Edge | None] = {START: None}
     waiting = deque([START])
-    while edge.source not in came_by:
-        if not waiting:
-            return None
+    while waiting:
         node = waiting.popleft()
         ways = [Edge(*node, way) for way in targets(state_of(node))]
         if node == LEFT_AT:
@@ -91,10 +102,7 @@ def path_to(edge: Edge, closed: Collection[Edge] = ()) -> list[Edge] | None:
             if way not in closed and target(way) not in came_by:
                 came_by[target(way)] = way
                 waiting.append(target(way))
-    path = [edge]
-    while (before := came_by[path[0].source]) is not None:
-        path.insert(0, before)
-    return path
+    return came_by
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from psycopg import sql
 import logs
 import settings as all_settings
 from core import outbox
-from core.database import Database
+from core.database import STATEMENT_SECONDS_MAX, Database
 from core.errors import Unavailable
 from core.outbox import Queue
 from worker.app import QUEUES, create, task_name
@@ -78,7 +78,8 @@ class Relay:
         not sent, or sent and lost, comes back when its lease ends.
         """
         full = self._full()
-        with self._database.begin() as db:
+        # Taken where two statements are two transactions: each row is ours for its lease alone.
+        with self._database.autocommit(seconds=STATEMENT_SECONDS_MAX) as db:
             items = outbox.take_due(db, self._clock(), BATCH, full=full)
         parcels = deque(_parcels(items) if len(items) == BATCH else [[item] for item in items])
         while parcels:

@@ -281,7 +281,8 @@ def test_a_killed_broker_loses_no_push_and_all_go_on_when_it_is_back(town: Town)
     sleep(1)
     assert town.state(second) == "created"
     town.restart_store()
-    wait_for(lambda: town.state(second) == "pending", 25)
+    # What a broker took with it comes back when its lease ends, after 20 s.
+    wait_for(lambda: town.state(second) == "pending", 60)
     town.time_passes(30)
     wait_for(lambda: {town.state(first), town.state(second)} == {"paid"})
     assert town.provider.pushed == {first.reference: 1, second.reference: 1}

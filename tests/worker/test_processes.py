@@ -269,6 +269,7 @@ def test_a_flushed_broker_loses_no_push_and_doubles_none(town: Town) -> None:
     assert town.provider.pushed == {charge.reference: 1}
 
 
+@pytest.mark.timeout(150)  # 8 s on an idle machine
 def test_a_killed_broker_loses_no_push_and_all_go_on_when_it_is_back(town: Town) -> None:
     town.start("worker.run")
     town.start("worker.relay")

@@ -181,7 +181,7 @@ class Settings(BaseModel):
     )
 
     number_cooling_hours: int = _setting(
-        24, "hours before money goes to the new number of a member", ge=0, le=720
+        24, "hours before money goes to a new number, or after a PIN reset", ge=0, le=720
     )
     support_msisdn: str = _setting(
         "+254700000000",

@@ -20,6 +20,7 @@ from core import (
     outbox,
     payouts,
     phone,
+    pin_resets,
     staff,
 )
 from core.database import Db
@@ -169,6 +170,7 @@ def carry_out(
         subject = _subject(absorbed)
         audit.write(db, decider, WORKER, "member_closed", subject, {"closed": False}, closed, now)
     members.give_number(db, change.member_id, change.to_msisdn, now)
+    pin_resets.void(db, change.member_id, now)  # it was for whoever had the old one
     cool_until = None
     if change.to_msisdn is not None:
         cool_until = now + timedelta(hours=rules.number_cooling_hours)

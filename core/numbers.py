@@ -67,13 +67,18 @@ number_changes = sa.Table(
 def cools_until(db: Db, member_id: UUID, msisdn: str, now: datetime) -> datetime | None:
     """Until when no money of the member's goes to that number. None: it may go now.
 
-    Only the member's own new number cools; the line of somebody who paid for them does not.
+    Only the member's own number cools, while it or its PIN is new (core.pin_resets); the line of
+    somebody who paid for them does not.
     """
     found: datetime | None = db.value(
         """
-        SELECT max(cool_until) FROM number_changes
-        WHERE member_id = %(member_id)s AND state = 'done' AND to_msisdn = %(msisdn)s
-          AND cool_until > %(now)s
+        SELECT greatest(
+            (SELECT max(cool_until) FROM number_changes
+             WHERE member_id = %(member_id)s AND state = 'done' AND to_msisdn = %(msisdn)s
+               AND cool_until > %(now)s),
+            (SELECT max(r.cool_until) FROM pin_resets r JOIN members m ON m.id = r.member_id
+             WHERE r.member_id = %(member_id)s AND r.state = 'used' AND m.msisdn = %(msisdn)s
+               AND r.cool_until > %(now)s))
         """,
         {"member_id": member_id, "msisdn": msisdn, "now": now},
     )

@@ -440,10 +440,10 @@ def reject(db: Db, payout_id: UUID, by: str, now: datetime) -> Literal["rejected
 def claim_for_submit(db: Db, payout_id: UUID, rules: Rules, now: datetime) -> ClaimedPayout | None:
     """Take the right to send it; commit, call the gateway once, then record_ack.
 
-    None: nothing to do now. Where its member is frozen or new at that number, M-Pesa refuses us,
-    nobody knows whether the line got another SIM or the float is too low, it waits, in the order of
-    approval, and is asked for again when that is over. Where the line got another SIM lately a
-    person must approve it.
+    None: nothing to do now. Where its member is frozen, or that number or the PIN is new, M-Pesa
+    refuses us, nobody knows whether the line got another SIM or the float is too low, it waits, in
+    the order of approval, and is asked for again when that is over. Where the line got another SIM
+    lately a person must approve it.
     """
     _lock_claims(db)
     payout = _lock(db, payout_id)
@@ -1011,7 +1011,7 @@ def _hindrance(db: Db, payout: Payout, rules: Rules, now: datetime) -> str | Non
 
 
 def _cools(db: Db, payout: Payout, now: datetime) -> datetime | None:
-    """Until when it waits because the member has that number only since a moment ago."""
+    """Until when it waits because the member's number, or the PIN, is a new one."""
     if payout.kind == "reversal":  # it goes back to whoever paid, by M-Pesa
         return None
     return numbers.cools_until(db, payout.member_id, payout.msisdn, now)

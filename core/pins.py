@@ -10,7 +10,7 @@ from uuid import UUID
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import VerifyMismatchError
 
-from core import messages
+from core import messages, phone
 from core.database import Db
 from core.errors import Invalid
 from core.rules import Rules
@@ -80,7 +80,7 @@ def check(db: Db, member_id: UUID, pin: str, rules: Rules, now: datetime) -> Che
     its outcome, so nothing is learned from the time it takes.
     """
     kept = _lock(db, member_id)
-    return _judge(db, kept, _is_right(kept, pin, rules), now)
+    return _judge(db, kept, _is_right(kept, pin, rules), rules, now)
 
 
 def whose(
@@ -102,7 +102,7 @@ def whose(
     )
     assert sharing, "a PIN was asked on a phone that nobody shares"
     right = [kept for kept in sharing if _is_right(kept, pin, rules)]
-    judged = [_judge(db, kept, bool(right), now) for kept in right or sharing]
+    judged = [_judge(db, kept, bool(right), rules, now) for kept in right or sharing]
     if "right" in judged:
         return right[judged.index("right")].id
     return "locked" if {*judged} == {"locked"} else "wrong"
@@ -118,7 +118,7 @@ def differs(
     """
     kept = _lock(db, member_id)
     same = _is_right(kept, pin, rules)
-    if _judge(db, kept, False, now) == "locked":
+    if _judge(db, kept, False, rules, now) == "locked":
         return "locked"
     return "taken" if same else "differs"
 
@@ -147,7 +147,7 @@ def _lock(db: Db, member_id: UUID) -> _Kept:
     return kept
 
 
-def _judge(db: Db, kept: _Kept, right: bool, now: datetime) -> Checked:
+def _judge(db: Db, kept: _Kept, right: bool, rules: Rules, now: datetime) -> Checked:
     """What a guess leads to, and its count."""
     if kept.pin_locked_until is not None and kept.pin_locked_until > now:
         return "locked"
@@ -174,7 +174,8 @@ def _judge(db: Db, kept: _Kept, right: bool, now: datetime) -> Checked:
             },
         )
     if locked:
-        messages.of_member(db, "pin_locked", kept.id, {"until": until}, now)
+        values = {"until": until, "support": phone.local(rules.support_msisdn)}
+        messages.of_member(db, "pin_locked", kept.id, values, now)
         return "locked"
     return "right" if right else "wrong"
 

@@ -13,7 +13,7 @@ class Rules:
     payout_float_floor_cents: int = 100_000_00  # below it the payout float is filled up; 0: never
     sim_check: bool = True  # money goes to no line before the network was asked for its SIM
     sim_swap_days: int = 14  # after another SIM, so long a person approves what goes there
-    number_cooling_hours: int = 24  # so long no money goes to a member's new number
+    number_cooling_hours: int = 24  # so long no money goes to a new number, or after a PIN reset
     support_msisdn: str = "+254700000000"  # whom people call who can no longer dial us
     dispute_second_above_cents: int = 20_000_00  # held by a dispute; of more two people decide
     difference_second_above_cents: int = 5_000_00  # between M-Pesa and our books; as for disputes

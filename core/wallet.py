@@ -218,14 +218,14 @@ def prospect(db: Db, member_id: UUID, cents: int, rules: Rules, now: datetime) -
 
 
 def cools_until(db: Db, member_id: UUID, now: datetime) -> datetime | None:
-    """Until when money waits since the member's number is new. None: it is not."""
+    """Until when money waits since the member's number or PIN is new. None: it does not."""
     member = members.by_id(db, member_id)
     return numbers.cools_until(db, member_id, member.msisdn, now) if member else None
 
 
 def withdraw(db: Db, member_id: UUID, cents: int, rules: Rules, now: datetime) -> Withdrawn:
     """Take so much out; the PIN is checked. "looked_at": a person lets it go first, or some of it.
-    "cooling": it waits because her number is new.
+    "cooling": it waits because her number or PIN is new.
 
     She is told either way; a refusal moves nothing.
     """

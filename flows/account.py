@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import members, pins, places
+from core import members, phone, pin_resets, pins, places
 from core.errors import Invalid
 from flows.answers import hints
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Pick
@@ -55,6 +55,20 @@ def check_pin(context: Context, _answers: Any, pin: str) -> pins.Checked:
     return pins.check(context.db, context.buyer.id, pin, context.rules, context.now)
 
 
+def support(context: Context, _answers: Any) -> Values:
+    return {"support": phone.local(context.rules.support_msisdn)}
+
+
+def whether_forgotten(context: Context, _answers: Any) -> Literal["forgotten", "known"]:
+    """Whether two of ours let her choose a PIN without the old one: on the line itself only."""
+    may = context.on_line and pin_resets.is_open(context.db, context.buyer.id, context.now)
+    return "forgotten" if may else "known"
+
+
+def reset_pin(context: Context, _answers: Any, pin: str) -> Literal["changed", "over"]:
+    return pin_resets.use(context.db, context.buyer.id, pin, context.rules, context.now)
+
+
 def set_pin(context: Context, _answers: Any, pin: str) -> Literal["changed", "taken", "locked"]:
     return pins.set(context.db, context.buyer.id, pin, context.rules, context.now)
 
@@ -70,7 +84,7 @@ ACCOUNT = Flow(
                 "language": "language",
                 "name": "name",
                 "place": "place_words",
-                "pin": "old_pin",
+                "pin": "whether_forgotten",
                 "chat": "@link",
                 "share": "@share",
             },
@@ -83,8 +97,23 @@ ACCOUNT = Flow(
         Ask("place_words", parse=place_words, to="place", resume="restart"),
         Pick("place", options=places_meant, to="move", empty="place_words", resume="restart"),
         Call("move", do=move, to={"moved": "menu"}),
+        Call(
+            "whether_forgotten",
+            do=whether_forgotten,
+            effect=False,
+            to={"forgotten": "reset_pin", "known": "old_pin"},
+        ),
+        Ask(
+            "reset_pin",
+            parse=new_pin,
+            secret=True,
+            do=reset_pin,
+            to={"changed": "menu", "over": "old_pin"},
+            resume="restart",
+        ),
         Ask(
             "old_pin",
+            show=support,
             parse=typed_pin,
             secret=True,
             do=check_pin,

@@ -52,6 +52,7 @@ class Context:
     member: Member | None = field(repr=False)
     room_septets: int
     private: bool = True  # False: what is typed stays readable, so no secret is asked for
+    on_line: bool = False  # the network itself says whose line this is, and nobody can read along
     replaying: bool = False  # nothing with an effect may happen: EffectAhead instead
     parked: "Frame | None" = None  # an unfinished conversation, offered again
     parked_name: str = ""

@@ -261,6 +261,7 @@ class _Hop:
         context.msisdn = inbound.msisdn or own.msisdn or ""
         context.room_septets = inbound.room_septets
         context.private = inbound.private
+        context.on_line = inbound.private and inbound.msisdn is not None
         context.replaying = others is None
         context.parked = conversations.frame_of(own.parked) if theirs else None
 

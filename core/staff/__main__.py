@@ -34,7 +34,7 @@ from core.disputes import Dispute
 from core.errors import Invalid, Unavailable
 from core.money import show
 from core.resolutions import AGAINST
-from core.staff import ROLES, money, phones, watch
+from core.staff import ROLES, money, phones, resets, watch
 from core.staff.terminal import (
     NOT_THERE,
     Command,
@@ -83,6 +83,7 @@ WHY: Final[Mapping[str, str]] = {
     **money.WHY,
     **watch.WHY,
     **phones.WHY,
+    **resets.WHY,
 }
 GOOD: Final[Mapping[str, str]] = {
     "added": "added",
@@ -479,6 +480,7 @@ _COMMANDS: Final[Mapping[str, tuple[Command, Sequence[str], str]]] = {
         "do not agree, or take your own back",
     ),
     **phones.COMMANDS,
+    **resets.COMMANDS,
     **money.COMMANDS,
     "audit": (list_acts, ("--of",), "who did what"),
 }

@@ -20,7 +20,7 @@ WHY: Final[Mapping[str, str]] = {
 def list_numbers(desk: Desk, _given: argparse.Namespace) -> str:
     rows = [
         (
-            _name(change.member_id),
+            ending_of(change.member_id),
             person(desk.db, change.member_id),
             masked(change.to_msisdn) if change.to_msisdn else "no number",
             "to approve" if change.state == "proposed" else "on its way",
@@ -30,8 +30,8 @@ def list_numbers(desk: Desk, _given: argparse.Namespace) -> str:
         for change in number_changes.unfinished(desk.db)
     ]
     rows += [
-        (_name(member_id), person(desk.db, member_id), "", "waits for a number", "", "")
-        for member_id in number_changes.without_number(desk.db)
+        (ending_of(lost_id), person(desk.db, lost_id), "", "waits for a number", "", "")
+        for lost_id in number_changes.without_number(desk.db)
     ]
     heads = ("member", "", "new number", "stands", "since", "why")
     return table(heads, rows, "Nobody waits for a number.")
@@ -46,41 +46,44 @@ def retire_number(desk: Desk, given: argparse.Namespace) -> str:
 
 
 def approve_number(desk: Desk, given: argparse.Namespace) -> str:
-    by, member_id = desk.actor(given.by), _member_id(desk, given)
-    done = number_changes.approve(desk.db, member_id, by, desk.now)
+    by, member = desk.actor(given.by), member_id(desk, given.member, given.person)
+    done = number_changes.approve(desk.db, member, by, desk.now)
     return "approved; it is changed within seconds" if done == "approved" else done
 
 
 def decline_number(desk: Desk, given: argparse.Namespace) -> str:
-    by, member_id = desk.actor(given.by), _member_id(desk, given)
-    done = number_changes.decline(desk.db, member_id, given.reason, by, desk.now)
+    by, member = desk.actor(given.by), member_id(desk, given.member, given.person)
+    done = number_changes.decline(desk.db, member, given.reason, by, desk.now)
     return "declined; nothing is changed" if done == "taken_back" else done
 
 
 def _propose(desk: Desk, given: argparse.Namespace, to_msisdn: str | None) -> str:
-    by, member_id = desk.actor(given.by), _member_id(desk, given)
-    return number_changes.propose(desk.db, member_id, to_msisdn, given.reason, by, desk.now)
+    by, member = desk.actor(given.by), member_id(desk, given.member, given.person)
+    return number_changes.propose(desk.db, member, to_msisdn, given.reason, by, desk.now)
 
 
-def _member_id(desk: Desk, given: argparse.Namespace) -> UUID:
-    """By the phone number, or by the name that `numbers` shows of one who has none."""
-    if given.member.startswith("id:"):
-        found = number_changes.of_members_ending(desk.db, given.member[3:])
+def member_id(desk: Desk, name: str, which: int | None) -> UUID:
+    """By the phone number, or by the id's ending, as of one who has none.
+
+    which: of two who share the phone; None: whoever types is to say. Raises Refused.
+    """
+    if name.startswith("id:"):
+        found = number_changes.of_members_ending(desk.db, name[3:])
         if len(found) != 1:
             raise Refused("no member of that name" if not found else "several are called so")
         return found[0]
-    people = members.sharing(desk.db, given.member)
-    if len(people) > 1 and given.person is None:
+    people = members.sharing(desk.db, name)
+    if len(people) > 1 and which is None:
         first, second = (person.name.split()[0] for person in people)
         raise Refused(f"two share that phone: --person 1 is {first}, --person 2 is {second}")
-    which = (given.person or 1) - 1
-    one = people[which] if which < len(people) else members.by_msisdn(desk.db, given.member)
+    nth = (which or 1) - 1
+    one = people[nth] if nth < len(people) else members.by_msisdn(desk.db, name)
     if one is None:
         raise Refused("nobody here has that number")
     return one.id
 
 
-def _name(member_id: UUID) -> str:
+def ending_of(member_id: UUID) -> str:
     """Its last letters: ids begin with the time, so their ends tell them apart."""
     return f"id:{member_id.hex[-8:]}"
 

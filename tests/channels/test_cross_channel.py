@@ -315,6 +315,26 @@ def test_a_command_in_the_middle_parks_the_purchase_for_every_channel(amina: Mem
     assert HOW_MANY in amina.handset.seen.text
 
 
+def test_a_forgotten_pin_is_chosen_anew_on_the_line_and_not_in_a_chat(
+    town: Town, amina: Member
+) -> None:
+    with town.database.begin() as db:
+        Street(db, town.database.clock, town.settings.rules(), amina.number).may_reset_pin()
+    town.settle(1)
+    assert amina.sms[-1].startswith("Choose a new Sokoni PIN by ")
+    amina.person.start()
+    amina.person.tap("My account")
+    amina.person.tap("Change PIN")
+    assert amina.person.seen.startswith("Your PIN now?")
+    amina.handset.dial()
+    amina.handset.choose("My account")
+    amina.handset.choose("Change PIN")
+    assert amina.handset.seen.text.startswith("You may choose a new PIN")
+    assert amina.handset.reply("7391").text.startswith("Your PIN is changed.")
+    town.settle(1)
+    assert "has been changed" in " ".join(amina.sms[-1:] + chat_of(amina)[-1:])
+
+
 # --- at the same instant
 
 

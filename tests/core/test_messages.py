@@ -480,6 +480,7 @@ def test_a_locked_pin_is_told_once_with_its_hour(db: Db, now: datetime) -> None:
         pins.check(db, amina, "9753", PEOPLE_RULES, now)
     ((text,),) = told(db, "pin_locked").values()
     assert "locked until 21/11 12:30" in text
+    assert "Forgotten? Call 0700000000." in text
     assert PIN not in text
 
 

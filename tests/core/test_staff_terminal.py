@@ -19,6 +19,7 @@ from core import (
     freezes,
     members,
     number_changes,
+    pin_resets,
     resolutions,
     staff,
     suspense,
@@ -239,6 +240,7 @@ def test_every_refusal_of_a_verb_has_its_words() -> None:
         *(suspense.explain, suspense.give_back, suspense.approve, suspense.decline),
         *(approvals.approve, approvals.reject, approvals.resume),
         *(number_changes.propose, number_changes.approve, number_changes.decline),
+        *(pin_resets.propose, pin_resets.approve, pin_resets.decline),
         *(treasury.propose, treasury.book, treasury.decline, float_moves.end_by_hand),
     ):
         outcomes |= _words(verb.__annotations__["return"])

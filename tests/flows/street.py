@@ -22,6 +22,7 @@ from core import (
     members,
     number_changes,
     outbox,
+    pin_resets,
     pins,
     places,
     shortages,
@@ -455,6 +456,14 @@ class Street:
         return Actor(found, "tests")
 
     @property
+    def second(self) -> Actor:
+        """Another of ours, who approves."""
+        staff.add(self.db, "second", ["approver"], None, self.judge, "tests", self.clock())
+        found = staff.find(self.db, "second")
+        assert found is not None, "who was just hired is not there"
+        return Actor(found, "tests")
+
+    @property
     def member(self) -> Member:
         """Whose phone it is, with all that is known of her."""
         found = members.by_id(self.db, self.owner)
@@ -527,17 +536,27 @@ class Street:
     def come_here(self) -> None:
         """She had another number until now: two of ours gave her account this one."""
         judge, now, member_id = self.judge, self.clock(), self.owner
-        staff.add(self.db, "second", ["approver"], None, judge, "tests", now)
-        second = staff.find(self.db, "second")
-        assert second is not None, "who was just hired is not there"
         for msisdn in (f"+2541{self.msisdn[5:]}", self.msisdn):
             said = "She has her identity card with her."
             done = number_changes.propose(self.db, member_id, msisdn, said, judge, now)
             assert done == "proposed", done
-            done = number_changes.approve(self.db, member_id, Actor(second, "tests"), now)
+            done = number_changes.approve(self.db, member_id, self.second, now)
             assert done == "approved", done
             (change,) = number_changes.unfinished(self.db)
             assert number_changes.carry_out(self.db, change.id, self.rules, now) == "done"
+
+    def may_reset_pin(self) -> None:
+        """She forgot her PIN, and two of ours let her choose another."""
+        said, now = "She told us her last three orders.", self.clock()
+        assert pin_resets.propose(self.db, self.owner, said, self.judge, now) == "proposed"
+        done = pin_resets.approve(self.db, self.owner, self.second, self.rules, now)
+        assert done == "approved", done
+
+    def may_not_reset_pin(self) -> None:
+        """It was somebody else who asked for it."""
+        said = "She did not ask for it herself."
+        done = pin_resets.decline(self.db, self.owner, said, self.judge, self.clock())
+        assert done == "taken_back", done
 
     def ask_for_statement(self) -> None:
         said = wallet.statement(self.db, self.owner, self.clock())

@@ -59,17 +59,21 @@ UNPROVED: Final = {
     Edge("safe_pay", state, "pin"): Edge("safe_pay", state, "no_pin")
     for state in ("word_open", "word_accept")
 }
-INSTEAD: Final = {**LINKED, **UNPROVED}
+# Where the network does not say whose line it is, the old PIN is asked for.
+OFF_LINE: Final = {
+    Edge("account", "whether_forgotten", "forgotten"): Edge("account", "whether_forgotten", "known")
+}
+INSTEAD: Final = {**LINKED, **UNPROVED, **OFF_LINE}
 
 
 def closed(channel: str) -> set[Edge]:
     """The ways that nobody can go by this channel."""
     match channel:
         case "sms":
-            by_word = {BY_WORD, *BY_HERSELF, *UNPROVED}
+            by_word = {BY_WORD, *BY_HERSELF, *UNPROVED, *OFF_LINE}
             return {*by_word, *(edge for edge in EDGES if _is_secret(edge.source))}
         case "telegram":
-            return {*LINKED}
+            return {*LINKED, *OFF_LINE}
         case "advanta":  # its numbers are Kenyan, written in any way
             return {edge for edge, how in graph.CAUSES.items() if how.phone == FOREIGN}
         case _:
@@ -269,7 +273,7 @@ def go_on_by(walk: Walk, channel: str, leg: list[Edge], client: FlaskClient) -> 
         return
     shut = [edge for edge in leg if edge in CLOSED[channel]]
     if shut:
-        if shut[0] in UNPROVED:
+        if shut[0] in {*UNPROVED, *OFF_LINE}:
             walk.go(leg[: leg.index(shut[0])])
         refuse(walk, shut[0], client)
     else:
@@ -349,7 +353,9 @@ def test_every_way_is_walked_by_every_channel_and_with_everything_that_goes_wron
 def test_no_way_is_closed_to_all_of_ussd_and_telegram() -> None:
     open_by = {(edge, MEDIUM[channel]) for edge, channel, mode in WALKS if mode != CLOSED_TO}
     assert {edge for edge in EDGES if (edge, "ussd") not in open_by} == set()
-    assert {edge for edge in EDGES if (edge, "telegram") not in open_by} == {*LINKED}
+    reset = {edge for edge in EDGES if edge.source == ("account", "reset_pin")}
+    not_by_chat = {edge for edge in EDGES if (edge, "telegram") not in open_by}
+    assert not_by_chat == {*LINKED, *OFF_LINE, *reset}
 
 
 def test_no_way_is_forgotten() -> None:

@@ -270,6 +270,8 @@ HAPPENINGS: dict[str, Callable[..., None]] = {
     r"she took out (\d+)": lambda street, shillings: street.take_out(int(shillings)),
     r"her phone is reported lost": lambda street: street.freeze(),
     r"she has come here with a new number": lambda street: street.come_here(),
+    r"she may choose a new PIN": lambda street: street.may_reset_pin(),
+    r"she may not any more": lambda street: street.may_not_reset_pin(),
     r"(\d+) is missing": lambda street, shillings: street.lose(int(shillings)),
     r"a chat on Telegram speaks for her phone": lambda street: street.link_chat(),
     r"she was registered elsewhere": lambda street: street.register(),

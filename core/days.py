@@ -1,8 +1,11 @@
 """Days: the market's calendar, East Africa Time; kept in UTC, shown and counted here."""
 
 from datetime import UTC, date, datetime, time, timedelta, timezone
+from typing import Final
 
 EAST_AFRICA_TIME = timezone(timedelta(hours=3), "EAT")  # no daylight saving since 1960
+# Of what somebody tells us of: PostgreSQL keeps an earlier one, and then nobody can read it.
+YEARS: Final = range(2000, 2100)
 
 
 def today(now: datetime) -> date:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from core.days import EAST_AFRICA_TIME
+from core.days import EAST_AFRICA_TIME, YEARS
 from core.money import CENTS
 from core.statement_lines import Book, Kind, Line, Statement
 
@@ -127,10 +127,14 @@ def _text(file: bytes) -> str:
     """In UTF-8, with a mark of it or without, or what spreadsheets call Unicode."""
     encoding = "utf-16" if file.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        return file.decode(encoding)
+        text = file.decode(encoding)
     except UnicodeDecodeError as error:
         line = file.count(b"\n", 0, error.start) + 1
         raise Unreadable([Problem(line, "not in UTF-8: export it as CSV UTF-8")]) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise Unreadable([Problem(line, "not text: export it as CSV UTF-8")])
+    return text
 
 
 def _rows(text: str) -> list[tuple[int, list[str]]]:
@@ -184,6 +188,8 @@ def _date(found: re.Match[str]) -> date:
     year, month, day, *others = found.groups()
     if year is None:
         day, month, year = others
+    if int(year) not in YEARS:
+        raise ValueError
     return date(int(year), int(month), int(day))
 
 
@@ -253,7 +259,10 @@ def _time(row: _Row, column: str) -> datetime:
     try:
         if not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}", text):
             raise ValueError
-        return datetime.fromisoformat(text).replace(tzinfo=EAST_AFRICA_TIME)  # faster than strptime
+        found = datetime.fromisoformat(text).replace(tzinfo=EAST_AFRICA_TIME)  # beats strptime
+        if found.year not in YEARS:
+            raise ValueError
+        return found
     except ValueError:
         raise _Wrong(f"{column!r} is no time, as 2026-11-21 14:05:00") from None
 

@@ -24,7 +24,7 @@ from core import (
 )
 from core.charges import ChargeResult, Receipt
 from core.database import Database, Db
-from core.days import EAST_AFRICA_TIME
+from core.days import EAST_AFRICA_TIME, YEARS
 from core.errors import Unavailable
 from core.money import CENTS
 from core.payouts import PayoutResult
@@ -44,6 +44,7 @@ from payments.daraja import (
     failure_of,
     load_json,
     receipt_of,
+    reference_of,
     status_verdict_of,
     verdict_of,
 )
@@ -174,7 +175,7 @@ def parse_confirmation(body: bytes, received_at: datetime) -> Receipt | None:
         source="c2b",
         receipt=receipt,
         amount_cents=cents,
-        reference=_reference(fields),
+        reference=reference_of(fields.get("BillRefNumber")),
         at=_time(fields.get("TransTime")) or received_at,
     )
 
@@ -268,7 +269,7 @@ def parse_balances(body: bytes) -> dict[str, int] | None:
     for line in told.split("&") if isinstance(told, str) else []:
         name, currency, current, *_ = [*line.split("|"), "", "", ""]
         cents = cents_of(current.removeprefix("-"))
-        if cents is None or currency != "KES":
+        if cents is None or currency != "KES" or not re.fullmatch("[ -~]{1,64}", name):
             return None
         found[name] = -cents if current.startswith("-") else cents
     return found or None
@@ -437,17 +438,12 @@ def _refusal(db: Db, fields: Mapping[str, Any]) -> str | None:
 
     Any sane amount is welcome: too little waits in the buyer's balance for the rest.
     """
-    if not charges.is_awaited(db, _reference(fields)):
+    if not charges.is_awaited(db, reference_of(fields.get("BillRefNumber"))):
         return "C2B00012"
     cents = cents_of(fields.get("TransAmount"))
     if cents is None or cents % CENTS or not 1 <= cents // CENTS <= AMOUNT_SHILLINGS_MAX:
         return "C2B00013"
     return None
-
-
-def _reference(fields: Mapping[str, Any]) -> str:
-    """The account as the payer typed it, without the blanks and dashes people add."""
-    return re.sub(r"[\W_]", "", str(fields.get("BillRefNumber") or "")[:64])
 
 
 def _items(callback: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -473,6 +469,7 @@ def _msisdn(value: object) -> str | None:
 def _time(value: object) -> datetime | None:
     """YYYYMMDDHHmmss, East Africa Time."""
     try:
-        return datetime.strptime(code_text(value), "%Y%m%d%H%M%S").replace(tzinfo=EAST_AFRICA_TIME)
+        found = datetime.strptime(code_text(value), "%Y%m%d%H%M%S")  # noqa: DTZ007 - said below
     except ValueError:
         return None
+    return found.replace(tzinfo=EAST_AFRICA_TIME) if found.year in YEARS else None

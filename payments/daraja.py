@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
 from threading import local
@@ -27,7 +27,7 @@ from redis.retry import Retry
 
 from core.balances import Float
 from core.charges import ChargeResult, PushAnswer
-from core.days import EAST_AFRICA_TIME
+from core.days import EAST_AFRICA_TIME, YEARS
 from core.errors import Declined, Unavailable
 from core.money import CENTS, whole_shillings
 from core.payouts import PayoutAnswer
@@ -203,20 +203,34 @@ def code_text(value: object) -> str:
     if isinstance(value, int | str):
         text = str(value).strip()
         return text if re.fullmatch(r"[!-~]{1,64}", text) else ""
-    if isinstance(value, Decimal) and abs(value) < 10**9 and value == int(value):
+    # Compared, not reckoned with: arithmetic rounds, and fails at 1E9999999.
+    if isinstance(value, Decimal) and -(10**9) < value < 10**9 and value == int(value):
         return str(int(value))
     return ""
+
+
+def reference_of(value: object) -> str:
+    """The account as the payer typed it, without the blanks and dashes people add."""
+    return re.sub(r"[\W_]", "", str(value or "")[:64])
 
 
 def load_json(body: bytes) -> dict[str, Any]:
     """The object in body, numbers with decimals as Decimal; empty for anything else."""
     try:
         found = json.loads(
-            body.decode("utf-8-sig", "replace"), parse_float=Decimal, parse_constant=lambda _: None
+            body.decode("utf-8-sig", "replace"), parse_float=_decimal, parse_constant=lambda _: None
         )
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _decimal(text: str) -> Decimal | None:
+    """None where its exponent is beyond what Decimal itself can hold."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
 
 
 @dataclass(frozen=True)
@@ -752,9 +766,9 @@ def _pulled(row: Mapping[str, Any]) -> Receipt | None:
         at = datetime.fromisoformat(str(row.get("trxDate")).replace("Z", "+00:00"))
     except ValueError:
         return None
-    if receipt is None or not cents or at.tzinfo is None:
+    if receipt is None or not cents or at.tzinfo is None or at.year not in YEARS:
         return None
-    return Receipt("pull", receipt, cents, str(row.get("billreference") or "")[:64], at)
+    return Receipt("pull", receipt, cents, reference_of(row.get("billreference")), at)
 
 
 def _refuses(answer: _Answer) -> bool:

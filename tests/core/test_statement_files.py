@@ -147,6 +147,7 @@ WRONG = {
     "a strange receipt": (PAID.replace("SRCPT00001", "=cmd()"), "'Receipt No.' is no receipt"),
     "no time": (PAID.replace("2026-11-21 12:00:05", "noon"), "'Completion Time' is no time"),
     "no such time": (PAID.replace("12:00:05", "25:00:05"), "'Completion Time' is no time"),
+    "a time of no clock": (PAID.replace("2026-11", "0001-11"), "'Completion Time' is no time"),
     "another day": (PAID.replace("2026-11-21 12:00:05", "2026-11-20 12:00:05"), "another day"),
     "a cell less": (PAID.replace(",ORD7K2QX", ""), "12 cells, of 13"),
     "a cell more": (PAID.replace("ORD7K2QX", "ORD7K2QX,x"), "14 cells, of 13"),
@@ -187,6 +188,7 @@ def test_no_name_and_no_number_is_repeated() -> None:
         (FILE.replace("Utility", "Charges"), 3, "of an account that no money of ours is on"),
         (FILE.replace(",2026-11-21\r", ",soon\r"), 4, "no day"),
         (FILE.replace(",2026-11-21\r", ",2026-11-31\r"), 4, "no day"),
+        (FILE.replace(",2026-11-21\r", ",9999-12-31\r"), 4, "no day"),
         (FILE.replace(",2026-11-21\r", ",2026-11-22 2026-11-21\r"), 4, "no day"),
         (FILE.replace("Account:,", "Konto:,"), 1, "does not say its 'account'"),
         (FILE.replace("Paid In", "In"), 6, "without the column 'Paid In'"),
@@ -196,8 +198,9 @@ def test_no_name_and_no_number_is_repeated() -> None:
         (FILE.encode() + b"\xff\xfe", 9, "not in UTF-8"),
         (FILE.replace("AMINA", "AMÎNA").encode("latin-1"), 7, "not in UTF-8"),
         (FILE.encode("utf-16")[:-1], 8, "not in UTF-8"),
+        (FILE.replace("ORD7K2QX", "ORD\0"), 8, "not text"),
     ],
-    ids=range(16),
+    ids=range(18),
 )
 def test_what_is_no_statement_of_ours_is_refused(file: str | bytes, line: int, why: str) -> None:
     number, said = problems(file)[0]

@@ -419,6 +419,8 @@ LINE = Receipt("pull", "RKL51ZDR4F", 68_100, "ORD7K2", datetime(2026, 11, 20, 10
         ("nothing", []),
         ([[ROW, {**ROW, "amount": "1e309"}, {**ROW, "transactionId": None}, 7, None]], [LINE]),
         ([[{**ROW, "trxDate": "yesterday"}, {**ROW, "amount": -5}]], []),
+        ([[{**ROW, "trxDate": "0001-01-01T00:00:00Z"}]], []),
+        ([[{**ROW, "billreference": "ORD\0\ud8007K2"}]], [LINE]),
         (
             [[{**ROW, "amount": 681, "billreference": None}]],
             [Receipt("pull", "RKL51ZDR4F", 68_100, "", LINE.at)],

@@ -75,6 +75,14 @@ def test_f15_an_unknown_code_is_unknown(code: object) -> None:
     assert parse_stk(paid_with(code=code)).verdict == "unknown"
 
 
+@pytest.mark.parametrize(
+    "code", ["1E9999999", "-1E9999999", "1E99999999999999999999", "1E-9999999"]
+)
+def test_f15_a_code_beyond_all_numbers_is_unreadable(code: str) -> None:
+    result = parse_stk(paid_with(code=77).replace(b"77,", f"{code},".encode()))
+    assert (result.verdict, result.code) == ("unknown", UNREADABLE)
+
+
 @pytest.mark.parametrize("code", [0, "0", 0.0, " 0 "])
 def test_f15_zero_is_paid_however_it_is_written(code: object) -> None:
     assert parse_stk(paid_with(code=code)).verdict == "paid"
@@ -146,7 +154,10 @@ def test_an_amount_with_an_exponent_is_its_value(number: str) -> None:
     assert parse_stk(body).amount_cents == 100_000
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1E999999999", "1E-999999999"])
+@pytest.mark.parametrize(
+    "number",
+    ["NaN", "Infinity", "-Infinity", "1E999999999", "1E-999999999", "1E99999999999999999999"],
+)
 def test_a_number_beyond_sense_is_no_amount(number: str) -> None:
     body = paid_with(item("Amount", 77)).replace(b"77", number.encode())
     assert parse_stk(body).amount_cents is None
@@ -197,7 +208,7 @@ def test_a_confirmation_with_missing_items_and_a_hash_is_read() -> None:
     )
 
 
-@pytest.mark.parametrize("stamp", ["", "yesterday", "20231399000000", 5, None])
+@pytest.mark.parametrize("stamp", ["", "yesterday", "20231399000000", "00010101000000", 5, None])
 def test_a_confirmation_without_a_sane_time_has_that_of_its_coming(stamp: object) -> None:
     body = {**json.loads(payload("c2b_confirmation")), "TransTime": stamp}
     receipt = parse_confirmation(json.dumps(body).encode(), RECEIVED)

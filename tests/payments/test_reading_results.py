@@ -215,7 +215,10 @@ def test_balances_are_read_by_the_accounts_names() -> None:
     }
 
 
-@pytest.mark.parametrize("said", ["", "Utility Account", "A|KES|ten", "A|USD|1.00", "&&", 5, None])
+@pytest.mark.parametrize(
+    "said",
+    ["", "Utility Account", "A|KES|ten", "A|USD|1.00", "A\0|KES|1", "\ud800|KES|1", "&&", 5, None],
+)
 def test_a_balance_that_says_nothing_is_none(said: object) -> None:
     assert parse_balances(changed("balance", AccountBalance=said)) is None
 

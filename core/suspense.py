@@ -107,7 +107,7 @@ def explain(
     if found is None or not attempts:
         return "no_order"
     charge_id = max(attempts, key=lambda charge: charge.id).id
-    meant = _Meant(found.buyer_id, charge_id, None, {"order": order_number})
+    meant = _Meant(charge_id, None, {"order": order_number})
     return _propose(db, receipt, meant, by, reason, now)
 
 
@@ -125,7 +125,7 @@ def give_back(
     member = members.by_msisdn(db, msisdn)
     if member is None:
         return "no_one_member"
-    meant = _Meant(member.id, None, member.id, {"member": str(member.id)})
+    meant = _Meant(None, member.id, {"member": str(member.id)})
     return _propose(db, receipt, meant, by, reason, now)
 
 
@@ -147,13 +147,14 @@ def approve(
     if proposed.proposed_by == by.who.id:
         incidents.open(db, "explanation_own_approval", receipt, now, by=by.name)
         return "own"
-    if _is_party(db, proposed.whose_id, receipt, by, now):
+    if _is_party(db, proposed.charge_id, proposed.member_id, receipt, by, now):
         return "party"
     booked: charges.More | Literal["returned", "not_in_suspense"]
     if proposed.charge_id is not None:
         booked = charges.explain(db, receipt, proposed.charge_id, now)
     else:
-        booked = _return(db, receipt, proposed.whose_id, now)
+        assert proposed.member_id is not None, f"explanation {proposed.id} is of nobody"
+        booked = _return(db, receipt, proposed.member_id, now)
     if booked == "not_in_suspense":
         return booked
     _decide(db, proposed, "booked", by, now)
@@ -180,10 +181,9 @@ def decline(
 class _Meant:
     """What one of ours says of it: the charge it was for, or the member it goes back to.
 
-    whose_id: whose money it then is. shown: of that, for the audit log.
+    shown: of that, for the audit log.
     """
 
-    whose_id: UUID
     charge_id: UUID | None
     member_id: UUID | None
     shown: Mapping[str, object]
@@ -192,7 +192,7 @@ class _Meant:
 def _propose(
     db: Db, receipt: str, meant: _Meant, by: Actor, reason: str, now: datetime
 ) -> Proposed:
-    if _is_party(db, meant.whose_id, receipt, by, now):
+    if _is_party(db, meant.charge_id, meant.member_id, receipt, by, now):
         return "party"
     if _proposed(db, receipt) is not None:
         return "already_proposed"
@@ -243,8 +243,8 @@ class _Proposed:
     id: UUID
     receipt: str
     charge_id: UUID | None
+    member_id: UUID | None
     proposed_by: UUID
-    whose_id: UUID
 
 
 def _proposed(db: Db, receipt: str) -> _Proposed | None:
@@ -253,12 +253,8 @@ def _proposed(db: Db, receipt: str) -> _Proposed | None:
     return db.row(
         _Proposed,
         """
-        SELECT x.id, x.receipt, x.charge_id, x.proposed_by,
-               coalesce(x.member_id, k.buyer_id) AS whose_id
-        FROM explanations x
-        LEFT JOIN charges c ON c.id = x.charge_id
-        LEFT JOIN checkouts k ON k.id = c.checkout_id
-        WHERE x.receipt = %(receipt)s AND x.state = 'proposed'
+        SELECT id, receipt, charge_id, member_id, proposed_by FROM explanations
+        WHERE receipt = %(receipt)s AND state = 'proposed'
         """,
         {"receipt": receipt},
     )
@@ -287,12 +283,46 @@ def _take_turns(db: Db, receipt: str) -> None:
     )
 
 
-def _is_party(db: Db, whose_id: UUID, receipt: str, by: Actor, now: datetime) -> bool:
-    """Nobody of ours says that money is their own; who tries is told of."""
-    if not staff.is_member(db, by.who, whose_id):
+def _is_party(
+    db: Db,
+    charge_id: UUID | None,
+    member_id: UUID | None,
+    receipt: str,
+    by: Actor,
+    now: datetime,
+) -> bool:
+    """Nobody of ours says that money is their own, or pays what they bought, sell or were asked to
+    pay; who tries is told of.
+    """
+    ids = [member_id] if member_id else []
+    is_asked = False
+    if charge_id is not None:
+        found = db.row(
+            _Parties,
+            """
+            SELECT k.buyer_id,
+                   (SELECT array_agg(seller_id) FROM orders WHERE checkout_id = k.id) AS seller_ids,
+                   EXISTS (SELECT FROM charges WHERE checkout_id = k.id
+                           AND msisdn = %(msisdn)s) AS is_asked
+            FROM charges c JOIN checkouts k ON k.id = c.checkout_id WHERE c.id = %(id)s
+            """,
+            {"id": charge_id, "msisdn": by.who.msisdn},
+        )
+        assert found is not None, f"no charge {charge_id}"
+        ids, is_asked = [found.buyer_id, *found.seller_ids], found.is_asked
+    if not is_asked and not staff.is_member(db, by.who, *ids):
         return False
     incidents.open(db, "explanation_by_a_party", receipt, now, by=by.name)
     return True
+
+
+@dataclass(frozen=True)
+class _Parties:
+    """Of a charge's checkout. is_asked: the phone of whoever acts was, or is, to pay it."""
+
+    buyer_id: UUID
+    seller_ids: list[UUID]
+    is_asked: bool
 
 
 def _decide(

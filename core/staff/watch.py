@@ -114,6 +114,8 @@ def close_incident(desk: Desk, given: argparse.Namespace) -> str:
         raise Refused("no incident of that name is open" if not found else "type more of its name")
     if found[0].kind in TO_DO:
         return "ends_by_itself"
+    if found[0].detail.get("by") == by.name:  # it tells of them
+        return "own"
     note = " ".join(given.note.split())
     if len(note) < NOTE_LETTERS_MIN:
         return "no_note"

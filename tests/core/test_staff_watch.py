@@ -112,6 +112,15 @@ def test_who_only_approves_closes_none(desk: Terminal) -> None:
     assert "task_fails" in desk.ok("incidents")
 
 
+def test_nobody_closes_the_incident_that_tells_of_themselves(desk: Terminal) -> None:
+    incidents.open(desk.db, "verdict_by_a_party", "an order", desk.now, by="olive")
+    (name,) = re.findall(r"^([0-9a-f]{8})  ", desk.ok("incidents"), re.MULTILINE)
+    code, said = desk.type(f"close-incident {name} --note 'It was a mistake.' --by olive")
+    assert (code, "second person" in said) == (1, True)
+    hire(desk.db, "otto")
+    assert "closed" in desk.ok(f"close-incident {name} --note 'We spoke with her.' --by otto")
+
+
 def test_an_incident_that_holds_money_back_is_ended_by_no_note(desk: Terminal) -> None:
     payouts.halt(desk.db, "initiator", "2001", desk.now)
     (name,) = re.findall(r"^([0-9a-f]{8}) .*payouts_halted", desk.ok("incidents"), re.MULTILINE)

@@ -156,6 +156,27 @@ def test_refusals_move_nothing(stall: Stall) -> None:
     assert stall.explain() == "proposed"  # it may be said anew
 
 
+@pytest.mark.parametrize("who", ["buyer", "seller", "payer"])
+def test_nobody_says_or_agrees_that_it_paid_what_they_have_a_part_in(
+    db: Db, now: datetime, who: str
+) -> None:
+    stall = Stall(db, now)
+    others = purchase(db, stall.market, now, buyer=None, payer=SISTER)
+    number = order_of(db, others, stall.market.wanjiku).number
+    phone = db.value(
+        "SELECT msisdn FROM members WHERE id = %s",
+        [others.buyer if who == "buyer" else stall.market.otieno],
+    )
+    party = hire(db, "thief", ["operator", "approver"], SISTER if who == "payer" else phone)
+    assert stall.explain(by=party, number=number) == "party"
+    assert stall.explain(number=number) == "proposed"
+    before = stall.cents()
+    assert stall.approve(by=party) == "party"
+    assert stall.cents() == before
+    assert incidents.find_open(db, "explanation_by_a_party", RECEIPT) is not None
+    assert stall.approve() == "captured"
+
+
 def test_an_order_that_was_paid_and_sent_never_pays_twice(db: Db, now: datetime) -> None:
     stall = Stall(db, now)
     other = settled(db, purchase(db, stall.market, now, buyer=None, payer="+254722000777"), now)

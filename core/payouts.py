@@ -588,6 +588,8 @@ def settle(db: Db, payout_id: UUID, result: PayoutResult, now: datetime) -> Sett
         case "paid" | "reversed":
             _pay(db, payout, result, now)
             return "paid"
+        case "failed" if _is_one_of_several(payout):
+            return "pending"  # its timer goes on
         case "failed" if payout.state != "failed":
             _fail(db, payout, result, now)
             return "failed"
@@ -1090,6 +1092,11 @@ def _is_late(payout: Payout, result: PayoutResult) -> bool:
     """Was M-Pesa asked so long after the call that it would know the payout by then?"""
     assert payout.claimed_at is not None, f"payout {payout.id} is in flight and was never claimed"
     return result.asked_at is not None and result.asked_at >= payout.claimed_at + ABSENT_AFTER
+
+
+def _is_one_of_several(payout: Payout) -> bool:
+    """Was a reversal called again, and nobody knows which call is which? Another may yet do it."""
+    return payout.state in SENT and payout.originator_id is None and payout.query_count > 0
 
 
 def _doubts(db: Db, payout: Payout, result: PayoutResult) -> list[str]:

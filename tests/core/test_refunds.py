@@ -396,6 +396,35 @@ def test_a_reversal_whose_ack_was_lost_is_asked_for_again_since_mpesa_does_it_on
     assert (asked.originator_id, asked.is_reversal) == ("29115-1", True)
 
 
+def test_of_a_reversal_that_was_called_twice_the_failure_of_one_call_is_no_proof(
+    reversing: Back,
+) -> None:
+    """The collection float was too low for the first; the second is on its way, and succeeds."""
+    claimed = reversing.claim()
+    payouts.record_ack(reversing.db, claimed.id, PayoutAnswer("unknown", "timeout"), reversing.now)
+    reversing.now += timedelta(minutes=1)
+    assert payouts.query_due(reversing.db, claimed.id, RULES, reversing.now) == claimed
+    first = result_of(reversing, verdict="failed", code="1", receipt=None, originator_id="29115-0")
+    assert settle(reversing, first) == "pending"
+    assert reversing.balance() == 0, "it is not paid out by the other road as well"
+    payouts.record_ack(reversing.db, claimed.id, ACK, reversing.now)
+    assert settle(reversing, result_of(reversing)) == "paid"
+    assert reversing.refund() == "nothing"
+    assert ledger.balance(reversing.db, ledger.LOSS) == 0
+
+
+def test_of_a_reversal_that_was_called_twice_the_failure_of_the_named_call_ends_it(
+    reversing: Back,
+) -> None:
+    claimed = reversing.claim()
+    payouts.record_ack(reversing.db, claimed.id, PayoutAnswer("unknown", "timeout"), reversing.now)
+    reversing.now += timedelta(minutes=1)
+    assert payouts.query_due(reversing.db, claimed.id, RULES, reversing.now) == claimed
+    payouts.record_ack(reversing.db, claimed.id, ACK, reversing.now)
+    assert settle(reversing, result_of(reversing, verdict="failed", code="1")) == "failed"
+    assert reversing.balance() == TOTAL_CENTS
+
+
 def test_two_people_of_one_basket_are_not_mixed(back: Back) -> None:
     """What comes back to one buyer is nothing to another."""
     other = person(back.db, back.now, 50, "Zawadi")

@@ -344,11 +344,11 @@ def claim_for_push(db: Db, charge_id: UUID, rules: Rules, now: datetime) -> Clai
     charge = _lock_charge(db, charge_id)
     if charge.state != "created" or charge.claimed_at is not None:
         return None
-    # Whoever has her old number by now is asked for nothing of hers.
+    # Whoever has her old number by now, or her payer's, is asked for nothing of theirs.
     refused: str | None = db.value(
         f"""
         SELECT CASE WHEN k.state <> 'placed' OR k.pay_by <= %(now)s THEN 'too_late'
-                    WHEN {numbers.LEFT_BY_BUYER} THEN 'number_changed' END
+                    WHEN {numbers.LEFT} THEN 'number_changed' END
         FROM charges c
         JOIN checkouts k ON k.id = c.checkout_id
         JOIN members m ON m.id = k.buyer_id
@@ -579,7 +579,7 @@ def last_payer(db: Db, buyer_id: UUID) -> str | None:
         FROM checkouts k JOIN charges c ON c.checkout_id = k.id
         JOIN members m ON m.id = k.buyer_id
         WHERE k.buyer_id = %(buyer_id)s AND c.state = 'paid' AND c.msisdn <> m.msisdn
-          AND NOT {numbers.LEFT_BY_BUYER}
+          AND NOT {numbers.LEFT}
           AND NOT EXISTS (SELECT FROM opt_outs o WHERE o.msisdn = c.msisdn AND o.class = 'asking')
         ORDER BY c.updated_at DESC, c.id DESC LIMIT 1
         """,

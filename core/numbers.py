@@ -19,6 +19,26 @@ LEFT_BY_BUYER: Final[LiteralString] = """EXISTS (
     SELECT FROM number_changes n
     WHERE n.member_id = m.id AND n.state = 'done'
       AND n.from_msisdn = c.msisdn AND n.ended_at >= c.created_at)"""
+# Of the charge c, to whomever's line: the change n took it from its owner since. Not where somebody
+# has stayed on it: two had shared that phone.
+_LEFT: Final[LiteralString] = """
+    n.state = 'done' AND n.from_msisdn = c.msisdn AND n.ended_at >= c.created_at
+    AND NOT EXISTS (
+        SELECT FROM members stays
+        WHERE stays.msisdn = c.msisdn AND stays.deleted_at IS NULL
+          AND stays.created_at <= c.created_at
+          AND NOT EXISTS (SELECT FROM number_changes came
+                          WHERE came.member_id = stays.id AND came.state = 'done'
+                            AND came.to_msisdn = c.msisdn AND came.ended_at >= c.created_at))"""
+LEFT: Final[LiteralString] = (
+    f"({LEFT_BY_BUYER} OR EXISTS (SELECT FROM number_changes n WHERE {_LEFT}))"
+)
+# Of the charge c of the buyer m: where whoever paid it is by now; with her, if that is nowhere.
+PAYER_NOW: Final[LiteralString] = f"""coalesce((
+    SELECT coalesce(p.msisdn, m.msisdn)
+    FROM number_changes n JOIN members p ON p.id = n.member_id
+    WHERE {_LEFT}
+    ORDER BY n.ended_at LIMIT 1), c.msisdn)"""
 
 number_changes = sa.Table(
     "number_changes",
@@ -67,15 +87,14 @@ number_changes = sa.Table(
 def cools_until(db: Db, member_id: UUID, msisdn: str, now: datetime) -> datetime | None:
     """Until when no money of the member's goes to that number. None: it may go now.
 
-    Only the member's own number cools, while it or its PIN is new (core.pin_resets); the line of
-    somebody who paid for them does not.
+    A number cools while it is new to whoever has it now, since what another paid follows her there;
+    the member's own also while its PIN is new (core.pin_resets).
     """
     found: datetime | None = db.value(
         """
         SELECT greatest(
             (SELECT max(cool_until) FROM number_changes
-             WHERE member_id = %(member_id)s AND state = 'done' AND to_msisdn = %(msisdn)s
-               AND cool_until > %(now)s),
+             WHERE state = 'done' AND to_msisdn = %(msisdn)s AND cool_until > %(now)s),
             (SELECT max(r.cool_until) FROM pin_resets r JOIN members m ON m.id = r.member_id
              WHERE r.member_id = %(member_id)s AND r.state = 'used' AND m.msisdn = %(msisdn)s
                AND r.cool_until > %(now)s))
@@ -98,6 +117,20 @@ def now_of(db: Db, member_id: UUID, msisdn: str, since: datetime) -> str:
         {"member_id": member_id, "msisdn": msisdn, "since": since},
     )
     return found or msisdn
+
+
+def was_left(db: Db, msisdn: str, since: datetime) -> bool:
+    """Whether its owner has come away from that number since then, and nobody stayed on it."""
+    return bool(
+        db.value(
+            f"""
+            SELECT EXISTS (SELECT FROM number_changes n,
+                               (SELECT %(msisdn)s AS msisdn, %(since)s AS created_at) AS c
+                           WHERE {_LEFT})
+            """,
+            {"msisdn": msisdn, "since": since},
+        )
+    )
 
 
 def were_of(db: Db, msisdn: str, member_ids: Collection[UUID]) -> bool:

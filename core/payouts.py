@@ -443,11 +443,15 @@ def claim_for_submit(db: Db, payout_id: UUID, rules: Rules, now: datetime) -> Cl
     None: nothing to do now. Where its member is frozen, or that number or the PIN is new, M-Pesa
     refuses us, nobody knows whether the line got another SIM or the float is too low, it waits, in
     the order of approval, and is asked for again when that is over. Where the line got another SIM
-    lately a person must approve it.
+    lately a person must approve it. A refund to a number that its owner has left goes back to the
+    balance.
     """
     _lock_claims(db)
     payout = _lock(db, payout_id)
     if payout.state != "approved":
+        return None
+    if _was_left(db, payout):
+        _go_the_other_road(db, payout, now)
         return None
     if not _cools(db, payout, now) and _is_swapped(db, payout, rules, now):
         return None
@@ -650,6 +654,10 @@ def resume(db: Db, by: str, now: datetime, rules: Rules, why: Halt | None = None
     for failed in _failed_by_us(db):
         if _is_halted_for(db, failed):
             continue
+        if _was_left(db, failed):  # it lies on the balance, and is looked for anew
+            outbox.put(db, "refund_balance", due_at=now, member_id=failed.member_id)
+            _close_incident(db, "payout_failed_by_us", failed.id, f"resumed by {by}", now)
+            continue
         outcome = request(
             db, failed.member_id, failed.account, failed.kind, failed.amount_cents, rules, now,
             requested_by=SYSTEM, key=f"instead of {failed.id}",
@@ -746,10 +754,7 @@ def follow(db: Db, member_id: UUID, now: datetime) -> None:
         if numbers.now_of(db, member_id, payout.msisdn, payout.created_at) == payout.msisdn:
             continue
         if payout.kind == "reversal":
-            _keep_code(db, payout.id, "operator", "number_changed", "failed", now)
-            _close_incident(db, "payout_to_approve", payout.id, "the number was changed", now)
-            _give_back(db, payout, "number_changed", now)
-            outbox.put(db, "refund_balance", due_at=now, member_id=member_id)
+            _go_the_other_road(db, payout, now)
             continue
         db.run(
             """
@@ -1013,7 +1018,7 @@ def _hindrance(db: Db, payout: Payout, rules: Rules, now: datetime) -> str | Non
 
 
 def _cools(db: Db, payout: Payout, now: datetime) -> datetime | None:
-    """Until when it waits because the member's number, or the PIN, is a new one."""
+    """Until when it waits because the number it goes to, or the member's PIN, is a new one."""
     if payout.kind == "reversal":  # it goes back to whoever paid, by M-Pesa
         return None
     return numbers.cools_until(db, payout.member_id, payout.msisdn, now)
@@ -1262,6 +1267,19 @@ def _give_back(db: Db, payout: Payout, code: str, now: datetime) -> None:
         """,
         {"code": code, "now": now, "id": payout.id},
     )
+
+
+def _was_left(db: Db, payout: Payout) -> bool:
+    """Is it a refund to a number that its owner has come away from since it was asked for?"""
+    return payout.kind != "withdrawal" and numbers.was_left(db, payout.msisdn, payout.created_at)
+
+
+def _go_the_other_road(db: Db, payout: Payout, now: datetime) -> None:
+    """Whoever it was for has left that number: a refund is looked for anew, with the new one."""
+    _keep_code(db, payout.id, "operator", "number_changed", "failed", now)
+    _close_incident(db, "payout_to_approve", payout.id, "the number was changed", now)
+    _give_back(db, payout, "number_changed", now)
+    outbox.put(db, "refund_balance", due_at=now, member_id=payout.member_id)
 
 
 def _failed_by_us(db: Db) -> list[Payout]:

@@ -89,11 +89,11 @@ class _Whole:
     msisdn: str
 
 
-# Of the charge c of the buyer m: the line that paid it, which is her own by whatever number.
+# Of the charge c of the buyer m: the line that paid it, by whatever number its owner has now.
 _PAYER: Final[LiteralString] = f"""CASE WHEN EXISTS (
     SELECT FROM charge_codes p WHERE p.charge_id = c.id AND p.meaning = 'paid')
     AND NOT {numbers.LEFT_BY_BUYER}
-    THEN c.msisdn ELSE m.msisdn END"""
+    THEN {numbers.PAYER_NOW} ELSE m.msisdn END"""
 
 
 # Of what was sent to the buyer's own line and came back: the charge it had come from, if only its
@@ -222,8 +222,8 @@ def _whole_receipts(db: Db, member_id: UUID, now: datetime) -> list[_Whole]:
 
     Kept is what an escrow took and did not give back. A second payment and a late one filled none.
     Taken is a payout that is no reversal, and what paid another basket from the balance. What was
-    once to be reversed and could not be is not tried again. Nor what she may have paid from a
-    number that was hers: to that it would go back.
+    once to be reversed and could not be is not tried again. Nor what was paid, or may have been,
+    from a number that its owner has come away from: to that it would go back.
     """
     return db.rows(
         _Whole,
@@ -240,6 +240,7 @@ def _whole_receipts(db: Db, member_id: UUID, now: datetime) -> list[_Whole]:
               SELECT FROM orders o JOIN escrows e ON e.order_id = o.id
               WHERE o.checkout_id = k.id AND e.captured_cents <> e.refunded_cents))
           AND NOT EXISTS (SELECT FROM payouts p WHERE p.reverses_receipt = r.receipt)
+          AND NOT {numbers.LEFT}
           AND NOT ({_PAYER} = m.msisdn AND EXISTS (
               SELECT FROM number_changes gone
               WHERE gone.member_id = m.id AND gone.state = 'done'

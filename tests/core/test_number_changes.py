@@ -20,6 +20,7 @@ from core import (
     messages,
     number_changes,
     opt_outs,
+    orders,
     outbox,
     payouts,
     pins,
@@ -33,7 +34,7 @@ from core.sim_checks import SimAnswer
 from core.staff import Actor
 from tests.core.deal import Deal
 from tests.core.handshake import Handshake
-from tests.core.market import RULES, open_market, order_of, person, purchase, settled
+from tests.core.market import RULES, Purchase, open_market, order_of, person, purchase, settled
 from tests.core.market import msisdn as number
 from tests.core.office import hire
 from tests.core.people import RULES as PIN_RULES
@@ -349,6 +350,100 @@ def test_a_reversal_that_was_not_made_yet_goes_the_other_road(db: Db, now: datet
     assert found["reversal"].state == "failed"
     again = found["refund"]
     assert (len(found), again.msisdn, again.amount_cents) == (2, NEW, bought.total_cents)
+
+
+def njeri_pays(db: Db, now: datetime) -> tuple[Purchase, UUID]:
+    """What Amina buys, and her sister Njeri, a member too, pays from her own phone; and Njeri."""
+    market = open_market(db, now)
+    njeri = member(db, now, 70, "Njeri")
+    return settled(db, purchase(db, market, now, payer=number(70)), now), njeri
+
+
+def refuse_all(db: Db, bought: Purchase, now: datetime) -> None:
+    for order in orders.lock(db, bought.checkout_id):
+        assert deliveries.refuse(db, order.id, order.seller_id, now) == "refused"
+
+
+def refunds_of(db: Db, bought: Purchase) -> list[tuple[str, str, str]]:
+    """What was asked for to be sent back, in its order: kind, line and state."""
+    found = payouts.of_member(db, bought.buyer, 5)
+    return [(payout.kind, payout.msisdn, payout.state) for payout in reversed(found)]
+
+
+@pytest.mark.parametrize(("to", "line"), [(NEW, NEW), (None, number(1))])
+def test_what_another_paid_is_not_sent_to_the_number_that_she_lost(
+    db: Db, now: datetime, to: str | None, line: str
+) -> None:
+    """Whoever has her old number by now gets nothing of it, by a reversal neither."""
+    bought, njeri = njeri_pays(db, now)
+    move_number(db, njeri, to, now)
+    refuse_all(db, bought, now)
+    assert refunds.refund_balance(db, bought.buyer, RULES, now) == "sent"
+    assert refunds_of(db, bought) == [("refund", line, "approved")]
+    assert charges.last_payer(db, bought.buyer) is None
+
+
+@pytest.mark.parametrize(("sellers", "kind"), [(2, "reversal"), (1, "refund")])
+def test_what_was_to_go_back_to_another_and_was_not_sent_follows_her_to_the_new_number(
+    db: Db, now: datetime, sellers: int, kind: str
+) -> None:
+    bought, njeri = njeri_pays(db, now)
+    for order in orders.lock(db, bought.checkout_id)[:sellers]:
+        assert deliveries.refuse(db, order.id, order.seller_id, now) == "refused"
+    assert refunds.refund_balance(db, bought.buyer, RULES, now) == "sent"
+    assert refunds_of(db, bought) == [(kind, number(70), "approved")]
+    move_number(db, njeri, NEW, now)
+    (payout,) = payouts.of_member(db, bought.buyer, 5)
+    assert payouts.claim_for_submit(db, payout.id, RULES, now) is None
+    assert refunds.refund_balance(db, bought.buyer, RULES, now) == "sent"
+    assert refunds_of(db, bought) == [(kind, number(70), "failed"), ("refund", NEW, "approved")]
+    again = payouts.of_member(db, bought.buyer, 1)[0]
+    legs = [ledger.debit(ledger.B2C, 100_000), ledger.credit(ledger.CAPITAL, 100_000)]
+    ledger.post(db, "test", "test:capital", legs, now)
+    assert payouts.claim_for_submit(db, again.id, RULES, now) is None, "the new number cools"
+    assert payouts.claim_for_submit(db, again.id, RULES, now + COOLED) is not None
+
+
+def test_what_had_failed_by_us_to_another_is_sent_anew_to_her_new_number(
+    db: Db, now: datetime
+) -> None:
+    bought, njeri = njeri_pays(db, now)
+    (order, _) = orders.lock(db, bought.checkout_id)
+    assert deliveries.refuse(db, order.id, order.seller_id, now) == "refused"
+    legs = [ledger.debit(ledger.B2C, 100_000), ledger.credit(ledger.CAPITAL, 100_000)]
+    ledger.post(db, "test", "test:capital", legs, now)
+    assert refunds.refund_balance(db, bought.buyer, RULES, now) == "sent"
+    (payout,) = payouts.of_member(db, bought.buyer, 5)
+    assert payouts.claim_for_submit(db, payout.id, RULES, now) is not None
+    refused = payouts.PayoutResult(
+        "result", "failed", "2001", originator_id=str(payout.id), ours=True, halts="initiator"
+    )
+    assert payouts.settle(db, payout.id, refused, now) == "failed"
+    move_number(db, njeri, NEW, now)
+    payouts.resume(db, "olive", now, RULES)
+    assert refunds.refund_balance(db, bought.buyer, RULES, now) == "sent"
+    assert refunds_of(db, bought)[1:] == [("refund", NEW, "approved")]
+
+
+def test_what_one_of_two_paid_from_the_phone_they_share_goes_back_to_it(
+    db: Db, now: datetime
+) -> None:
+    bought, njeri = njeri_pays(db, now)
+    join(db, njeri, now)
+    move_number(db, njeri, NEW, now)
+    refuse_all(db, bought, now)
+    assert refunds.refund_balance(db, bought.buyer, RULES, now) == "sent"
+    assert [(kind, line) for kind, line, _ in refunds_of(db, bought)] == [("reversal", number(70))]
+
+
+def test_a_prompt_that_was_not_made_yet_is_not_made_at_a_phone_that_another_left(
+    db: Db, now: datetime
+) -> None:
+    market = open_market(db, now)
+    njeri = person(db, now, 70, "Njeri")
+    bought = purchase(db, market, now, payer=number(70))
+    move_number(db, njeri, NEW, now)
+    assert charges.claim_for_push(db, bought.charge_id, RULES, now) is None
 
 
 # --- news

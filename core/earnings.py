@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
-from core import freezes, ledger, outbox, payouts
+from core import freezes, ledger, members, outbox, payouts, phone
 from core.database import Db
 from core.money import CENTS
 from core.rules import Rules
@@ -27,7 +27,8 @@ def due(db: Db, member_id: UUID, now: datetime) -> None:
 def pay(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Paid:
     """For the task pay_earnings: send what lies on the seller's account, in whole shillings.
 
-    "frozen": lifting that asks again. "insolvent": it is tried again in an hour.
+    "kept": as she wishes, or since hers is no number that M-Pesa could know. "frozen": lifting that
+    asks again. "insolvent": it is tried again in an hour.
     """
     at_once: bool = db.value(
         "SELECT paid_at_once FROM members WHERE id = %(id)s FOR NO KEY UPDATE", {"id": member_id}
@@ -40,6 +41,9 @@ def pay(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Paid:
         return "too_small"
     if freezes.is_frozen(db, member_id):
         return "frozen"
+    member = members.by_id(db, member_id)
+    if member is None or not phone.is_kenyan_mobile(member.msisdn):
+        return "kept"
     asked = payouts.request(
         db, member_id, "seller", "withdrawal", cents, rules, now, requested_by=payouts.SYSTEM
     )

@@ -236,10 +236,10 @@ def _move_in(db: Db, change: Change, cool_until: datetime, rules: Rules, now: da
     assert change.to_msisdn is not None, f"change {change.id} has no new number"
     payouts.follow(db, change.member_id, now)
     outbox.put(db, "resume_payouts", due_at=now)
-    if change.from_msisdn is None:  # what lay here while there was nowhere to send it
-        for kind in ("refund_balance", "pay_earnings"):
+    if change.from_msisdn is None or not phone.is_kenyan_mobile(change.from_msisdn):
+        for kind in ("refund_balance", "pay_earnings"):  # what lay here with nowhere to go
             outbox.put(db, kind, due_at=now, member_id=change.member_id)
-    else:
+    if change.from_msisdn is not None:
         opt_outs.copy(db, change.from_msisdn, change.to_msisdn)
         member = members.by_id(db, change.member_id)
         assert member is not None, f"member {change.member_id} was given a number, and has none"

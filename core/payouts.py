@@ -24,6 +24,7 @@ from core import (
     money,
     numbers,
     outbox,
+    phone,
     receipts,
     reply_paths,
     sim_checks,
@@ -354,6 +355,8 @@ def request(
     own_msisdn = _lock_member(db, member_id)
     if own_msisdn is None or freezes.is_frozen(db, member_id):
         return "frozen"
+    line = msisdn or own_msisdn
+    assert kind == "reversal" or phone.is_kenyan_mobile(line), "no number that M-Pesa could know"
     surplus_cents = solvency.surplus_cents(db)
     if surplus_cents < 0:
         incidents.open(db, "insolvent", "books", now, missing_cents=-surplus_cents)
@@ -385,7 +388,7 @@ def request(
                 "account": account,
                 "kind": kind,
                 "cents": part,
-                "msisdn": msisdn or own_msisdn,
+                "msisdn": line,
                 "originator_id": None if kind == "reversal" else str(id_),
                 "reverses_receipt": reverses_receipt,
                 "requested_by": requested_by,

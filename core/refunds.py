@@ -16,6 +16,7 @@ from uuid import UUID
 
 from core import (
     freezes,
+    incidents,
     ledger,
     members,
     messages,
@@ -23,13 +24,14 @@ from core import (
     numbers,
     outbox,
     payouts,
+    phone,
     receipts,
     solvency,
 )
 from core.database import Db
 from core.rules import Rules
 
-Refunded = Literal["nothing", "waits", "too_small", "sent", "frozen", "insolvent"]
+Refunded = Literal["nothing", "waits", "too_small", "nowhere", "sent", "frozen", "insolvent"]
 
 # Safaricom publishes no limit for reversals; the payer may have spent or closed what is older.
 REVERSE_WITHIN: Final = timedelta(hours=24)
@@ -49,6 +51,7 @@ def refund_balance(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Refu
 
     "waits": a part of the price of a basket that still waits for the rest; it is looked at again.
     "too_small": some or all of it is less than M-Pesa sends, stays on the balance, and she is told.
+    "nowhere": hers is no number that M-Pesa could know, so it stays here, and somebody calls her.
     """
     own_msisdn = _lock(db, member_id)
     left_cents = ledger.balance(db, ledger.buyer(member_id))
@@ -69,11 +72,17 @@ def refund_balance(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Refu
             if not _ask(db, member_id, "reversal", whole, rules, now):
                 return "insolvent"
             left_cents -= whole.amount_cents
+    nowhere_cents = 0
     for rest in _by_line(_credits(db, member_id), left_cents, own_msisdn):
-        if rest.amount_cents >= payouts.AMOUNT_CENTS_MIN:
+        if not phone.is_kenyan_mobile(rest.msisdn):
+            nowhere_cents = rest.amount_cents
+        elif rest.amount_cents >= payouts.AMOUNT_CENTS_MIN:
             if not _ask(db, member_id, "refund", rest, rules, now):
                 return "insolvent"
             left_cents -= rest.amount_cents
+    if nowhere_cents:
+        incidents.open(db, "refund_failed", member_id, now, code="no_mpesa", cents=nowhere_cents)
+        return "nowhere"
     if left_cents:
         _tell_of_small(db, member_id, left_cents, now)
         return "too_small"

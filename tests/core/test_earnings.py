@@ -69,6 +69,12 @@ def test_what_mpesa_does_not_send_waits_for_more(db: Db, now: datetime) -> None:
     assert ledger.balance(db, purse.seller) == 50
 
 
+def test_what_she_earned_waits_where_her_number_is_none_that_mpesa_knows(purse: Purse) -> None:
+    purse.db.run("UPDATE members SET msisdn = '+256772123456' WHERE id = %s", [purse.member])
+    assert (pay(purse), sent(purse)) == ("kept", [])
+    assert ledger.balance(purse.db, purse.seller) == 5_000_000
+
+
 def test_who_keeps_it_here_is_paid_when_she_asks(purse: Purse) -> None:
     earnings.choose(purse.db, purse.member, False, purse.now)
     assert not earnings.at_once(purse.db, purse.member)

@@ -425,6 +425,15 @@ def test_what_had_failed_by_us_to_another_is_sent_anew_to_her_new_number(
     assert refunds_of(db, bought)[1:] == [("refund", NEW, "approved")]
 
 
+def test_money_that_had_nowhere_to_go_is_looked_at_when_there_is_a_number_of_mpesas(
+    counter: Counter,
+) -> None:
+    counter.db.run("UPDATE members SET msisdn = '+256772123456' WHERE id = %s", [counter.member])
+    counter.change()
+    wanted = {item.kind for item in outbox.take_due(counter.db, counter.now, 1000)}
+    assert {"refund_balance", "pay_earnings"} <= wanted
+
+
 def test_what_one_of_two_paid_from_the_phone_they_share_goes_back_to_it(
     db: Db, now: datetime
 ) -> None:

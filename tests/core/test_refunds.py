@@ -287,6 +287,23 @@ def test_no_refund_leaves_while_somebodys_money_is_missing(back: Back) -> None:
     assert due_at == back.now + HOUR
 
 
+def test_what_came_back_to_a_number_that_mpesa_cannot_know_waits_and_somebody_calls(
+    back: Back,
+) -> None:
+    """She is from abroad: her sister paid one order by a prompt, somebody the other by hand."""
+    sisters = settled(back.db, purchase(back.db, back.market, back.now, payer=msisdn(70)), back.now)
+    by_hand = pushed(back.db, back.buy(), back.now)
+    charges.settle(back.db, by_hand.charge_id, failed(), back.now)
+    assert charges.receive(back.db, c2b(by_hand.reference, back.now), back.now) == "captured"
+    back.db.run("UPDATE members SET msisdn = '+256772123456' WHERE id = %s", [back.buyer])
+    for bought in (sisters, by_hand):
+        back.refused(bought, back.market.wanjiku)
+    assert back.refund() == "nowhere"
+    assert back.sent() == [("refund", 50_000, msisdn(70), None)]
+    assert back.balance() == 50_000
+    assert incidents.find_open(back.db, "refund_failed", back.buyer) is not None
+
+
 def test_a_large_refund_needs_a_second_person_too(back: Back) -> None:
     back.refused(back.bought())
     assert back.refund(Rules(payout_automatic_max_cents=TOTAL_CENTS - 100)) == "sent"

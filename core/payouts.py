@@ -705,11 +705,12 @@ def resume_waiting(db: Db, now: datetime, look: int | None = None) -> int:
         """,
     )
     left_cents = free_cents(db, ledger.B2C) if waiting else 0
-    wanted, known, too_little = [], list[UUID](), False
+    wanted, known, cooled_at, too_little = [], list[UUID](), list[datetime](), False
     for payout in waiting:
         if _is_halted_for(db, payout) or freezes.is_frozen(db, payout.member_id):
             continue
-        if _cools(db, payout, now):
+        if cools_until := _cools(db, payout, now):
+            cooled_at.append(cools_until)
             continue
         if payout.waits_for == "sim":  # whether the float is enough is asked after that
             known.append(payout.id)
@@ -727,6 +728,8 @@ def resume_waiting(db: Db, now: datetime, look: int | None = None) -> int:
         pause = min(FLOAT_LOOK_AGAIN * 2 ** min(look, 10), FLOAT_LOOK_AGAIN_MAX)
         outbox.put(db, "resume_payouts", due_at=now + pause, look=look + 1)
         outbox.put(db, "keep_float", due_at=now)
+    if cooled_at:  # the row that was to bring this is the one that did
+        outbox.put(db, "resume_payouts", due_at=min(cooled_at))
     if known:  # each is asked for once: many lines are answered for at the same time
         db.run(
             "UPDATE payouts SET waits_for = NULL, updated_at = %(now)s WHERE id = ANY(%(ids)s)",

@@ -292,6 +292,18 @@ def test_the_end_of_cooling_is_a_timer(counter: Counter) -> None:
     assert counter.purse.due("resume_payouts") == counter.now + COOLED
 
 
+def test_who_looks_before_the_end_of_cooling_sets_the_timer_anew(counter: Counter) -> None:
+    """It is one row for all that waits: whatever else lets payouts go takes it with it."""
+    counter.change()
+    counter.purse.claim(counter.purse.ask())
+    outbox.put(counter.db, "resume_payouts", due_at=counter.now)
+    due = outbox.take_due(counter.db, counter.now, 1000)
+    (row,) = (item for item in due if item.kind == "resume_payouts")
+    assert payouts.resume_waiting(counter.db, counter.now) == 0
+    outbox.done(counter.db, row.id, counter.now)
+    assert counter.purse.due("resume_payouts") == counter.now + COOLED
+
+
 def test_payouts_not_sent_yet_follow_to_the_new_number(counter: Counter) -> None:
     waiting, asked = counter.purse.ask(), counter.purse.ask(3_000_000)
     counter.change()

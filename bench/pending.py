@@ -33,17 +33,26 @@ _OFFERS = """
 # while there are members whose phone is not asked yet it is the buyer's own, then some other's.
 _COPIES = """
     CREATE TEMPORARY TABLE copies AS
+    WITH buyers AS MATERIALIZED (
+        SELECT id, msisdn, row_number() OVER (ORDER BY msisdn) - 1 AS place
+        FROM members WHERE NOT is_seller
+    ), firsts AS (
+        SELECT id, row_number() OVER (ORDER BY id) - 1 AS place
+        FROM unnest(%(firsts)s::uuid[]) AS id
+    ), numbers AS MATERIALIZED (
+        SELECT n, n %% among AS buyer_place, n %% first_count AS first_place,
+               n >= first_count AND n < among AS is_own
+        FROM generate_series(1, %(count)s) AS n,
+            (SELECT count(*) AS among FROM buyers) AS b,
+            (SELECT count(*) AS first_count FROM firsts) AS f
+    )
     SELECT n, gen_random_uuid() AS checkout_id, gen_random_uuid() AS order_id,
            gen_random_uuid() AS charge_id, b.id AS buyer_id,
-           CASE WHEN n BETWEEN cardinality(%(firsts)s::uuid[]) AND b.among - 1 THEN b.msisdn
-                ELSE '+2541' || lpad(n::text, 8, '0') END AS msisdn, f.id AS first_id
-    FROM generate_series(1, %(count)s) AS n
-    JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place
-          FROM unnest(%(firsts)s::uuid[]) AS id) AS f
-      ON f.place = n %% cardinality(%(firsts)s::uuid[])
-    JOIN (SELECT id, msisdn, row_number() OVER (ORDER BY msisdn) - 1 AS place,
-                 count(*) OVER () AS among
-          FROM members WHERE NOT is_seller) AS b ON b.place = n %% b.among
+           CASE WHEN is_own THEN b.msisdn ELSE '+2541' || lpad(n::text, 8, '0') END AS msisdn,
+           f.id AS first_id
+    FROM numbers
+    JOIN firsts f ON f.place = first_place
+    JOIN buyers b ON b.place = buyer_place
 """
 # What is new in the copy of each table's row; all else is as it was.
 _NEW: Final = {

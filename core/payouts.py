@@ -32,6 +32,7 @@ from core import (
 )
 from core.database import Db, metadata
 from core.errors import Invalid
+from core.members import Member
 from core.money import CENTS
 from core.rules import Rules
 
@@ -976,7 +977,8 @@ def _is_swapped(db: Db, payout: Payout, rules: Rules, now: datetime) -> bool:
         db, "payout_to_approve", payout.id, now,
         cents=payout.amount_cents, what=payout.kind, sim_swapped_on=found.swapped_on.isoformat(),
     )  # fmt: skip
-    _tell(db, payout, "payout_sim_swapped", now)
+    to_payer = _member_paid_for(db, payout) is not None
+    _tell(db, payout, "payer_sim_swapped" if to_payer else "payout_sim_swapped", now)
     return True
 
 
@@ -1327,10 +1329,16 @@ def _tell(db: Db, payout: Payout, trigger: str, now: datetime) -> None:
 
 def _tell_payer(db: Db, payout: Payout, now: datetime) -> None:
     """Whoever paid for the member, and has some of it back, hears why it comes."""
-    member = members.by_id(db, payout.member_id)
-    if member is None or payout.msisdn == member.msisdn:
+    member = _member_paid_for(db, payout)
+    if member is None:
         return
     values = {"total": money.show(payout.amount_cents), "buyer": member.name.split()[0]}
     language = messages.language_of(db, payout.msisdn) or member.language
     key = str(payout.id)
     messages.of_phone(db, "payer_refunded", key, payout.msisdn, language, values, now)
+
+
+def _member_paid_for(db: Db, payout: Payout) -> Member | None:
+    """Whose money goes to the line of somebody else, who paid it. None: it goes to their own."""
+    member = members.by_id(db, payout.member_id)
+    return None if member is None or payout.msisdn == member.msisdn else member

@@ -492,11 +492,11 @@ def test_a_status_that_names_another_payout_is_not_believed(till: Till) -> None:
 # --- refunds --------------------------------------------------------------------------------------
 
 
-def paid_and_refused(till: Till, *, both: bool = True) -> None:
-    """Amina pays KSh 681 by prompt; then Wanjiku's share, or all of it, comes back."""
+def paid_and_refused(till: Till, *, both: bool = True, payer: str = msisdn(1)) -> None:
+    """Amina has KSh 681 paid by prompt; then Wanjiku's share, or all of it, comes back."""
     street = till.street
     street.rules(auto="0")
-    bought = street.buy()
+    bought = street.buy(payer)
     street.wait(40)
     assert street.orders(bought) == ["paid", "paid"]
     with street.database.begin() as db:

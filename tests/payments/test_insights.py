@@ -12,10 +12,12 @@ import pytest
 from core import days, payouts
 from core.sim_checks import SimAnswer
 from payments import insights
+from tests.core.market import msisdn
 from tests.payments.street import SECRET, Street
-from tests.payments.test_disbursements import Till
+from tests.payments.test_disbursements import Till, paid_and_refused
 
 PATH = f"/payments/sim/{SECRET}"
+SISTER = msisdn(77)  # no member, who pays
 KILLED_AT = ("before the call", "after the call")
 
 
@@ -80,6 +82,22 @@ def test_a_line_with_another_sim_is_paid_when_a_person_approves(till: Till) -> N
     approve(till, payout_id)
     till.street.wait(10)
     assert till.is_paid_once(payout_id)
+
+
+def test_who_had_it_paid_by_a_line_with_another_sim_hears_that_it_is_that_line(till: Till) -> None:
+    day = days.today(till.street.now) - timedelta(days=3)
+    till.rules(sim_swapped={SISTER: day.isoformat()})
+    paid_and_refused(till, both=False, payer=SISTER)
+    till.street.wait(8)
+    assert till.sent() == 0
+    with till.street.database.begin() as db:
+        told = db.value(
+            "SELECT json_object_agg(m.msisdn, t.text) FROM messages t"
+            " JOIN members m ON m.id = t.member_id WHERE t.trigger LIKE '%%_sim_swapped'"
+        )
+    assert list(told) == [msisdn(1)]
+    assert "The line that paid" in told[msisdn(1)]
+    assert "KSh 500" in told[msisdn(1)]
 
 
 def test_a_swap_after_the_approval_needs_another_one(till: Till) -> None:

@@ -38,7 +38,6 @@ State = Literal["open", "accepted", "declined", "withdrawn", "lapsed"]
 
 TITLE_MAX: Final = 24  # septets, as of terms; a title stands in our SMS
 TERMS_MAX: Final = 90
-AMOUNT_CENTS_MIN: Final = 1_000  # M-Pesa sends nothing below KSh 10 to a seller
 DAYS_MAX: Final = 60  # until it is due
 OPEN_MAX: Final = 5  # of one opener
 OPENED_A_DAY_MAX: Final = 10
@@ -483,7 +482,7 @@ def parse_amount(text: str) -> int:
         cents = catalogue.parse_price(text)
     except Invalid:
         raise Invalid("amount") from None
-    if cents < AMOUNT_CENTS_MIN:
+    if cents < money.PAYOUT_CENTS_MIN:
         raise Invalid("amount")
     return cents
 

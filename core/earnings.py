@@ -11,7 +11,7 @@ from uuid import UUID
 
 from core import freezes, ledger, members, outbox, payouts, phone
 from core.database import Db
-from core.money import CENTS
+from core.money import CENTS, PAYOUT_CENTS_MIN
 from core.rules import Rules
 
 Paid = Literal["sent", "kept", "too_small", "frozen", "insolvent"]
@@ -37,7 +37,7 @@ def pay(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Paid:
         return "kept"
     cents = ledger.balance(db, ledger.seller(member_id))
     cents -= cents % CENTS
-    if cents < payouts.AMOUNT_CENTS_MIN:
+    if cents < PAYOUT_CENTS_MIN:
         return "too_small"
     if freezes.is_frozen(db, member_id):
         return "frozen"

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from core import gsm, incidents, money, opt_outs, outbox, quiet, reach, wordings
 from core.database import Db, metadata
+from core.phone import is_kenyan_mobile
 from core.records import records
 from core.rules import Rules
 from core.wordings import Wording
@@ -574,10 +575,15 @@ class _Order(Worth):
     seller_name: str = field(repr=False)
     seller_language: str
     seller_is_here: bool
-    seller_is_keeper: bool
+    seller_stays_unpaid: bool
     receiver_msisdn: str | None = field(repr=False)  # None: the buyer receives it
     receiver_name: str | None = field(repr=False)
     receiver_language: str
+
+    @property
+    def seller_is_keeper(self) -> bool:
+        """What he earned is not sent now, as core.earnings will find."""
+        return self.seller_stays_unpaid or not is_kenyan_mobile(self.seller_msisdn)
 
 
 @dataclass(frozen=True)
@@ -633,7 +639,12 @@ def _orders(db: Db, ids: Sequence[UUID]) -> list[_Order]:
                s.id AS seller_id, coalesce(s.msisdn, '') AS seller_msisdn, s.name AS seller_name,
                s.language AS seller_language,
                s.deleted_at IS NULL AND s.msisdn IS NOT NULL AS seller_is_here,
-               NOT s.paid_at_once AS seller_is_keeper,
+               NOT s.paid_at_once
+                   OR EXISTS (SELECT FROM freezes f
+                              WHERE f.member_id = s.id AND f.lifted_at IS NULL)
+                   OR coalesce((SELECT a.balance_cents FROM accounts a
+                                WHERE a.kind = 'L.seller' AND a.owner_id = s.id), 0)
+                       < %(payout_cents_min)s AS seller_stays_unpaid,
                o.receiver_msisdn, o.receiver_name,
                coalesce((SELECT r.language FROM members r
                          WHERE r.msisdn = o.receiver_msisdn AND r.deleted_at IS NULL
@@ -645,7 +656,7 @@ def _orders(db: Db, ids: Sequence[UUID]) -> list[_Order]:
         WHERE o.id = ANY(%(ids)s)
         ORDER BY o.number
         """,
-        {"ids": list(ids)},
+        {"ids": list(ids), "payout_cents_min": money.PAYOUT_CENTS_MIN},
     )
 
 
@@ -653,7 +664,8 @@ def _concerned(found: Sequence[_Order], receiver: str, spoken: Container[str]) -
     """The orders of which this receiver is to hear.
 
     A buyer whose goods somebody else receives is their giver, and a seller whose money is not sent
-    on at once is its keeper, where there are words for that.
+    on at once (he wants it here, is frozen, has no M-Pesa, or it is too little) is its keeper, where there are
+    words for that.
     """
     heard_of = [order for order in found if order.accept_by is not None]
     match receiver:

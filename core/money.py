@@ -1,6 +1,9 @@
 """Money: integer cents everywhere, whole shillings where cash moves."""
 
-CENTS = 100  # in a shilling
+from typing import Final
+
+CENTS: Final = 100  # in a shilling
+PAYOUT_CENTS_MIN: Final = 10 * CENTS  # M-Pesa sends no less to a phone (Daraja, B2C)
 
 
 def half_up(numerator: int, denominator: int) -> int:

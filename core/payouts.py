@@ -33,7 +33,7 @@ from core import (
 from core.database import Db, metadata
 from core.errors import Invalid
 from core.members import Member
-from core.money import CENTS
+from core.money import CENTS, PAYOUT_CENTS_MIN
 from core.rules import Rules
 
 Kind = Literal["withdrawal", "refund", "reversal"]
@@ -54,8 +54,7 @@ WAITS: Final = (
 AUTOMATIC: Final = "automatic"  # who approves what is below the limit
 SYSTEM: Final = "system"  # who asks for what nobody asked for
 
-AMOUNT_CENTS_MIN: Final = 10 * CENTS  # of one payout by M-Pesa (Daraja, B2C)
-AMOUNT_CENTS_MAX: Final = 250_000 * CENTS
+AMOUNT_CENTS_MAX: Final = 250_000 * CENTS  # of one payout by M-Pesa (Daraja, B2C)
 REVERSAL_CENTS_MIN: Final = 1 * CENTS  # a receipt goes back whole, however small
 # What M-Pesa charges us for one payout up to so much, in cents (published in August 2023). The
 # proof of a payout may name another; the statement has the last word.
@@ -124,7 +123,7 @@ payouts = sa.Table(
     sa.CheckConstraint("waits_for IS NULL OR state = 'approved'", name="waits"),
     sa.CheckConstraint(
         f"amount_cents % {CENTS} = 0 AND amount_cents <= {AMOUNT_CENTS_MAX} AND amount_cents >="
-        f" CASE kind WHEN 'reversal' THEN {REVERSAL_CENTS_MIN} ELSE {AMOUNT_CENTS_MIN} END",
+        f" CASE kind WHEN 'reversal' THEN {REVERSAL_CENTS_MIN} ELSE {PAYOUT_CENTS_MIN} END",
         name="amount_cents",
     ),
     sa.CheckConstraint("(kind = 'reversal') = (reverses_receipt IS NOT NULL)", name="reverses"),
@@ -290,7 +289,7 @@ def withdraw(
         if not any(shares):
             return "too_small"
     else:
-        if refused := _unfit(cents, AMOUNT_CENTS_MIN):
+        if refused := _unfit(cents, PAYOUT_CENTS_MIN):
             return refused
         if cents > earned + returned:
             return "overdrawn"
@@ -322,7 +321,7 @@ def withdraw(
 def sendable(earned_cents: int, returned_cents: int) -> list[int]:
     """What could be sent of each of the two accounts: whole shillings, none below KSh 10."""
     whole = [cents - cents % CENTS for cents in (earned_cents, returned_cents)]
-    return [cents if cents >= AMOUNT_CENTS_MIN else 0 for cents in whole]
+    return [cents if cents >= PAYOUT_CENTS_MIN else 0 for cents in whole]
 
 
 def is_automatic(db: Db, member_id: UUID, cents: int, rules: Rules, now: datetime) -> bool:
@@ -350,7 +349,7 @@ def request(
     member's own where None. key: asked again under it, nothing happens and the ids are the same;
     raises ledger.Conflict where the key stands for something else. A refusal moves nothing.
     """
-    minimum = REVERSAL_CENTS_MIN if kind == "reversal" else AMOUNT_CENTS_MIN
+    minimum = REVERSAL_CENTS_MIN if kind == "reversal" else PAYOUT_CENTS_MIN
     if refused := _unfit(cents, minimum):
         return refused
     own_msisdn = _lock_member(db, member_id)
@@ -889,8 +888,8 @@ def _parts(cents: int) -> list[int]:
     rest = cents % AMOUNT_CENTS_MAX
     if rest:
         parts.append(rest)
-    if len(parts) > 1 and rest and rest < AMOUNT_CENTS_MIN:
-        parts[-2:] = [AMOUNT_CENTS_MAX - AMOUNT_CENTS_MIN, AMOUNT_CENTS_MIN + rest]
+    if len(parts) > 1 and rest and rest < PAYOUT_CENTS_MIN:
+        parts[-2:] = [AMOUNT_CENTS_MAX - PAYOUT_CENTS_MIN, PAYOUT_CENTS_MIN + rest]
     return parts
 
 
@@ -898,9 +897,9 @@ def _shares(cents: int, earned: int, returned: int) -> list[int]:
     """How much of each account, neither share too small to be sent; less in all where none fit."""
     of_earned = min(cents, earned - earned % CENTS)
     of_returned = cents - of_earned
-    if 0 < of_returned < AMOUNT_CENTS_MIN:
-        of_earned, of_returned = cents - AMOUNT_CENTS_MIN, AMOUNT_CENTS_MIN
-    if 0 < of_earned < AMOUNT_CENTS_MIN:
+    if 0 < of_returned < PAYOUT_CENTS_MIN:
+        of_earned, of_returned = cents - PAYOUT_CENTS_MIN, PAYOUT_CENTS_MIN
+    if 0 < of_earned < PAYOUT_CENTS_MIN:
         of_earned, of_returned = 0, cents
     fits = of_earned <= earned and of_returned <= returned
     return [of_earned, of_returned] if fits else [0, 0]

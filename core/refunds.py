@@ -76,7 +76,7 @@ def refund_balance(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Refu
     for rest in _by_line(_credits(db, member_id), left_cents, own_msisdn):
         if not phone.is_kenyan_mobile(rest.msisdn):
             nowhere_cents = rest.amount_cents
-        elif rest.amount_cents >= payouts.AMOUNT_CENTS_MIN:
+        elif rest.amount_cents >= money.PAYOUT_CENTS_MIN:
             if not _ask(db, member_id, "refund", rest, rules, now):
                 return "insolvent"
             left_cents -= rest.amount_cents

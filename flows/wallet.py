@@ -65,7 +65,7 @@ def send(context: Context, _answers: Any) -> Literal["sent"]:
 @hints("whole_shillings", "at_least", "at_most")
 def amount(context: Context, _answers: Any, text: str) -> int:
     cents = payouts.parse_amount(text)
-    if cents < payouts.AMOUNT_CENTS_MIN:
+    if cents < money.PAYOUT_CENTS_MIN:
         raise Invalid("at_least")
     sendable_cents = wallet.balance(context.db, context.buyer.id).sendable_cents
     if cents > sendable_cents:

@@ -15,6 +15,9 @@ from core import (
     charges,
     checkouts,
     deliveries,
+    earnings,
+    freezes,
+    ledger,
     messages,
     opt_outs,
     orders,
@@ -36,6 +39,7 @@ from tests.core.market import (
     failed,
     msisdn,
     open_market,
+    order_of,
     paid,
     person,
     purchase,
@@ -91,6 +95,11 @@ def numbers(db: Db, bought: Purchase) -> list[int]:
 
 def pay(db: Db, bought: Purchase, now: datetime) -> None:
     assert charges.settle(db, bought.charge_id, paid(bought), now) == "paid"
+
+
+def earn(db: Db, member_id: UUID, cents: int, now: datetime) -> None:
+    legs = [ledger.debit(ledger.C2B, cents), ledger.credit(ledger.seller(member_id), cents)]
+    ledger.post(db, "test", f"test:{member_id}", legs, now)
 
 
 # The table.
@@ -192,10 +201,22 @@ def test_every_reminder_of_the_outbox_speaks_or_is_declared_silent() -> None:
     assert reminders <= set(wordings.table().triggers)
 
 
-def test_a_seller_hears_where_the_money_is(db: Db, bought: Purchase, now: datetime) -> None:
-    """Of the two one has what is sold sent on at once, the other keeps it here."""
+@pytest.mark.parametrize(
+    "why", ["he keeps it here", "he is frozen", "his is no M-Pesa", "it is too little"]
+)
+def test_a_seller_hears_where_the_money_is(
+    db: Db, market: Market, bought: Purchase, now: datetime, why: str
+) -> None:
+    """Of the two one has what is sold sent on at once, the other's stays here."""
     pay(db, bought, now)
-    db.run("UPDATE members SET paid_at_once = false WHERE name = 'Otieno Supplies'")
+    earn(db, market.wanjiku, 1_000, now)
+    earn(db, market.otieno, 999 if why == "it is too little" else 1_000, now)
+    if why == "he keeps it here":
+        earnings.choose(db, market.otieno, False, now)
+    if why == "he is frozen":
+        freezes.freeze(db, market.otieno, "His phone is lost.", "asha", now)
+    if why == "his is no M-Pesa":
+        db.run("UPDATE members SET msisdn = '+255711000010' WHERE id = %s", [market.otieno])
     ids = [order.id for order in orders.lock(db, bought.checkout_id)]
     for trigger in ("completed", "decided_for_seller", "split", "part_came"):
         orders.note(db, ids, trigger, now, case="7", back="90", dispatch_by=now.isoformat())
@@ -203,6 +224,17 @@ def test_a_seller_hears_where_the_money_is(db: Db, bought: Purchase, now: dateti
         (sent_on,), (kept,) = heard["Wanjiku Fresh"], heard["Otieno Supplies"]
         assert "is on its way to you" in sent_on
         assert "in your Sokoni balance" in kept or "in your balance" in kept
+
+
+def test_of_a_seller_who_is_frozen_no_more_the_money_goes_on(
+    db: Db, market: Market, bought: Purchase, now: datetime
+) -> None:
+    pay(db, bought, now)
+    earn(db, market.wanjiku, 1_000, now)
+    freezes.freeze(db, market.wanjiku, "Her phone is lost.", "asha", now)
+    freezes.lift(db, market.wanjiku, "baraka", now)
+    orders.note(db, [order_of(db, bought, market.wanjiku).id], "completed", now)
+    assert "is on its way to your M-Pesa" in told(db, "completed")["Wanjiku Fresh"][0]
 
 
 TOLD_BY_CHARGES = {
@@ -222,13 +254,20 @@ TOLD_BY_CHARGES = {
     ),
 )
 def test_every_event_of_an_order_finds_its_words(
-    db: Db, bought: Purchase, now: datetime, trigger: str, is_gift: bool, language: str
+    db: Db,
+    market: Market,
+    bought: Purchase,
+    now: datetime,
+    trigger: str,
+    is_gift: bool,
+    language: str,
 ) -> None:
     """Nothing that stands in them is unknown when it happens; each is one plain part."""
     db.run("UPDATE members SET language = %s", [language])
     if is_gift:
         db.run("UPDATE orders SET receiver_name = 'Juma', receiver_msisdn = %s", [msisdn(77)])
     db.run("UPDATE orders SET accept_by = %s", [now])
+    earn(db, market.wanjiku, 1_000, now)
     db.run("DELETE FROM messages")
     deadlines = dict.fromkeys(("dispatch_by", "inspect_by", "answer_by"), now.isoformat())
     of_less = {"product": "Tomatoes", "has": "8", "quantity": "10"}

@@ -14,21 +14,19 @@ REASON_LETTERS_MIN: Final = 5
 
 
 def freeze(
-    db: Db, msisdn: str, reason: str, by: Actor, now: datetime
-) -> Literal["frozen", "already_frozen", "no_member", "not_allowed", "no_reason"]:
+    db: Db, member_ids: Sequence[UUID], reason: str, by: Actor, now: datetime
+) -> Literal["frozen", "already_frozen", "not_allowed", "no_reason"]:
     """A phone is lost, or somebody else has its number: no money of its members leaves any more.
 
-    They may look around and order as before. reason: without personal data.
+    They may look around and order as before. member_ids: one, or a phone's owners, in their order.
+    reason: without personal data.
     """
     if not by.may("operator"):
         return "not_allowed"
     if len(reason.strip()) < REASON_LETTERS_MIN:
         return "no_reason"
-    owners = _owners(db, msisdn)
-    if not owners:
-        return "no_member"
     outcomes = set()
-    for member_id in owners:
+    for member_id in member_ids:
         outcome = freezes.freeze(db, member_id, reason.strip(), by.name, now)
         outcomes.add(outcome)
         if outcome == "frozen":
@@ -38,19 +36,18 @@ def freeze(
 
 
 def unfreeze(
-    db: Db, msisdn: str, by: Actor, now: datetime
-) -> Literal["lifted", "not_frozen", "own", "no_member", "not_allowed"]:
+    db: Db, member_ids: Sequence[UUID], by: Actor, now: datetime
+) -> Literal["lifted", "not_frozen", "own", "not_allowed"]:
     """A second person is sure that the phone is its owner's again: what waited goes on its way.
 
-    "own": whoever froze it, or whose own money it is, may not. It is all of the phone or nothing.
+    "own": whoever froze it, or whose own money it is, may not. It is all of these or nobody.
     """
     if not by.may("approver"):
         return "not_allowed"
-    owners = _owners(db, msisdn)
-    frozen = _frozen(db, owners)
+    frozen = _frozen(db, member_ids)
     if not frozen:
-        return "not_frozen" if owners else "no_member"
-    if staff.is_member(db, by.who, *owners) or by.name in {each.frozen_by for each in frozen}:
+        return "not_frozen"
+    if staff.is_member(db, by.who, *member_ids) or by.name in {each.frozen_by for each in frozen}:
         return "own"
     for each in frozen:
         lifted = freezes.lift(db, each.member_id, by.name, now)
@@ -75,11 +72,11 @@ def close_case(
     return "closed"
 
 
-def _owners(db: Db, msisdn: str) -> list[UUID]:
+def owners(db: Db, msisdn: str) -> list[UUID]:
     """Whose phone it is: one member, or the two who share it; in the order of their locks."""
     one = members.by_msisdn(db, msisdn)
-    owners = [one] if one is not None else members.sharing(db, msisdn)
-    return sorted(owner.id for owner in owners)
+    found = [one] if one is not None else members.sharing(db, msisdn)
+    return sorted(member.id for member in found)
 
 
 @dataclass(frozen=True)

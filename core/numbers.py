@@ -5,6 +5,7 @@ somebody else. What was asked of a number, or promised to it, is looked up here 
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, LiteralString
 from uuid import UUID
@@ -130,6 +131,29 @@ def was_left(db: Db, msisdn: str, since: datetime) -> bool:
             """,
             {"msisdn": msisdn, "since": since},
         )
+    )
+
+
+@dataclass(frozen=True)
+class Had:
+    """A member who once had a number. until: when they had another, or none, in its place."""
+
+    member_id: UUID
+    until: datetime
+
+
+def had(db: Db, msisdn: str) -> list[Had]:
+    """Who had that number and has it no more, the last first; whoever has it now is not asked."""
+    return db.rows(
+        Had,
+        """
+        SELECT n.member_id, max(n.ended_at) AS until
+        FROM number_changes n JOIN members m ON m.id = n.member_id
+        WHERE n.from_msisdn = %(msisdn)s AND n.state = 'done'
+          AND m.deleted_at IS NULL AND m.msisdn IS DISTINCT FROM %(msisdn)s
+        GROUP BY n.member_id ORDER BY until DESC, n.member_id
+        """,
+        {"msisdn": msisdn},
     )
 
 

@@ -23,7 +23,6 @@ from core import (
     evidence,
     ledger,
     orders,
-    phone,
     resolutions,
     staff,
     suspense,
@@ -31,10 +30,10 @@ from core import (
 )
 from core.database import Database, Db
 from core.disputes import Dispute
-from core.errors import Invalid, Unavailable
+from core.errors import Unavailable
 from core.money import show
 from core.resolutions import AGAINST
-from core.staff import ROLES, money, phones, resets, watch
+from core.staff import ROLES, money, people, phones, resets, watch
 from core.staff.terminal import (
     NOT_THERE,
     Command,
@@ -59,7 +58,6 @@ WHY: Final[Mapping[str, str]] = {
     "already_proposed": "a decision waits for a second person; approve or decline it",
     "insolvent": "other people's money would not be covered; own capital goes in first",
     "last_admin": "somebody must stay admin",
-    "no_member": "nobody here has that number",
     "no_name": "a name is 2 to 30 of a-z, 0-9, . _ - after a letter, and not the system's own",
     "no_reason": "the reason is too short, or too long, to be understood later",
     "no_roles": "which roles? " + ", ".join(ROLES),
@@ -217,12 +215,20 @@ def decline(desk_: Desk, given: argparse.Namespace) -> str:
 
 
 def freeze(desk_: Desk, given: argparse.Namespace) -> str:
-    by = desk_.actor(given.by)
-    return desk.freeze(desk_.db, given.msisdn, given.reason, by, desk_.now)
+    by, found = desk_.actor(given.by), people.find(desk_, given.whose)
+    done = desk.freeze(desk_.db, found.ids, given.reason, by, desk_.now)
+    return _of(found, done)
 
 
 def unfreeze(desk_: Desk, given: argparse.Namespace) -> str:
-    return desk.unfreeze(desk_.db, given.msisdn, desk_.actor(given.by), desk_.now)
+    by, found = desk_.actor(given.by), people.find(desk_, given.whose)
+    return _of(found, desk.unfreeze(desk_.db, found.ids, by, desk_.now))
+
+
+def _of(found: people.Found, done: str) -> str:
+    if done in WHY:
+        raise Refused(found.said(WHY[done]))
+    return found.said(GOOD[done])
 
 
 def list_cases(desk_: Desk, _given: argparse.Namespace) -> str:
@@ -394,13 +400,6 @@ def _case(text: str) -> int:
     return int(text)
 
 
-def _msisdn(text: str) -> str:
-    try:
-        return phone.parse(text)
-    except Invalid:
-        raise argparse.ArgumentTypeError("a phone number, like +254711000345") from None
-
-
 def _roles(text: str) -> list[str]:
     roles = [role for role in text.split(",") if role]
     if unknown := set(roles) - set(ROLES):
@@ -411,9 +410,9 @@ def _roles(text: str) -> list[str]:
 _OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     "name": {"help": "what they sign with"},
     "case": {"type": _case, "help": "its number, as people say it"},
-    "msisdn": {"type": _msisdn, "help": "a phone number"},
+    "msisdn": {"type": people.read_msisdn, "help": "a phone number"},
     "--roles": {"type": _roles, "required": True, "help": f"some of {', '.join(ROLES)}"},
-    "--msisdn": {"type": _msisdn, "help": "of one who also trades here"},
+    "--msisdn": {"type": people.read_msisdn, "help": "of one who also trades here"},
     "--buyer": {"type": shillings, "metavar": "KSH", "help": "goes back to the buyer"},
     "--seller": {"type": shillings, "metavar": "KSH", "help": "the seller's, before the fee"},
     "--reason": {"required": True, "help": "in writing; buyer and seller may read a decision's"},
@@ -430,6 +429,7 @@ _OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     "--by": {"required": True, "metavar": "NAME", "help": "who you are"},
     **money.OPTIONS,
     **watch.OPTIONS,
+    **people.OPTIONS,
     **phones.OPTIONS,
 }
 _COMMANDS: Final[Mapping[str, tuple[Command, Sequence[str], str]]] = {
@@ -446,8 +446,8 @@ _COMMANDS: Final[Mapping[str, tuple[Command, Sequence[str], str]]] = {
     ),
     "approve": (approve, ("case", "--by"), "agree to a decision, as a second person"),
     "decline": (decline, ("case", "--reason", "--by"), "do not agree, or take your own back"),
-    "freeze": (freeze, ("msisdn", "--reason", "--by"), "no money of that phone's members leaves"),
-    "unfreeze": (unfreeze, ("msisdn", "--by"), "it may leave again, says a second person"),
+    "freeze": (freeze, ("whose", "--reason", "--by"), "no money of that phone's members leaves"),
+    "unfreeze": (unfreeze, ("whose", "--by"), "it may leave again, says a second person"),
     "cases": (list_cases, (), "who waits for a call"),
     "close-case": (close_case, ("case", "--note", "--by"), "they were called"),
     "differences": (list_differences, (), "where M-Pesa and our books differ, the oldest first"),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from core import pin_resets
-from core.staff.phones import ending_of, member_id
+from core.staff import people
 from core.staff.terminal import Command, Desk, moment, person, table
 
 WHY: Final[Mapping[str, str]] = {
@@ -20,7 +20,7 @@ WHY: Final[Mapping[str, str]] = {
 def list_resets(desk: Desk, _given: argparse.Namespace) -> str:
     rows = [
         (
-            ending_of(reset.member_id),
+            people.name(reset.member_id),
             person(desk.db, reset.member_id),
             f"open until {moment(reset.until)}" if reset.until else "to approve",
             moment(reset.proposed_at),
@@ -32,18 +32,18 @@ def list_resets(desk: Desk, _given: argparse.Namespace) -> str:
 
 
 def propose_reset(desk: Desk, given: argparse.Namespace) -> str:
-    by = desk.actor(given.by)
-    return pin_resets.propose(desk.db, member_id(desk, given.member, 1), given.reason, by, desk.now)
+    by, member = desk.actor(given.by), people.one(desk, given.member, 1)
+    return pin_resets.propose(desk.db, member, given.reason, by, desk.now)
 
 
 def approve_reset(desk: Desk, given: argparse.Namespace) -> str:
-    by, member = desk.actor(given.by), member_id(desk, given.member, 1)
+    by, member = desk.actor(given.by), people.one(desk, given.member, 1)
     done = pin_resets.approve(desk.db, member, by, desk.rules, desk.now)
     return "approved; an SMS says how to choose one" if done == "approved" else done
 
 
 def decline_reset(desk: Desk, given: argparse.Namespace) -> str:
-    by, member = desk.actor(given.by), member_id(desk, given.member, 1)
+    by, member = desk.actor(given.by), people.one(desk, given.member, 1)
     done = pin_resets.decline(desk.db, member, given.reason, by, desk.now)
     return "declined; the PIN stays as it is" if done == "taken_back" else done
 

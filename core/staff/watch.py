@@ -6,11 +6,12 @@ import argparse
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
+from uuid import UUID
 
-from core import charges, incidents, members, payouts, phone, traces
-from core.errors import Invalid
+from core import charges, incidents, payouts, traces
 from core.incidents import Open
 from core.money import show
+from core.staff import people
 from core.staff.terminal import Command, Desk, Refused, masked, moment, person, second, table
 from core.traces import Trace
 
@@ -126,9 +127,10 @@ def close_incident(desk: Desk, given: argparse.Namespace) -> str:
 
 
 def trace(desk: Desk, given: argparse.Namespace) -> str:
-    """By what is known of it; by a phone number, what there is to choose from."""
-    if msisdn := _msisdn(given.what):
-        return _of_member(desk, msisdn)
+    """By what is known of it; by a member, what there is to choose from."""
+    if whose := _whose(given.what):
+        meant = people.find(desk, whose)
+        return "\n\n".join(_of_member(desk, member_id, meant.how) for member_id in meant.ids)
     found = _found(desk, given.what)
     lines = [*_purchase(desk, found), *_payout(desk, found), ""]
     rows = [
@@ -168,21 +170,18 @@ def _found(desk: Desk, what: str) -> Trace:
     return found
 
 
-def _of_member(desk: Desk, msisdn: str) -> str:
-    member = members.by_msisdn(desk.db, msisdn)
-    if member is None:
-        return "no_member"
+def _of_member(desk: Desk, member_id: UUID, how: str) -> str:
     orders = [
         (str(it.number), moment(it.at), it.state, show(it.total_cents), it.prompt or "")
-        for it in traces.bought(desk.db, member.id, OF_A_MEMBER)
+        for it in traces.bought(desk.db, member_id, OF_A_MEMBER)
     ]
     sent = [
         (_end(it), moment(it.created_at), it.state, show(it.amount_cents), it.receipt or "")
-        for it in payouts.of_member(desk.db, member.id, OF_A_MEMBER)
+        for it in payouts.of_member(desk.db, member_id, OF_A_MEMBER)
     ]
     return "\n".join(
         [
-            person(desk.db, member.id),
+            how or person(desk.db, member_id),
             "",
             table(("order", "since", "stands", "KSh", "last prompt"), orders, "Bought nothing."),
             "",
@@ -241,13 +240,15 @@ def _detail(incident: Open) -> str:
     )
 
 
-def _msisdn(text: str) -> str | None:
-    """A number of nine digits or more is a phone's, unless it is none."""
-    if len(re.sub("[^0-9]", "", text)) < 9 or re.search("[A-Za-z]", text):
+def _whose(text: str) -> str | None:
+    """A member's name, or a phone number: of nine digits or more, unless it is none."""
+    if not text.startswith("id:") and (
+        len(re.sub("[^0-9]", "", text)) < 9 or re.search("[A-Za-z]", text)
+    ):
         return None
     try:
-        return phone.parse(text)
-    except Invalid:
+        return people.read(text)
+    except argparse.ArgumentTypeError:
         return None
 
 
@@ -261,7 +262,7 @@ OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     "incident": {"type": _incident, "help": "as incidents names it"},
     "what": {
         "help": "an order's number, M-Pesa's receipt, the account a payer named, a payout's name,"
-        " or a phone number",
+        " a phone number, a member's now or before, or id:… as we name members",
     },
 }
 COMMANDS: Final[Mapping[str, tuple[Command, Sequence[str], str]]] = {

@@ -34,23 +34,23 @@ def peter(db: Db) -> Actor:
 def test_a_lost_phones_money_is_frozen_and_a_second_person_lets_it_go(
     db: Db, now: datetime, amina: UUID, olive: Actor, peter: Actor
 ) -> None:
-    assert desk.freeze(db, PHONE, LOST, olive, now) == "frozen"
+    assert desk.freeze(db, [amina], LOST, olive, now) == "frozen"
     assert freezes.is_frozen(db, amina)
-    assert desk.freeze(db, PHONE, LOST, olive, now) == "already_frozen"
-    assert desk.unfreeze(db, PHONE, olive, now) == "own"
+    assert desk.freeze(db, [amina], LOST, olive, now) == "already_frozen"
+    assert desk.unfreeze(db, [amina], olive, now) == "own"
     assert freezes.is_frozen(db, amina)
-    assert desk.unfreeze(db, PHONE, peter, now) == "lifted"
+    assert desk.unfreeze(db, [amina], peter, now) == "lifted"
     assert not freezes.is_frozen(db, amina)
-    assert desk.unfreeze(db, PHONE, peter, now) == "not_frozen"
+    assert desk.unfreeze(db, [amina], peter, now) == "not_frozen"
 
 
 def test_both_acts_are_on_the_record_without_the_number(
     db: Db, now: datetime, amina: UUID, olive: Actor, peter: Actor
 ) -> None:
-    desk.freeze(db, PHONE, LOST, olive, now)
-    desk.freeze(db, PHONE, LOST, olive, now)
-    desk.unfreeze(db, PHONE, olive, now)
-    desk.unfreeze(db, PHONE, peter, now)
+    desk.freeze(db, [amina], LOST, olive, now)
+    desk.freeze(db, [amina], LOST, olive, now)
+    desk.unfreeze(db, [amina], olive, now)
+    desk.unfreeze(db, [amina], peter, now)
     frozen, unfrozen = audit.of(db, f"member {amina}")
     assert (frozen.who, frozen.what, frozen.after["why"]) == ("olive", "member_frozen", LOST)
     assert (unfrozen.who, unfrozen.what) == ("peter", "member_unfrozen")
@@ -74,29 +74,28 @@ def test_two_people_of_one_phone_are_frozen_together(
         now=now,
     )
     assert joined == "joined"
-    both = [one.id for one in members.sharing(db, PHONE)]
-    assert desk.freeze(db, PHONE, LOST, olive, now) == "frozen"
+    both = desk.owners(db, PHONE)
+    assert sorted(one.id for one in members.sharing(db, PHONE)) == both
+    assert desk.freeze(db, both, LOST, olive, now) == "frozen"
     assert [freezes.is_frozen(db, one) for one in both] == [True, True]
-    assert desk.unfreeze(db, PHONE, peter, now) == "lifted"
+    assert desk.unfreeze(db, both, peter, now) == "lifted"
     assert [freezes.is_frozen(db, one) for one in both] == [False, False]
 
 
-@pytest.mark.usefixtures("amina")
-def test_nobody_lets_their_own_money_go(db: Db, now: datetime, olive: Actor) -> None:
+def test_nobody_lets_their_own_money_go(db: Db, now: datetime, amina: UUID, olive: Actor) -> None:
     amina_at_work = hire(db, "amina", ["approver"], PHONE)
-    assert desk.freeze(db, PHONE, LOST, olive, now) == "frozen"
-    assert desk.unfreeze(db, PHONE, amina_at_work, now) == "own"
+    assert desk.freeze(db, [amina], LOST, olive, now) == "frozen"
+    assert desk.unfreeze(db, [amina], amina_at_work, now) == "own"
 
 
-@pytest.mark.usefixtures("amina")
-def test_who_may_not_does_not(db: Db, now: datetime, peter: Actor, olive: Actor) -> None:
+def test_who_may_not_does_not(
+    db: Db, now: datetime, amina: UUID, peter: Actor, olive: Actor
+) -> None:
     otto = hire(db, "otto", ["operator"])
-    assert desk.freeze(db, PHONE, LOST, peter, now) == "not_allowed"
-    assert desk.freeze(db, PHONE, "  ", olive, now) == "no_reason"
-    assert desk.freeze(db, "+254711000099", LOST, olive, now) == "no_member"
-    assert desk.unfreeze(db, "+254711000099", peter, now) == "no_member"
-    assert desk.freeze(db, PHONE, LOST, olive, now) == "frozen"
-    assert desk.unfreeze(db, PHONE, otto, now) == "not_allowed"
+    assert desk.freeze(db, [amina], LOST, peter, now) == "not_allowed"
+    assert desk.freeze(db, [amina], "  ", olive, now) == "no_reason"
+    assert desk.freeze(db, [amina], LOST, olive, now) == "frozen"
+    assert desk.unfreeze(db, [amina], otto, now) == "not_allowed"
 
 
 def test_a_case_is_closed_with_a_note_and_its_incident(

@@ -217,15 +217,15 @@ def test_two_admins_who_retire_each_other_leave_one(crowd: Database, now: dateti
 
 
 def test_a_freeze_by_many_is_one_and_lifted_once(row: Row) -> None:
-    phone = "+254711000001"
+    owners = [row.quarrel.deal.buyer]
 
     def freeze() -> Any:
         return row.do(
-            lambda db: desk.freeze(db, phone, "Her phone is lost.", at_work(db, "olive"), row.now)
+            lambda db: desk.freeze(db, owners, "Her phone is lost.", at_work(db, "olive"), row.now)
         )
 
     def lift() -> Any:
-        return row.do(lambda db: desk.unfreeze(db, phone, at_work(db, "peter"), row.now))
+        return row.do(lambda db: desk.unfreeze(db, owners, at_work(db, "peter"), row.now))
 
     assert Counter(at_once([freeze] * 8)) == {"frozen": 1, "already_frozen": 7}
     assert Counter(at_once([lift] * 8)) == {"lifted": 1, "not_frozen": 7}

@@ -3,6 +3,7 @@
 import re
 import shlex
 from datetime import datetime
+from uuid import UUID
 
 import pytest
 
@@ -12,7 +13,7 @@ from core.staff import __main__ as terminal
 from core.staff.terminal import Desk
 from tests.core.market import RULES, person
 from tests.core.office import ORIGIN, hire
-from tests.core.people import member
+from tests.core.people import member, place
 from tests.core.test_number_changes import carry_out, join
 
 WHY = "--reason 'She showed her identity card; the SIM is lost.'"
@@ -31,6 +32,15 @@ class Terminal:
         given = terminal._parser().parse_args(shlex.split(line))
         said, code = terminal.run(Desk(self.db, RULES, self.now, ORIGIN), given)
         return code, said
+
+    def is_frozen(self, member_id: UUID) -> bool:
+        """By staff; who has no number is so any way."""
+        return bool(
+            self.db.value(
+                "SELECT EXISTS (SELECT FROM freezes WHERE member_id = %s AND lifted_at IS NULL)",
+                [member_id],
+            )
+        )
 
     def ok(self, line: str) -> str:
         code, said = self.type(line)
@@ -92,6 +102,91 @@ def test_of_two_who_share_a_phone_one_is_named(desk: Terminal) -> None:
     assert said == "Refused: two share that phone: --person 1 is Amina, --person 2 is Juma"
     desk.ok(f"propose-number 0711000012 0722000050 --person 2 {WHY} --by olive")
     assert "Juma" in desk.ok("numbers")
+
+
+LOST = "--reason 'Her phone was stolen.' --by olive"
+
+
+def move(desk: Terminal, to: str | None = "0722000050") -> None:
+    """Wanjiku has another number from now on, or none."""
+    line = f"propose-number 0711000009 {to}" if to else "retire-number 0711000009"
+    desk.ok(f"{line} {WHY} --by olive")
+    desk.ok("approve-number 0711000009 --by peter")
+    assert carry_out(desk.db, desk.now) == "done"
+
+
+def newcomer(desk: Terminal) -> UUID:
+    """A stranger to whom the network gave Wanjiku's first number."""
+    village = place(desk.db, desk.now, "Kawangware")
+    return member(desk.db, desk.now, 9, "Zawadi", place_id=village)
+
+
+@pytest.mark.parametrize("to", ["0722000050", None])
+def test_who_has_another_number_or_none_is_found_by_the_old_one(
+    desk: Terminal, to: str | None
+) -> None:
+    move(desk, to)
+    ending = "+2547•••050" if to else "no number"
+    how = f"Wanjiku Fresh  {ending}, by a number they had until 21/11/2026"
+    assert desk.ok("trace 0711000009").splitlines()[0] == how
+    said = desk.ok(f"freeze 0711000009 {LOST}")
+    assert said == f"frozen: no money leaves ({how})"
+    assert desk.is_frozen(desk.wanjiku)
+    assert desk.refused(f"freeze 0711000009 {LOST}").endswith(f"frozen already ({how})")
+    assert how in desk.ok("unfreeze 0711000009 --by peter")
+    assert "not frozen" in desk.refused("unfreeze 0711000009 --by peter")
+
+
+def test_whoever_has_the_number_now_is_not_taken_for_whoever_had_it(desk: Terminal) -> None:
+    move(desk)
+    zawadi = newcomer(desk)
+    lines = ("trace 0711000009", f"freeze 0711000009 {LOST}", "unfreeze 0711000009 --by peter")
+    for line in lines:
+        said = desk.refused(line)
+        assert "Zawadi  +2547•••009 has it; " in said
+        assert "Wanjiku Fresh  +2547•••050 had it until 21/11/2026" in said
+    now_hers, once_hers = re.findall("id:[0-9a-f]{8}", said)
+    assert desk.ok(f"trace {now_hers}").startswith("Zawadi  +2547•••009")
+    desk.ok(f"freeze {once_hers} {LOST}")
+    assert (desk.is_frozen(zawadi), desk.is_frozen(desk.wanjiku)) == (False, True)
+    assert "Wanjiku" in desk.ok(f"unfreeze {once_hers} --by peter")
+    assert not desk.is_frozen(desk.wanjiku)
+
+
+def test_a_number_that_came_back_is_its_owners_alone(desk: Terminal) -> None:
+    move(desk)
+    desk.ok(f"propose-number 0722000050 0711000009 {WHY} --by olive")
+    desk.ok("approve-number 0722000050 --by peter")
+    assert carry_out(desk.db, desk.now) == "done"
+    assert desk.ok(f"freeze 0711000009 {LOST}") == "frozen: no money leaves"
+
+
+def test_a_number_that_two_had_one_after_the_other_is_neithers_to_freeze(desk: Terminal) -> None:
+    move(desk)
+    zawadi = newcomer(desk)
+    move(desk, "0722000051")
+    said = desk.refused(f"freeze 0711000009 {LOST}")
+    assert said.count("had it until") == 2
+    assert not desk.is_frozen(zawadi)
+
+
+def test_who_has_left_is_not_found_by_a_number(desk: Terminal) -> None:
+    move(desk, None)
+    members.close(desk.db, desk.wanjiku, desk.now)
+    assert "nobody here has that number" in desk.refused("trace 0711000009")
+
+
+def test_both_of_a_shared_phone_are_traced(desk: Terminal) -> None:
+    owner = member(desk.db, desk.now, 12, "Amina Wanjiru")
+    join(desk.db, owner, desk.now)
+    said = desk.ok("trace 0711000012")
+    assert ("Amina Wanjiru" in said, "Juma" in said) == (True, True)
+
+
+def test_a_name_that_no_member_has_is_refused(desk: Terminal) -> None:
+    assert "no member of that name" in desk.refused("trace id:00000000")
+    assert "no member of that name" in desk.refused(f"freeze id:00000000 {LOST}")
+    assert "no order, receipt" in desk.refused("trace id:0")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
-"""An office for tests: staff at work, and disputes brought to the point where they decide."""
+"""An office for tests: staff at work and at a terminal, and disputes up to where they decide."""
 
+import shlex
 from collections.abc import Collection
+from datetime import datetime
 from uuid import UUID
 
 from core import audit, disputes, escrow, incidents, staff, verdicts
@@ -9,6 +11,8 @@ from core.disputes import Dispute
 from core.incidents import Incident
 from core.rules import Rules
 from core.staff import Actor
+from core.staff import __main__ as terminal
+from core.staff.terminal import Desk
 from tests.core.deal import Deal
 from tests.core.market import RULES
 
@@ -37,6 +41,31 @@ def at_work(db: Db, name: str) -> Actor:
     found = staff.find(db, name)
     assert found is not None
     return Actor(found, ORIGIN)
+
+
+class Terminal:
+    """At which Olive, an operator, and Peter, who approves, type what staff do."""
+
+    def __init__(self, db: Db, now: datetime, rules: Rules = RULES) -> None:
+        self.db, self.now, self.rules = db, now, rules
+        hire(db, "olive")
+        hire(db, "peter", ["approver"])
+
+    def type(self, line: str) -> tuple[int, str]:
+        """How it ends, and what is said."""
+        given = terminal._parser().parse_args(shlex.split(line))
+        said, code = terminal.run(Desk(self.db, self.rules, self.now, ORIGIN), given)
+        return code, said
+
+    def ok(self, line: str) -> str:
+        code, said = self.type(line)
+        assert code == 0, said
+        return said
+
+    def refused(self, line: str) -> str:
+        code, said = self.type(line)
+        assert (code, "\n" in said) == (1, False), said
+        return said
 
 
 class Quarrel:

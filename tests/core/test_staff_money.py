@@ -1,48 +1,33 @@
 """`python -m core.staff`: what staff type about payouts, floats and our own money."""
 
 import re
-import shlex
 from datetime import datetime, timedelta
 
 import pytest
 
 from core import audit, balances, float_moves, ledger, payouts
 from core.database import Db
-from core.staff import __main__ as terminal
-from core.staff.terminal import Desk
-from tests.core.office import ORIGIN, hire
+from tests.core.office import Terminal
 from tests.core.purse import LOST, RULES, Purse
 
 LARGE = 2_000_100
 
 
-class Terminal:
-    """At which somebody of ours sits; Wanjiku has KSh 50,000, the payout float a million."""
+class Till(Terminal):
+    """The terminal beside our money; Wanjiku has KSh 50,000, the payout float a million."""
 
     def __init__(self, db: Db, now: datetime) -> None:
+        super().__init__(db, now, RULES)
         self.purse = Purse(db, now)
         self.purse.move("fee", self.purse.seller, ledger.FEES, 100_000)
-        hire(db, "olive")
-        hire(db, "peter", ["approver"])
-
-    def type(self, line: str) -> tuple[int, str]:
-        given = terminal._parser().parse_args(shlex.split(line))
-        desk = Desk(self.purse.db, RULES, self.purse.now, ORIGIN)
-        said, code = terminal.run(desk, given)
-        return code, said
-
-    def ok(self, line: str) -> str:
-        code, said = self.type(line)
-        assert code == 0, said
-        return said
 
 
 @pytest.fixture
-def desk(db: Db, now: datetime) -> Terminal:
-    return Terminal(db, now)
+def desk(db: Db, now: datetime) -> Till:
+    return Till(db, now)
 
 
-def test_a_payout_that_waits_is_read_and_let_go_by_the_name_it_is_shown_by(desk: Terminal) -> None:
+def test_a_payout_that_waits_is_read_and_let_go_by_the_name_it_is_shown_by(desk: Till) -> None:
     assert desk.ok("payouts") == "No payout is on its way."
     payout_id = desk.purse.ask(LARGE)
     (name,) = re.findall(r"^([0-9a-f]{8})  withdrawal  20,001", desk.ok("payouts"), re.MULTILINE)
@@ -56,21 +41,21 @@ def test_a_payout_that_waits_is_read_and_let_go_by_the_name_it_is_shown_by(desk:
     assert "payout_approved" in desk.ok("audit")
 
 
-def test_a_payout_is_stopped_with_a_reason(desk: Terminal) -> None:
+def test_a_payout_is_stopped_with_a_reason(desk: Till) -> None:
     name = desk.purse.ask(LARGE).hex[-12:]
     said = desk.ok(f"reject-payout {name} --reason 'She never asked.' --by peter")
     assert "back in the wallet" in said
     assert desk.ok("payouts") == "No payout is on its way."
 
 
-def test_what_was_halted_goes_on(desk: Terminal) -> None:
+def test_what_was_halted_goes_on(desk: Till) -> None:
     payouts.halt(desk.purse.db, "initiator", "2001", desk.purse.now)
     assert "Halted: initiator" in desk.ok("floats")
     assert desk.ok("resume-payouts --why initiator --by olive") == "resumed; what waited goes on"
     assert "Halted" not in desk.ok("floats")
 
 
-def test_the_floats_are_shown_beside_what_mpesa_says(desk: Terminal) -> None:
+def test_the_floats_are_shown_beside_what_mpesa_says(desk: Till) -> None:
     said = desk.ok("floats")
     assert re.search(r"collection +50,000 +50,000 +not asked yet", said)
     db, now = desk.purse.db, desk.purse.now
@@ -85,12 +70,12 @@ def test_the_floats_are_shown_beside_what_mpesa_says(desk: Terminal) -> None:
     assert "MONEY OF OTHER PEOPLE IS MISSING" in desk.ok("floats")
 
 
-def test_mpesa_is_asked_on_demand(desk: Terminal) -> None:
+def test_mpesa_is_asked_on_demand(desk: Till) -> None:
     assert "M-Pesa is asked" in desk.ok("ask-balances --by olive")
     assert desk.purse.due("ask_balance") == desk.purse.now
 
 
-def test_money_is_moved_to_the_payout_float_and_ended_by_the_statement(desk: Terminal) -> None:
+def test_money_is_moved_to_the_payout_float_and_ended_by_the_statement(desk: Till) -> None:
     db, now = desk.purse.db, desk.purse.now
     assert desk.type("end-float-move --by olive")[0] == 1
     said = desk.ok("move-float 1,000 --by olive")
@@ -109,7 +94,7 @@ def test_money_is_moved_to_the_payout_float_and_ended_by_the_statement(desk: Ter
     assert acts == ["float_move_requested", "float_move_ended"]
 
 
-def test_one_that_never_left_is_ended_without_a_receipt(desk: Terminal) -> None:
+def test_one_that_never_left_is_ended_without_a_receipt(desk: Till) -> None:
     db, now = desk.purse.db, desk.purse.now
     desk.ok("move-float 1000 --by olive")
     move = float_moves.open_one(db)
@@ -129,7 +114,7 @@ def test_one_that_never_left_is_ended_without_a_receipt(desk: Terminal) -> None:
     ],
 )
 def test_our_own_money_moves_when_a_second_person_books_it(
-    desk: Terminal, line: str, account: ledger.Account, cents: int
+    desk: Till, line: str, account: ledger.Account, cents: int
 ) -> None:
     assert desk.ok("bookings") == "Nothing waits to be booked."
     number = booking_of(desk.ok(line))
@@ -140,7 +125,7 @@ def test_our_own_money_moves_when_a_second_person_books_it(
     assert desk.type(f"book {number} --by peter")[0] == 1
 
 
-def test_a_booking_is_taken_back(desk: Terminal) -> None:
+def test_a_booking_is_taken_back(desk: Till) -> None:
     number = booking_of(desk.ok("capital 5000 --reference BANK-1 --by olive"))
     assert desk.ok(f"decline-booking {number} --by olive") == "declined; nothing was booked"
     assert desk.ok("bookings") == "Nothing waits to be booked."
@@ -171,7 +156,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("line", REFUSED)
-def test_what_cannot_be_is_refused_in_one_line_and_moves_nothing(desk: Terminal, line: str) -> None:
+def test_what_cannot_be_is_refused_in_one_line_and_moves_nothing(desk: Till, line: str) -> None:
     books = ledger.trial_balance(desk.purse.db)
     code, said = desk.type(line)
     assert (code, said.count("\n")) == (1, 0)
@@ -196,7 +181,7 @@ def test_what_cannot_be_is_refused_in_one_line_and_moves_nothing(desk: Terminal,
         "resume-payouts --why luck --by olive",
     ],
 )
-def test_a_wrong_command_ends_with_2(desk: Terminal, line: str) -> None:
+def test_a_wrong_command_ends_with_2(desk: Till, line: str) -> None:
     with pytest.raises(SystemExit) as ended:
         desk.type(line)
     assert ended.value.code == 2

@@ -1,7 +1,6 @@
 """`python -m core.staff`: what staff type about members' phone numbers."""
 
 import re
-import shlex
 from datetime import datetime
 from uuid import UUID
 
@@ -9,29 +8,20 @@ import pytest
 
 from core import members
 from core.database import Db
-from core.staff import __main__ as terminal
-from core.staff.terminal import Desk
-from tests.core.market import RULES, person
-from tests.core.office import ORIGIN, hire
+from tests.core.market import person
+from tests.core.office import Terminal
 from tests.core.people import member, place
 from tests.core.test_number_changes import carry_out, join
 
 WHY = "--reason 'She showed her identity card; the SIM is lost.'"
 
 
-class Terminal:
-    """At which somebody of ours sits; Wanjiku has +254711000009."""
+class Counter(Terminal):
+    """The terminal to which Wanjiku came, who has +254711000009."""
 
     def __init__(self, db: Db, now: datetime) -> None:
-        self.db, self.now = db, now
+        super().__init__(db, now)
         self.wanjiku = person(db, now, 9, "Wanjiku Fresh")
-        hire(db, "olive")
-        hire(db, "peter", ["approver"])
-
-    def type(self, line: str) -> tuple[int, str]:
-        given = terminal._parser().parse_args(shlex.split(line))
-        said, code = terminal.run(Desk(self.db, RULES, self.now, ORIGIN), given)
-        return code, said
 
     def is_frozen(self, member_id: UUID) -> bool:
         """By staff; who has no number is so any way."""
@@ -42,23 +32,13 @@ class Terminal:
             )
         )
 
-    def ok(self, line: str) -> str:
-        code, said = self.type(line)
-        assert code == 0, said
-        return said
-
-    def refused(self, line: str) -> str:
-        code, said = self.type(line)
-        assert (code, "\n" in said) == (1, False)
-        return said
-
 
 @pytest.fixture
-def desk(db: Db, now: datetime) -> Terminal:
-    return Terminal(db, now)
+def desk(db: Db, now: datetime) -> Counter:
+    return Counter(db, now)
 
 
-def test_a_new_number_is_proposed_read_and_approved_by_another(desk: Terminal) -> None:
+def test_a_new_number_is_proposed_read_and_approved_by_another(desk: Counter) -> None:
     assert desk.ok("numbers") == "Nobody waits for a number."
     said = desk.ok(f"propose-number 0711000009 0722000050 {WHY} --by olive")
     assert "a second person must approve it" in said
@@ -76,7 +56,7 @@ def test_a_new_number_is_proposed_read_and_approved_by_another(desk: Terminal) -
     assert members.by_msisdn(desk.db, "+254722000050") is not None
 
 
-def test_a_retired_number_leaves_a_member_who_is_named_by_the_id(desk: Terminal) -> None:
+def test_a_retired_number_leaves_a_member_who_is_named_by_the_id(desk: Counter) -> None:
     desk.ok(f"retire-number +254711000009 {WHY} --by olive")
     desk.ok("approve-number +254711000009 --by peter")
     assert carry_out(desk.db, desk.now) == "done"
@@ -89,13 +69,13 @@ def test_a_retired_number_leaves_a_member_who_is_named_by_the_id(desk: Terminal)
     assert members.by_msisdn(desk.db, "+254722000050") is not None
 
 
-def test_what_was_proposed_is_declined_with_a_reason(desk: Terminal) -> None:
+def test_what_was_proposed_is_declined_with_a_reason(desk: Counter) -> None:
     desk.ok(f"propose-number 0711000009 0722000050 {WHY} --by olive")
     assert desk.ok(f"decline-number 0711000009 {WHY} --by peter") == "declined; nothing is changed"
     assert "no decision" in desk.refused("approve-number 0711000009 --by peter")
 
 
-def test_of_two_who_share_a_phone_one_is_named(desk: Terminal) -> None:
+def test_of_two_who_share_a_phone_one_is_named(desk: Counter) -> None:
     owner = member(desk.db, desk.now, 12, "Amina Wanjiru")
     join(desk.db, owner, desk.now)
     said = desk.refused(f"propose-number 0711000012 0722000050 {WHY} --by olive")
@@ -107,7 +87,7 @@ def test_of_two_who_share_a_phone_one_is_named(desk: Terminal) -> None:
 LOST = "--reason 'Her phone was stolen.' --by olive"
 
 
-def move(desk: Terminal, to: str | None = "0722000050") -> None:
+def move(desk: Counter, to: str | None = "0722000050") -> None:
     """Wanjiku has another number from now on, or none."""
     line = f"propose-number 0711000009 {to}" if to else "retire-number 0711000009"
     desk.ok(f"{line} {WHY} --by olive")
@@ -115,7 +95,7 @@ def move(desk: Terminal, to: str | None = "0722000050") -> None:
     assert carry_out(desk.db, desk.now) == "done"
 
 
-def newcomer(desk: Terminal) -> UUID:
+def newcomer(desk: Counter) -> UUID:
     """A stranger to whom the network gave Wanjiku's first number."""
     village = place(desk.db, desk.now, "Kawangware")
     return member(desk.db, desk.now, 9, "Zawadi", place_id=village)
@@ -123,7 +103,7 @@ def newcomer(desk: Terminal) -> UUID:
 
 @pytest.mark.parametrize("to", ["0722000050", None])
 def test_who_has_another_number_or_none_is_found_by_the_old_one(
-    desk: Terminal, to: str | None
+    desk: Counter, to: str | None
 ) -> None:
     move(desk, to)
     ending = "+2547•••050" if to else "no number"
@@ -137,7 +117,7 @@ def test_who_has_another_number_or_none_is_found_by_the_old_one(
     assert "not frozen" in desk.refused("unfreeze 0711000009 --by peter")
 
 
-def test_whoever_has_the_number_now_is_not_taken_for_whoever_had_it(desk: Terminal) -> None:
+def test_whoever_has_the_number_now_is_not_taken_for_whoever_had_it(desk: Counter) -> None:
     move(desk)
     zawadi = newcomer(desk)
     lines = ("trace 0711000009", f"freeze 0711000009 {LOST}", "unfreeze 0711000009 --by peter")
@@ -153,7 +133,7 @@ def test_whoever_has_the_number_now_is_not_taken_for_whoever_had_it(desk: Termin
     assert not desk.is_frozen(desk.wanjiku)
 
 
-def test_a_number_that_came_back_is_its_owners_alone(desk: Terminal) -> None:
+def test_a_number_that_came_back_is_its_owners_alone(desk: Counter) -> None:
     move(desk)
     desk.ok(f"propose-number 0722000050 0711000009 {WHY} --by olive")
     desk.ok("approve-number 0722000050 --by peter")
@@ -161,7 +141,7 @@ def test_a_number_that_came_back_is_its_owners_alone(desk: Terminal) -> None:
     assert desk.ok(f"freeze 0711000009 {LOST}") == "frozen: no money leaves"
 
 
-def test_a_number_that_two_had_one_after_the_other_is_neithers_to_freeze(desk: Terminal) -> None:
+def test_a_number_that_two_had_one_after_the_other_is_neithers_to_freeze(desk: Counter) -> None:
     move(desk)
     zawadi = newcomer(desk)
     move(desk, "0722000051")
@@ -170,20 +150,20 @@ def test_a_number_that_two_had_one_after_the_other_is_neithers_to_freeze(desk: T
     assert not desk.is_frozen(zawadi)
 
 
-def test_who_has_left_is_not_found_by_a_number(desk: Terminal) -> None:
+def test_who_has_left_is_not_found_by_a_number(desk: Counter) -> None:
     move(desk, None)
     members.close(desk.db, desk.wanjiku, desk.now)
     assert "nobody here has that number" in desk.refused("trace 0711000009")
 
 
-def test_both_of_a_shared_phone_are_traced(desk: Terminal) -> None:
+def test_both_of_a_shared_phone_are_traced(desk: Counter) -> None:
     owner = member(desk.db, desk.now, 12, "Amina Wanjiru")
     join(desk.db, owner, desk.now)
     said = desk.ok("trace 0711000012")
     assert ("Amina Wanjiru" in said, "Juma" in said) == (True, True)
 
 
-def test_a_name_that_no_member_has_is_refused(desk: Terminal) -> None:
+def test_a_name_that_no_member_has_is_refused(desk: Counter) -> None:
     assert "no member of that name" in desk.refused("trace id:00000000")
     assert "no member of that name" in desk.refused(f"freeze id:00000000 {LOST}")
     assert "no order, receipt" in desk.refused("trace id:0")
@@ -204,7 +184,7 @@ def test_a_name_that_no_member_has_is_refused(desk: Terminal) -> None:
         (f"decline-number 0711000009 {WHY} --by peter", "no decision"),
     ],
 )
-def test_what_is_refused_is_said_in_one_line(desk: Terminal, line: str, why: str) -> None:
+def test_what_is_refused_is_said_in_one_line(desk: Counter, line: str, why: str) -> None:
     assert why in desk.refused(line)
     assert desk.ok("numbers") == "Nobody waits for a number."
 
@@ -220,7 +200,7 @@ def test_what_is_refused_is_said_in_one_line(desk: Terminal, line: str, why: str
         "retire-number 0711000009 --by olive",
     ],
 )
-def test_what_is_no_command_ends_with_2(desk: Terminal, line: str) -> None:
+def test_what_is_no_command_ends_with_2(desk: Counter, line: str) -> None:
     with pytest.raises(SystemExit) as ended:
         desk.type(line)
     assert ended.value.code == 2

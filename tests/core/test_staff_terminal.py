@@ -32,27 +32,25 @@ from core.staff import __main__ as terminal
 from core.staff import watch
 from tests.core.deal import HELD, REFUNDED, Deal
 from tests.core.handshake import Handshake
-from tests.core.market import c2b
-from tests.core.office import ORIGIN, WHY, Quarrel
+from tests.core.market import RULES, c2b
+from tests.core.office import ORIGIN, WHY, Quarrel, Terminal
 
 ROOT = Path(__file__).parents[2]
 PHONE = "+254711000001"  # of the buyer
 
 
-class Terminal:
-    """At which somebody of ours sits."""
+class Court(Terminal):
+    """The terminal at which a dispute is decided."""
 
-    def __init__(self, quarrel: Quarrel, rules: Rules = Rules()) -> None:  # noqa: B008
-        self.quarrel, self.rules = quarrel, rules
+    def __init__(self, quarrel: Quarrel, rules: Rules = RULES) -> None:
+        super().__init__(quarrel.db, quarrel.deal.now, rules)
+        self.quarrel = quarrel
         self.case = quarrel.dispute().number
 
     def type(self, line: str) -> tuple[int, str]:
-        """How it ends, and what is said. "5001" stands for the dispute's number."""
-        words = shlex.split(line.replace("5001", str(self.case)))
-        given = terminal._parser().parse_args(words)
-        desk = terminal.Desk(self.quarrel.db, self.rules, self.quarrel.deal.now, ORIGIN)
-        said, code = terminal.run(desk, given)
-        return code, said
+        """ "5001" stands for the dispute's number."""
+        self.now = self.quarrel.deal.now
+        return super().type(line.replace("5001", str(self.case)))
 
 
 @pytest.fixture
@@ -61,11 +59,11 @@ def quarrel(db: Db, now: datetime) -> Quarrel:
 
 
 @pytest.fixture
-def desk(quarrel: Quarrel) -> Terminal:
-    return Terminal(quarrel)
+def desk(quarrel: Quarrel) -> Court:
+    return Court(quarrel)
 
 
-def test_a_dispute_is_read_decided_and_on_the_record(desk: Terminal) -> None:
+def test_a_dispute_is_read_decided_and_on_the_record(desk: Court) -> None:
     desk.quarrel.comes_to("review")
     code, listed = desk.type("disputes")
     assert (code, str(desk.case) in listed, "500" in listed) == (0, True, True)
@@ -84,7 +82,7 @@ def test_a_dispute_is_read_decided_and_on_the_record(desk: Terminal) -> None:
     assert ORIGIN in acts
 
 
-def test_of_a_deal_staff_read_what_was_agreed(db: Db, desk: Terminal) -> None:
+def test_of_a_deal_staff_read_what_was_agreed(db: Db, desk: Court) -> None:
     shake = Handshake(db, desk.quarrel.deal.now)
     shake.opened("seller")
     shake.accept()
@@ -99,7 +97,7 @@ def test_of_a_deal_staff_read_what_was_agreed(db: Db, desk: Terminal) -> None:
     assert (code, agreed in shown) == (0, True)
 
 
-def test_no_number_is_shown_whole(desk: Terminal) -> None:
+def test_no_number_is_shown_whole(desk: Court) -> None:
     cases.open(desk.quarrel.db, desk.quarrel.deal.buyer, "order", [], desk.quarrel.deal.now)
     staff_line = f"add trader --roles operator --msisdn {PHONE} --by chief"
     freeze_line = f"freeze {PHONE} --reason 'Her phone is lost.' --by olive"
@@ -110,14 +108,14 @@ def test_no_number_is_shown_whole(desk: Terminal) -> None:
 
 
 @pytest.mark.parametrize("share", ["--buyer 200", "--seller 300", "--buyer 200 --seller 300"])
-def test_one_share_says_the_other(desk: Terminal, share: str) -> None:
+def test_one_share_says_the_other(desk: Court, share: str) -> None:
     desk.quarrel.comes_to("review")
     assert desk.type(f"decide 5001 {share} --reason '{WHY}' --by olive")[0] == 0
     assert desk.quarrel.deal.purses() == (0, 20_000, 29_200, 800)
 
 
 def test_above_the_limit_it_waits_for_a_second_person(quarrel: Quarrel) -> None:
-    desk = Terminal(quarrel, Rules(dispute_second_above_cents=10_000))
+    desk = Court(quarrel, Rules(dispute_second_above_cents=10_000))
     quarrel.comes_to("review")
     code, said = desk.type(f"decide 5001 --buyer 500 --reason '{WHY}' --by olive")
     assert (code, "second person" in said) == (0, True)
@@ -155,7 +153,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("line", REFUSED)
-def test_what_is_refused_is_said_in_one_line_and_moves_nothing(desk: Terminal, line: str) -> None:
+def test_what_is_refused_is_said_in_one_line_and_moves_nothing(desk: Court, line: str) -> None:
     code, said = desk.type(line)
     assert code == 1
     assert said.startswith("Refused: ")
@@ -165,13 +163,13 @@ def test_what_is_refused_is_said_in_one_line_and_moves_nothing(desk: Terminal, l
     assert desk.quarrel.acts() == []
 
 
-def test_deciding_twice_is_refused(desk: Terminal) -> None:
+def test_deciding_twice_is_refused(desk: Court) -> None:
     desk.quarrel.comes_to("resolved_split")
     code, said = desk.type(f"decide 5001 --buyer 500 --reason '{WHY}' --by olive")
     assert (code, said) == (1, "Refused: it is decided or withdrawn already")
 
 
-def test_a_partys_attempt_is_refused_and_leaves_an_incident(desk: Terminal) -> None:
+def test_a_partys_attempt_is_refused_and_leaves_an_incident(desk: Court) -> None:
     desk.quarrel.comes_to("review")
     desk.type(f"add amina --roles operator,approver --msisdn {PHONE} --by chief")
     code, said = desk.type(f"decide 5001 --buyer 500 --reason '{WHY}' --by amina")
@@ -196,13 +194,13 @@ MISTYPED = [
 
 @pytest.mark.parametrize("line", MISTYPED)
 @pytest.mark.usefixtures("capsys")
-def test_what_is_no_command_ends_with_2(desk: Terminal, line: str) -> None:
+def test_what_is_no_command_ends_with_2(desk: Court, line: str) -> None:
     with pytest.raises(SystemExit) as ended:
         desk.type(line)
     assert ended.value.code == 2
 
 
-def test_a_lost_phone_is_frozen_and_let_go_by_another(desk: Terminal) -> None:
+def test_a_lost_phone_is_frozen_and_let_go_by_another(desk: Court) -> None:
     quarrel = desk.quarrel
     assert desk.type("freeze 0711000001 --reason 'Her phone is lost.' --by olive")[0] == 0
     assert freezes.is_frozen(quarrel.db, quarrel.deal.buyer)
@@ -211,7 +209,7 @@ def test_a_lost_phone_is_frozen_and_let_go_by_another(desk: Terminal) -> None:
     assert not freezes.is_frozen(quarrel.db, quarrel.deal.buyer)
 
 
-def test_who_waits_for_a_call_is_listed_until_called(desk: Terminal) -> None:
+def test_who_waits_for_a_call_is_listed_until_called(desk: Court) -> None:
     quarrel = desk.quarrel
     assert desk.type("cases") == (0, "Nobody waits.")
     said = cases.Said(quarrel.deal.now, "ussd", "home.help", "Help")
@@ -222,7 +220,7 @@ def test_who_waits_for_a_call_is_listed_until_called(desk: Terminal) -> None:
     assert desk.type("cases") == (0, "Nobody waits.")
 
 
-def test_what_is_late_is_listed_as_late(desk: Terminal) -> None:
+def test_what_is_late_is_listed_as_late(desk: Court) -> None:
     desk.quarrel.comes_to("review")
     assert "LATE" not in desk.type("disputes")[1]
     desk.quarrel.deal.now += timedelta(days=8)
@@ -278,7 +276,7 @@ def test_the_command_itself_works_on_a_real_database(database: Database, now: da
     assert "terminal " in run("audit")[1]
 
 
-def test_money_nobody_could_explain_pays_its_order(desk: Terminal) -> None:
+def test_money_nobody_could_explain_pays_its_order(desk: Court) -> None:
     quarrel = desk.quarrel
     deal = quarrel.deal
     assert desk.type("suspense") == (0, "Nothing is unexplained.")
@@ -297,7 +295,7 @@ def test_money_nobody_could_explain_pays_its_order(desk: Terminal) -> None:
     assert desk.type("decline-explanation RCPT000009 --by peter")[0] == 1
 
 
-def test_money_for_nothing_of_ours_goes_back_to_the_member_who_sent_it(desk: Terminal) -> None:
+def test_money_for_nothing_of_ours_goes_back_to_the_member_who_sent_it(desk: Court) -> None:
     quarrel = desk.quarrel
     receipt = c2b("MAMA MBOGA", quarrel.deal.now, "RCPT000009", 10_000)
     assert charges.receive(quarrel.db, receipt, quarrel.deal.now) == "suspense"

@@ -3,7 +3,6 @@
 import ast
 import importlib
 import re
-import shlex
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -13,34 +12,17 @@ import pytest
 
 from core import audit, charges, incidents, outbox, payouts
 from core.database import Db
-from core.staff import __main__ as terminal
-from core.staff.terminal import Desk
 from core.staff.watch import BY_HAND, TO_DO
 from tests.core.deal import Deal
 from tests.core.market import failed, open_market, paid, purchase, pushed, settled
-from tests.core.office import ORIGIN, hire
+from tests.core.office import Terminal, hire
 from tests.core.purse import RULES, Purse
 
 ROOT = Path(__file__).parents[2]
 
 
-class Terminal:
-    """At which Olive sits at night."""
-
-    def __init__(self, db: Db, now: datetime) -> None:
-        self.db, self.now = db, now
-        hire(db, "olive")
-        hire(db, "peter", ["approver"])
-
-    def type(self, line: str) -> tuple[int, str]:
-        given = terminal._parser().parse_args(shlex.split(line))
-        said, code = terminal.run(Desk(self.db, RULES, self.now, ORIGIN), given)
-        return code, said
-
-    def ok(self, line: str) -> str:
-        code, said = self.type(line)
-        assert code == 0, said
-        return said
+class Watch(Terminal):
+    """The terminal at night."""
 
     def due(self, kind: str) -> datetime:
         """When that work is done next."""
@@ -51,8 +33,8 @@ class Terminal:
 
 
 @pytest.fixture
-def desk(db: Db, now: datetime) -> Terminal:
-    return Terminal(db, now)
+def desk(db: Db, now: datetime) -> Watch:
+    return Watch(db, now, RULES)
 
 
 def opened() -> Iterator[str]:
@@ -76,7 +58,7 @@ def test_of_every_incident_it_is_said_what_to_do_and_how_it_ends() -> None:
     assert TO_DO.keys() | BY_HAND.keys() == set(opened())
 
 
-def test_what_is_wrong_is_listed_with_what_to_do(desk: Terminal) -> None:
+def test_what_is_wrong_is_listed_with_what_to_do(desk: Watch) -> None:
     assert desk.ok("incidents") == "Nothing is wrong."
     bought = pushed(desk.db, purchase(desk.db, open_market(desk.db, desk.now), desk.now), desk.now)
     incidents.open(desk.db, "unknown_code", bought.charge_id, desk.now, code="8006")
@@ -86,7 +68,7 @@ def test_what_is_wrong_is_listed_with_what_to_do(desk: Terminal) -> None:
     assert re.search(r"insolvent +books +missing_cents 1,234 +reconcile", said)
 
 
-def test_an_incident_is_closed_by_whoever_has_looked_with_a_note(desk: Terminal) -> None:
+def test_an_incident_is_closed_by_whoever_has_looked_with_a_note(desk: Watch) -> None:
     incidents.open(desk.db, "task_fails", "a task", desk.now, task="sms")
     (name,) = re.findall(r"^([0-9a-f]{8})  ", desk.ok("incidents"), re.MULTILINE)
     assert desk.type(f"close-incident {name} --note ' ok ' --by olive")[1].endswith("came of it")
@@ -97,14 +79,14 @@ def test_an_incident_is_closed_by_whoever_has_looked_with_a_note(desk: Terminal)
     assert (act.who, act.what) == ("olive", "task_fails_closed")
 
 
-def test_an_incident_of_an_older_version_is_listed_and_closed_like_others(desk: Terminal) -> None:
+def test_an_incident_of_an_older_version_is_listed_and_closed_like_others(desk: Watch) -> None:
     incidents.open(desk.db, "of_old_times", "books", desk.now)
     (name,) = re.findall(r"^([0-9a-f]{8}) .*tell a developer$", desk.ok("incidents"), re.MULTILINE)
     desk.ok(f"close-incident {name} --note 'It is long over.' --by olive")
     assert desk.ok("incidents") == "Nothing is wrong."
 
 
-def test_who_only_approves_closes_none(desk: Terminal) -> None:
+def test_who_only_approves_closes_none(desk: Watch) -> None:
     incidents.open(desk.db, "task_fails", "a task", desk.now, task="sms")
     (name,) = re.findall(r"^([0-9a-f]{8})  ", desk.ok("incidents"), re.MULTILINE)
     code, said = desk.type(f"close-incident {name} --note 'The disk was full.' --by peter")
@@ -112,7 +94,7 @@ def test_who_only_approves_closes_none(desk: Terminal) -> None:
     assert "task_fails" in desk.ok("incidents")
 
 
-def test_nobody_closes_the_incident_that_tells_of_themselves(desk: Terminal) -> None:
+def test_nobody_closes_the_incident_that_tells_of_themselves(desk: Watch) -> None:
     incidents.open(desk.db, "verdict_by_a_party", "an order", desk.now, by="olive")
     (name,) = re.findall(r"^([0-9a-f]{8})  ", desk.ok("incidents"), re.MULTILINE)
     code, said = desk.type(f"close-incident {name} --note 'It was a mistake.' --by olive")
@@ -121,7 +103,7 @@ def test_nobody_closes_the_incident_that_tells_of_themselves(desk: Terminal) -> 
     assert "closed" in desk.ok(f"close-incident {name} --note 'We spoke with her.' --by otto")
 
 
-def test_an_incident_that_holds_money_back_is_ended_by_no_note(desk: Terminal) -> None:
+def test_an_incident_that_holds_money_back_is_ended_by_no_note(desk: Watch) -> None:
     payouts.halt(desk.db, "initiator", "2001", desk.now)
     (name,) = re.findall(r"^([0-9a-f]{8}) .*payouts_halted", desk.ok("incidents"), re.MULTILINE)
     code, said = desk.type(f"close-incident {name} --note 'Never mind that.' --by olive")
@@ -130,7 +112,7 @@ def test_an_incident_that_holds_money_back_is_ended_by_no_note(desk: Terminal) -
 
 
 def test_a_stuck_purchase_is_found_by_all_its_names_and_told_from_end_to_end(
-    desk: Terminal,
+    desk: Watch,
 ) -> None:
     db, now = desk.db, desk.now
     bought = settled(db, purchase(db, open_market(db, now), now), now)
@@ -152,7 +134,7 @@ def test_a_stuck_purchase_is_found_by_all_its_names_and_told_from_end_to_end(
         assert desk.ok(f"trace {name}") == said
 
 
-def test_a_member_who_calls_is_asked_which_of_her_orders(desk: Terminal) -> None:
+def test_a_member_who_calls_is_asked_which_of_her_orders(desk: Watch) -> None:
     deal = Deal(desk.db, desk.now)
     said = desk.ok("trace 0711000001")
     assert "Amina" in said
@@ -162,13 +144,13 @@ def test_a_member_who_calls_is_asked_which_of_her_orders(desk: Terminal) -> None
 
 
 @pytest.mark.parametrize("name", ["99999", "SG632NMUAB", "deadbeef", "%", "' OR 1=1", "0"])
-def test_a_name_that_nothing_has_is_refused(desk: Terminal, name: str) -> None:
+def test_a_name_that_nothing_has_is_refused(desk: Watch, name: str) -> None:
     Deal(desk.db, desk.now)
     code, said = desk.type(f'trace "{name}"')
     assert (code, said) == (1, "Refused: no order, receipt, account or payout has that name")
 
 
-def test_mpesa_is_asked_now_about_a_prompt_without_an_answer(desk: Terminal) -> None:
+def test_mpesa_is_asked_now_about_a_prompt_without_an_answer(desk: Watch) -> None:
     db, now = desk.db, desk.now
     bought = pushed(db, purchase(db, open_market(db, now), now), now)
     later = desk.due("query_charge")
@@ -179,7 +161,7 @@ def test_mpesa_is_asked_now_about_a_prompt_without_an_answer(desk: Terminal) -> 
     assert "role" in desk.type(f"ask {bought.reference} --by peter")[1]
 
 
-def test_there_is_nothing_to_ask_about_what_has_ended_or_was_never_sent(desk: Terminal) -> None:
+def test_there_is_nothing_to_ask_about_what_has_ended_or_was_never_sent(desk: Watch) -> None:
     db, now = desk.db, desk.now
     bought = purchase(db, open_market(db, now), now)
     assert "nothing to say" in desk.type(f"ask {bought.reference} --by olive")[1]
@@ -190,7 +172,7 @@ def test_there_is_nothing_to_ask_about_what_has_ended_or_was_never_sent(desk: Te
     assert "nothing to say" in desk.type(f"ask {bought.reference} --by olive")[1]
 
 
-def test_a_payout_nobody_heard_of_is_told_and_asked_about(desk: Terminal) -> None:
+def test_a_payout_nobody_heard_of_is_told_and_asked_about(desk: Watch) -> None:
     purse = Purse(desk.db, desk.now)
     payout_id = purse.unknown()
     said = desk.ok(f"trace {payout_id.hex[-8:]}")
@@ -210,7 +192,7 @@ def test_a_payout_nobody_heard_of_is_told_and_asked_about(desk: Terminal) -> Non
     assert "nothing to say" in desk.type("ask SG632NMUAB --by olive")[1]
 
 
-def test_why_work_was_put_off_is_shown(desk: Terminal) -> None:
+def test_why_work_was_put_off_is_shown(desk: Watch) -> None:
     db, now = desk.db, desk.now
     bought = purchase(db, open_market(db, now), now)
     (item,) = (

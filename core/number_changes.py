@@ -21,6 +21,7 @@ from core import (
     payouts,
     phone,
     pin_resets,
+    reasons,
     staff,
 )
 from core.database import Db
@@ -29,8 +30,6 @@ from core.staff import Actor
 
 Unfit = Literal["not_allowed", "no_reason", "not_mobile", "same_number", "taken", "party"]
 
-REASON_LETTERS_MIN: Final = 10
-REASON_LETTERS_MAX: Final = 500
 WORKER: Final = "worker"  # from where it is carried out, in the audit log
 OWN: Final = "number_own_change"  # the incident: somebody of ours, and their own number
 VOID: Final = "number_not_changed"  # it was agreed on, and could not be any more
@@ -66,8 +65,8 @@ def propose(
     """
     if not by.may("operator"):
         return "not_allowed"
-    reason = " ".join(reason.split())
-    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
+    reason = reasons.read(reason)
+    if not reason:
         return "no_reason"
     if to_msisdn is not None and not phone.is_kenyan_mobile(to_msisdn):
         return "not_mobile"
@@ -131,8 +130,8 @@ def decline(
     db: Db, member_id: UUID, reason: str, by: Actor, now: datetime
 ) -> Literal["taken_back", "not_allowed", "not_proposed", "no_reason"]:
     """A second person does not agree, or whoever proposed it takes it back."""
-    reason = " ".join(reason.split())
-    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
+    reason = reasons.read(reason)
+    if not reason:
         return "no_reason"
     _take_turns(db, member_id)
     change = _open(db, member_id)

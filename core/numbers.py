@@ -12,6 +12,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from core import reasons
 from core.database import Db, metadata
 
 STATES: Final = ("proposed", "approved", "done", "void", "declined")
@@ -59,7 +60,7 @@ number_changes = sa.Table(
     sa.CheckConstraint(f"state IN ({', '.join(map(repr, STATES))})", name="state"),
     sa.CheckConstraint("from_msisdn IS DISTINCT FROM to_msisdn", name="changes"),
     sa.CheckConstraint(r"to_msisdn ~ '^\+[1-9][0-9]{6,14}$'", name="msisdn"),
-    sa.CheckConstraint("char_length(reason) BETWEEN 10 AND 500", name="reason"),
+    sa.CheckConstraint(reasons.FITS, name="reason"),
     sa.CheckConstraint(
         "(state = 'proposed') = (decided_by IS NULL)"
         " AND (decided_by IS NULL) = (decided_at IS NULL)",

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import audit, incidents, messages, phone, pins, staff
+from core import audit, incidents, messages, phone, pins, reasons, staff
 from core.database import Db, metadata
 from core.rules import Rules
 from core.staff import Actor
@@ -23,8 +23,6 @@ OPEN_FOR: Final = timedelta(hours=24)  # from the approval on
 # So long whoever had a hand in a member's number approves no PIN for it: else two of ours alone
 # could take the whole account to a phone of theirs.
 HANDS_APART_FOR: Final = timedelta(days=30)
-REASON_LETTERS_MIN: Final = 10
-REASON_LETTERS_MAX: Final = 500
 SYSTEM: Final = "system"  # who signs in the audit log for what the member did
 LINE: Final = "the member's phone"  # and from where
 OWN: Final = "pin_reset_own"  # the incident: somebody of ours, and their own PIN
@@ -44,7 +42,7 @@ pin_resets = sa.Table(
     sa.Column("ended_at", sa.DateTime(timezone=True)),  # when it was used, or became void
     sa.Column("cool_until", sa.DateTime(timezone=True)),  # no money goes to the member before
     sa.CheckConstraint(f"state IN ({', '.join(map(repr, STATES))})", name="state"),
-    sa.CheckConstraint("char_length(reason) BETWEEN 10 AND 500", name="reason"),
+    sa.CheckConstraint(reasons.FITS, name="reason"),
     sa.CheckConstraint("(decided_by IS NULL) = (decided_at IS NULL)", name="decided"),
     sa.CheckConstraint(
         "CASE state WHEN 'proposed' THEN decided_by IS NULL WHEN 'void' THEN true"
@@ -98,8 +96,8 @@ def propose(
     """
     if not by.may("operator"):
         return "not_allowed"
-    reason = " ".join(reason.split())
-    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
+    reason = reasons.read(reason)
+    if not reason:
         return "no_reason"
     if unfit := _unfit(db, member_id, by, now):
         return unfit
@@ -168,8 +166,8 @@ def decline(
 
     The member may have said that it was somebody else who asked for it.
     """
-    reason = " ".join(reason.split())
-    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
+    reason = reasons.read(reason)
+    if not reason:
         return "no_reason"
     _lock_member(db, member_id)
     reset = _open(db, member_id)

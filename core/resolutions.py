@@ -14,6 +14,7 @@ from core import (
     incidents,
     ledger,
     matching,
+    reasons,
     reversals,
     solvency,
     staff,
@@ -25,8 +26,6 @@ from core.money import show
 from core.rules import Rules
 from core.staff import Actor
 
-REASON_LETTERS_MIN: Final = 10
-REASON_LETTERS_MAX: Final = 500
 PENDING: Final = "resolution_to_approve"  # the incident while a second person is waited for
 
 # Against what the gap is posted; "nothing": M-Pesa or time will mend it, our books are right.
@@ -95,9 +94,7 @@ resolutions = sa.Table(
     sa.CheckConstraint("(state = 'declined') = (declined_by IS NOT NULL)", name="declined_by"),
     sa.CheckConstraint("approved_by IS NULL OR state = 'carried_out'", name="approved_by"),
     sa.CheckConstraint("approved_by <> decided_by", name="two_people"),
-    sa.CheckConstraint(
-        f"char_length(reason) BETWEEN {REASON_LETTERS_MIN} AND {REASON_LETTERS_MAX}", name="reason"
-    ),
+    sa.CheckConstraint(reasons.FITS, name="reason"),
     sa.Index(
         "uq_resolutions_proposed",
         "difference_id",
@@ -148,8 +145,8 @@ def decide(
         return "party"
     if proposed(db, difference.id) is not None:
         return "already_proposed"
-    reason = " ".join(reason.split())
-    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
+    reason = reasons.read(reason)
+    if not reason:
         return "no_reason"
     if refused := _refused(db, difference, against):
         return refused
@@ -218,8 +215,8 @@ def decline(
         return "not_allowed"
     if resolution is None:
         return "not_proposed"
-    reason = " ".join(reason.split())
-    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
+    reason = reasons.read(reason)
+    if not reason:
         return "no_reason"
     _end(db, resolution, "declined", by.who.id, now)
     _close_incident(db, difference, "declined", now)

@@ -5,17 +5,14 @@ member it goes back, and another agrees.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal
+from typing import Literal
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import charges, incidents, ledger, members, orders, receipts, refunds, staff
+from core import charges, incidents, ledger, members, orders, reasons, receipts, refunds, staff
 from core.database import Db, metadata
 from core.staff import Actor
-
-REASON_LETTERS_MIN: Final = 10
-REASON_LETTERS_MAX: Final = 500
 
 explanations = sa.Table(
     "explanations",
@@ -38,9 +35,7 @@ explanations = sa.Table(
     ),
     sa.CheckConstraint("(charge_id IS NULL) <> (member_id IS NULL)", name="whose"),
     sa.CheckConstraint("state <> 'booked' OR decided_by <> proposed_by", name="two_people"),
-    sa.CheckConstraint(
-        f"char_length(reason) BETWEEN {REASON_LETTERS_MIN} AND {REASON_LETTERS_MAX}", name="reason"
-    ),
+    sa.CheckConstraint(reasons.FITS, name="reason"),
     sa.Index(
         "uq_explanations_receipt",
         "receipt",
@@ -196,8 +191,8 @@ def _propose(
         return "party"
     if _proposed(db, receipt) is not None:
         return "already_proposed"
-    reason = " ".join(reason.split())
-    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
+    reason = reasons.read(reason)
+    if not reason:
         return "no_reason"
     db.run(
         """

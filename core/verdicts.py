@@ -7,15 +7,13 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import disputes, escrow, incidents, orders, staff, stock
+from core import disputes, escrow, incidents, orders, reasons, staff, stock
 from core.database import Db, metadata
 from core.disputes import Dispute
 from core.money import CENTS, show
 from core.rules import Rules
 from core.staff import Actor
 
-REASON_LETTERS_MIN: Final = 10
-REASON_LETTERS_MAX: Final = 500
 Decided = Literal[
     "decided",
     "proposed",
@@ -57,9 +55,7 @@ verdicts = sa.Table(
         f" AND buyer_cents % {CENTS} = 0 AND seller_cents % {CENTS} = 0",
         name="whole_shillings",
     ),
-    sa.CheckConstraint(
-        f"char_length(reason) BETWEEN {REASON_LETTERS_MIN} AND {REASON_LETTERS_MAX}", name="reason"
-    ),
+    sa.CheckConstraint(reasons.FITS, name="reason"),
     # A dispute is decided once.
     sa.Index(
         "uq_verdicts_standing",
@@ -122,8 +118,8 @@ def decide(
         dispute = disputes.begin_review(db, dispute, now)
     if standing(db, dispute_id) is not None:
         return "already_proposed"
-    reason = " ".join(reason.split())
-    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
+    reason = reasons.read(reason)
+    if not reason:
         return "no_reason"
     held_cents = escrow.frozen_cents(db, dispute.order_id)
     if not _divides(held_cents, buyer_cents, seller_cents):
@@ -169,8 +165,8 @@ def decline(
         return refused
     if verdict is None:
         return "not_proposed"
-    reason = " ".join(reason.split())
-    if not REASON_LETTERS_MIN <= len(reason) <= REASON_LETTERS_MAX:
+    reason = reasons.read(reason)
+    if not reason:
         return "no_reason"
     _decline(db, verdict, by, now)
     _close_incident(db, dispute, "declined", now)

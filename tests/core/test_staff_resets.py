@@ -9,7 +9,7 @@ from tests.core.office import hire
 from tests.core.people import RULES as PIN_RULES
 from tests.core.people import member
 from tests.core.test_number_changes import join
-from tests.core.test_staff_phones import Terminal, desk
+from tests.core.test_staff_phones import Counter, desk
 
 __all__ = ["desk"]
 
@@ -17,7 +17,7 @@ HERS = "0711000009"
 WHY = "--reason 'She told us her last three orders.'"
 
 
-def test_a_new_pin_is_proposed_read_and_allowed_by_another(desk: Terminal) -> None:
+def test_a_new_pin_is_proposed_read_and_allowed_by_another(desk: Counter) -> None:
     assert desk.ok("pin-resets") == "Nobody waits for a PIN."
     assert "a second person" in desk.ok(f"propose-pin-reset {HERS} {WHY} --by olive")
     shown = desk.ok("pin-resets")
@@ -34,7 +34,7 @@ def test_a_new_pin_is_proposed_read_and_allowed_by_another(desk: Terminal) -> No
     assert {"pin_reset_proposed", "pin_reset_approved", "pin_reset_used"} <= set(acts.split())
 
 
-def test_what_was_allowed_is_taken_back_by_the_name_that_the_list_shows(desk: Terminal) -> None:
+def test_what_was_allowed_is_taken_back_by_the_name_that_the_list_shows(desk: Counter) -> None:
     desk.ok(f"propose-pin-reset {HERS} {WHY} --by olive")
     desk.ok(f"approve-pin-reset {HERS} --by peter")
     (name,) = re.findall(r"^id:[0-9a-f]{8}", desk.ok("pin-resets"), re.M)
@@ -43,7 +43,7 @@ def test_what_was_allowed_is_taken_back_by_the_name_that_the_list_shows(desk: Te
     assert "no decision" in desk.refused(f"approve-pin-reset {HERS} --by peter")
 
 
-def test_a_hand_in_ones_own_pin_is_an_incident_that_says_what_to_do(desk: Terminal) -> None:
+def test_a_hand_in_ones_own_pin_is_an_incident_that_says_what_to_do(desk: Counter) -> None:
     hire(desk.db, "wanjiku", ["operator"], "+254711000009")
     assert "a party" in desk.refused(f"propose-pin-reset {HERS} {WHY} --by wanjiku")
     shown = desk.ok("incidents")
@@ -51,7 +51,7 @@ def test_a_hand_in_ones_own_pin_is_an_incident_that_says_what_to_do(desk: Termin
     assert "speak with whoever it was" in shown
 
 
-def test_of_a_shared_phone_it_says_what_to_do_first(desk: Terminal) -> None:
+def test_of_a_shared_phone_it_says_what_to_do_first(desk: Counter) -> None:
     owner = member(desk.db, desk.now, 12, "Amina Wanjiru")
     join(desk.db, owner, desk.now)
     said = desk.refused(f"propose-pin-reset 0711000012 {WHY} --by olive")
@@ -71,7 +71,7 @@ def test_of_a_shared_phone_it_says_what_to_do_first(desk: Terminal) -> None:
         (f"decline-pin-reset {HERS} {WHY} --by peter", "no decision"),
     ],
 )
-def test_what_is_refused_is_said_in_one_line(desk: Terminal, line: str, why: str) -> None:
+def test_what_is_refused_is_said_in_one_line(desk: Counter, line: str, why: str) -> None:
     assert why in desk.refused(line)
     assert desk.ok("pin-resets") == "Nobody waits for a PIN."
 
@@ -86,7 +86,7 @@ def test_what_is_refused_is_said_in_one_line(desk: Terminal, line: str, why: str
     ],
 )
 @pytest.mark.usefixtures("capsys")
-def test_what_is_no_command_ends_with_2(desk: Terminal, line: str) -> None:
+def test_what_is_no_command_ends_with_2(desk: Counter, line: str) -> None:
     with pytest.raises(SystemExit) as ended:
         desk.type(line)
     assert ended.value.code == 2

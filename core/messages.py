@@ -664,7 +664,7 @@ def _concerned(found: Sequence[_Order], receiver: str, spoken: Container[str]) -
     """The orders of which this receiver is to hear.
 
     A buyer whose goods somebody else receives is their giver, and a seller whose money is not sent
-    on at once (he wants it here, is frozen, has no M-Pesa, or it is too little) is its keeper, where
+    on at once (he wants it so, is frozen, has no M-Pesa, or it is too little) is its keeper, where
     there are words for that.
     """
     heard_of = [order for order in found if order.accept_by is not None]

@@ -349,10 +349,15 @@ def settle_by_balance(
 
 def end_by_hand(
     db: Db, move_id: UUID, receipt: str | None, now: datetime
-) -> Literal["arrived", "failed"]:
-    """A person has read M-Pesa's statement: it arrived under that receipt; None: it never left."""
+) -> Literal["arrived", "failed", "known_receipt"]:
+    """A person has read M-Pesa's statement: it arrived under that receipt; None: it never left.
+
+    "known_receipt": that stands for other money, and nothing has moved.
+    """
     move = _lock(db, move_id)
     assert move.state == "unknown", f"float move {move_id} is {move.state}"
+    if receipt is not None and _is_used(db, move_id, receipt):
+        return "known_receipt"
     if receipt is None:
         _fail(db, move, "by_hand", now)
     else:

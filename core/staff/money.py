@@ -17,6 +17,7 @@ SHOWN: Final = 100
 NAMES: Final[Mapping[Float, str]] = {"c2b": "collection", "b2c": "payout"}
 
 WHY: Final[Mapping[str, str]] = {
+    "known_receipt": "that receipt stands for other money",
     "known_reference": "that reference is proposed or booked already",
     "member_frozen": "that member's money is frozen",
     "no_reference": "what does the bank or M-Pesa call it?",
@@ -143,6 +144,8 @@ def end_float_move(desk: Desk, given: argparse.Namespace) -> str:
     if move is None or move.state != "unknown":
         return "not_unknown"
     state = float_moves.end_by_hand(desk.db, move.id, given.receipt, desk.now)
+    if state == "known_receipt":
+        return state
     subject, after = f"float move {move.number}", {"state": state, "as": given.receipt or ""}
     by.write(desk.db, "float_move_ended", subject, {"state": move.state}, after, desk.now)
     return state

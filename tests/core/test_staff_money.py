@@ -94,16 +94,39 @@ def test_money_is_moved_to_the_payout_float_and_ended_by_the_statement(desk: Til
     assert acts == ["float_move_requested", "float_move_ended"]
 
 
-def test_one_that_never_left_is_ended_without_a_receipt(desk: Till) -> None:
-    db, now = desk.purse.db, desk.purse.now
+def lost_move(desk: Till) -> None:
+    """KSh 1,000 on its way, and nobody knows whether M-Pesa heard of it."""
     desk.ok("move-float 1000 --by olive")
-    move = float_moves.open_one(db)
+    move = float_moves.open_one(desk.purse.db)
     assert move is not None
-    float_moves.claim(db, move.id, RULES, now)
-    float_moves.record_ack(db, move.id, LOST, now)
+    float_moves.claim(desk.purse.db, move.id, RULES, desk.purse.now)
+    float_moves.record_ack(desk.purse.db, move.id, LOST, desk.purse.now)
+
+
+def test_one_that_never_left_is_ended_without_a_receipt(desk: Till) -> None:
+    db = desk.purse.db
+    lost_move(desk)
     before = ledger.balance(db, ledger.C2B)
     assert "collection float again" in desk.ok("end-float-move --by olive")
     assert ledger.balance(db, ledger.C2B) == before + 100_000
+
+
+@pytest.mark.parametrize("of", ["move", "payout"])
+def test_a_move_is_ended_by_no_receipt_that_stands_for_other_money(desk: Till, of: str) -> None:
+    if of == "payout":
+        payout_id = desk.purse.accepted()
+        assert desk.purse.settle(payout_id, desk.purse.paid(payout_id)) == "paid"
+    else:
+        lost_move(desk)
+        desk.ok("end-float-move --receipt SG632NMUAB --by olive")
+    lost_move(desk)
+    before = ledger.balance(desk.purse.db, ledger.B2C)
+    code, said = desk.type("end-float-move --receipt SG632NMUAB --by olive")
+    assert (code, "other money" in said) == (1, True)
+    assert ledger.balance(desk.purse.db, ledger.B2C) == before
+    move = float_moves.open_one(desk.purse.db)
+    assert move is not None
+    assert move.state == "unknown"
 
 
 @pytest.mark.parametrize(

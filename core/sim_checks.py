@@ -171,11 +171,12 @@ def record(db: Db, check_id: UUID, answer: SimAnswer, now: datetime) -> None:
         VALUES (%(request_id)s, %(check_id)s, %(now)s)
         ON CONFLICT (request_id) DO UPDATE
         SET check_id = coalesce(sim_questions.check_id, excluded.check_id)
-        RETURNING outcome, swapped_on
+        RETURNING check_id, outcome, swapped_on
         """,
         {"request_id": answer.request_id, "check_id": check_id, "now": now},
     )
-    if came_first is not None and came_first.outcome is not None:
+    # An id that was given for another question says nothing of this line.
+    if came_first is not None and came_first.check_id == check_id and came_first.outcome:
         _end(db, check, came_first.outcome, came_first.swapped_on, now)
 
 
@@ -226,6 +227,7 @@ class _Last:
 
 @dataclass(frozen=True)
 class _Answer:
+    check_id: UUID
     outcome: Outcome | None
     swapped_on: date | None
 

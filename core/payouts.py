@@ -1192,10 +1192,12 @@ def _pay(db: Db, payout: Payout, result: PayoutResult, now: datetime) -> None:
         """
         UPDATE payouts
         SET state = 'paid', waits_for = NULL, receipt = %(receipt)s, charge_cents = %(charge)s,
-            code = %(code)s, settled_at = %(now)s, updated_at = %(now)s
+            code = %(code)s, approved_by = coalesce(approved_by, %(automatic)s),
+            settled_at = %(now)s, updated_at = %(now)s
         WHERE id = %(id)s
         """,
         {
+            "automatic": AUTOMATIC,  # it waited for another approval, and had left by the first
             "receipt": result.receipt,
             "charge": charge_cents,
             "code": result.code,
@@ -1205,7 +1207,8 @@ def _pay(db: Db, payout: Payout, result: PayoutResult, now: datetime) -> None:
     )
     if result.verdict == "reversed":  # the statement shows which of M-Pesa's lines it was
         incidents.open(db, "reversal_without_receipt", payout.id, now, code=result.code)
-    _close_incident(db, "payout_failed_by_us", payout.id, "paid after all", now)
+    for kind in ("payout_failed_by_us", "payout_to_approve"):
+        _close_incident(db, kind, payout.id, "paid after all", now)
     if payout.kind == "withdrawal":
         _tell(db, payout, "payout_paid", now)
     else:
@@ -1243,6 +1246,7 @@ def _reopen(db: Db, payout: Payout, now: datetime) -> None:
 def _fail(db: Db, payout: Payout, result: PayoutResult, now: datetime) -> None:
     """Nothing was sent. A new payout is a new decision, of the member or of an operator."""
     _give_back(db, payout, result.code, now)
+    _close_incident(db, "payout_to_approve", payout.id, "it has failed", now)
     outbox.put(db, "resume_payouts", due_at=now)  # what it kept of the float is free
     if payout.kind == "reversal":  # the same money, by the other road
         outbox.put(db, "refund_balance", due_at=now, member_id=payout.member_id)

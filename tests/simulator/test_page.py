@@ -791,6 +791,13 @@ def test_a_link_in_a_message_leads_into_the_chat(page, living, application):
     assert application.updates[0]["message"]["text"] == "/start a1_B-2"
 
 
+def test_her_telegram_speaks_what_the_page_does(page, living, application):
+    page.get_by_role("button", name="Kiswahili").click()
+    Chat(page, BUYER).start()
+    until(lambda: application.updates)
+    assert application.updates[0]["message"]["from"]["language_code"] == "sw"
+
+
 def test_the_bot_can_be_blocked_and_let_back(page, living):
     chat = Chat(page, BUYER)
     chat.start()

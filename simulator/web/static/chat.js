@@ -1,7 +1,7 @@
 // A person's chat with the bot: bubbles, buttons under them, keys below, and what can be sent.
 
 import { call } from "./calls.js";
-import { clock, make, say } from "./words.js";
+import { clock, language, make, say } from "./words.js";
 
 const TOI_MARKET = { latitude: -1.3009, longitude: 36.7703 };
 const TOAST_MS = 4_000;
@@ -77,7 +77,7 @@ export class Chat {
   /** Follow a link into the chat. */
   async openWith(payload) {
     this.open(true);
-    await this.#send("start", { payload });
+    await this.#send("start", { payload, language });
     this.#focus();
   }
 
@@ -128,7 +128,8 @@ export class Chat {
       if (!this.#extras.hidden) this.#extras.querySelector("input, button").focus();
     });
     this.#begin.addEventListener("click", async () => {
-      await this.#send(this.#state.state === "blocked" ? "unblock" : "start");
+      if (this.#state.state === "blocked") await this.#send("unblock");
+      else await this.#send("start", { language }); // her Telegram speaks what the page does
     });
     this.#extras.addEventListener("click", (event) => {
       const { sample, share, command } = event.target.closest("button")?.dataset ?? {};

@@ -71,7 +71,8 @@ def _found(db: Db, payout_id: UUID) -> Payout:
 
 def _comes_to(db: Db, payout: Payout, by: Actor) -> bool:
     """Is it their money, or their phone?"""
-    return by.who.msisdn == payout.msisdn or staff.is_member(db, by.who, payout.member_id)
+    is_phone = payout.msisdn in staff.lines_of(db, by.who)
+    return is_phone or staff.is_member(db, by.who, payout.member_id)
 
 
 def _write(db: Db, payout: Payout, by: Actor, after: dict[str, object], now: datetime) -> None:

@@ -279,10 +279,7 @@ def _in_the_way(db: Db, msisdn: str) -> UUID | Literal["taken"] | None:
 
 def _is_party(db: Db, member_id: UUID, to_msisdn: str | None, by: Actor, now: datetime) -> bool:
     """Nobody of ours has a hand in their own number; who tries is told of."""
-    if not (
-        staff.is_member(db, by.who, member_id)
-        or (to_msisdn is not None and to_msisdn == by.who.msisdn)
-    ):
+    if not (staff.is_member(db, by.who, member_id) or to_msisdn in staff.lines_of(db, by.who)):
         return False
     incidents.open(db, OWN, member_id, now, by=by.name)
     return True

@@ -158,6 +158,24 @@ def had(db: Db, msisdn: str) -> list[Had]:
     )
 
 
+def of_owner(db: Db, msisdn: str) -> set[str]:
+    """That number, and all that whoever has it, or had it once, has and has had."""
+    found: list[str] | None = db.value(
+        """
+        SELECT array_agg(line)
+        FROM members m
+        LEFT JOIN number_changes n ON n.member_id = m.id AND n.state = 'done'
+        CROSS JOIN LATERAL (VALUES (m.msisdn), (n.from_msisdn), (n.to_msisdn)) AS l (line)
+        WHERE line IS NOT NULL
+          AND (m.msisdn = %(msisdn)s
+               OR m.id IN (SELECT member_id FROM number_changes
+                           WHERE from_msisdn = %(msisdn)s AND state = 'done'))
+        """,
+        {"msisdn": msisdn},
+    )
+    return {msisdn, *(found or ())}
+
+
 def were_of(db: Db, msisdn: str, member_ids: Collection[UUID]) -> bool:
     """Whether one of these members has that number, or had it once."""
     return bool(

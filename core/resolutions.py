@@ -251,7 +251,7 @@ def _is_party(db: Db, difference: Difference, by: Actor, now: datetime) -> bool:
     """
     concerned = _concerned(db, difference)
     ids = [each.member_id for each in concerned if each.member_id is not None]
-    is_phone = by.who.msisdn is not None and by.who.msisdn in {each.msisdn for each in concerned}
+    is_phone = not staff.lines_of(db, by.who).isdisjoint({each.msisdn for each in concerned})
     if not is_phone and not staff.is_member(db, by.who, *ids):
         return False
     known = {"case": difference.number, "by": by.name}

@@ -298,10 +298,10 @@ def _is_party(
             SELECT k.buyer_id,
                    (SELECT array_agg(seller_id) FROM orders WHERE checkout_id = k.id) AS seller_ids,
                    EXISTS (SELECT FROM charges WHERE checkout_id = k.id
-                           AND msisdn = %(msisdn)s) AS is_asked
+                           AND msisdn = ANY(%(phones)s)) AS is_asked
             FROM charges c JOIN checkouts k ON k.id = c.checkout_id WHERE c.id = %(id)s
             """,
-            {"id": charge_id, "msisdn": by.who.msisdn},
+            {"id": charge_id, "phones": list(staff.lines_of(db, by.who))},
         )
         assert found is not None, f"no charge {charge_id}"
         ids, is_asked = [found.buyer_id, *found.seller_ids], found.is_asked

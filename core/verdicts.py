@@ -235,9 +235,9 @@ def _is_party(db: Db, dispute: Dispute, by: Actor) -> bool:
         db.value(
             """
             SELECT EXISTS (SELECT FROM charges
-                           WHERE checkout_id = %(checkout_id)s AND msisdn = %(msisdn)s)
+                           WHERE checkout_id = %(checkout_id)s AND msisdn = ANY(%(phones)s))
             """,
-            {"checkout_id": order.checkout_id, "msisdn": by.who.msisdn},
+            {"checkout_id": order.checkout_id, "phones": list(staff.lines_of(db, by.who))},
         )
     )
 

@@ -162,6 +162,11 @@ def everybody(db: Db) -> list[Staff]:
     )
 
 
+def lines_of(db: Db, who: Staff) -> set[str]:
+    """By which they are known as a member, whatever number they have had; none: they are none."""
+    return set() if who.msisdn is None else numbers.of_owner(db, who.msisdn)
+
+
 def is_member(db: Db, who: Staff, *member_ids: UUID) -> bool:
     """Whether one of these members is they, or shares their phone; or did, by an older number."""
     return who.msisdn is not None and numbers.were_of(db, who.msisdn, member_ids)

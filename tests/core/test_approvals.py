@@ -8,8 +8,10 @@ import pytest
 from core import approvals, audit, freezes, ledger, payouts
 from core.database import Db
 from core.staff import Actor
+from tests.core.market import msisdn, person
 from tests.core.office import hire
 from tests.core.purse import EARNED_CENTS, RULES, Purse
+from tests.core.test_number_changes import move_number
 
 LARGE = 2_000_100
 WHY = "She does not know of it."
@@ -68,6 +70,17 @@ def test_nobody_lets_anothers_money_go_to_their_own_phone(purse: Purse) -> None:
     trader = hire(purse.db, "trader", ["approver"], "+254711999888")
     payout_id = purse.ask(LARGE, msisdn="+254711999888")
     assert approvals.approve(purse.db, payout_id, trader, purse.now) == "own"
+
+
+@pytest.mark.parametrize(("known_by", "goes_to"), [(8, 50), (50, 8)])
+def test_nobody_lets_anothers_money_go_to_another_number_of_their_own(
+    purse: Purse, known_by: int, goes_to: int
+) -> None:
+    move_number(purse.db, person(purse.db, purse.now, 8, "Trader"), msisdn(50), purse.now)
+    trader = hire(purse.db, "trader", ["approver"], msisdn(known_by))
+    payout_id = purse.ask(LARGE, msisdn=msisdn(goes_to))
+    assert approvals.approve(purse.db, payout_id, trader, purse.now) == "own"
+    assert approvals.reject(purse.db, payout_id, WHY, trader, purse.now) == "own"
 
 
 def test_nobody_approves_what_they_asked_for(purse: Purse, peter: Actor) -> None:

@@ -150,7 +150,9 @@ def of_orders(
     known = wordings.table().triggers
     reason = detail.get("reason")
     trigger = reason if isinstance(reason, str) and reason in known else kind
-    of_deals = f"{DEAL}{trigger}" if f"{DEAL}{trigger}" in known else trigger
+    of_deals = f"{DEAL}{trigger}"
+    if "buyer" not in known.get(of_deals, ()):  # or it is of a deal that is no order yet
+        of_deals = trigger
     said = [wording for name in (trigger, of_deals) for wording in known[name].values()]
     if not events or all(wording is None for wording in said):
         return

@@ -487,6 +487,21 @@ def test_a_complaint_freezes_and_divides_it(shake: Handshake) -> None:
     assert invariants.broken(shake.db, shake.now) == []
 
 
+def test_a_complaint_about_it_is_taken_back_in_the_words_of_any_order(shake: Handshake) -> None:
+    """Not in those of a deal that was taken back before anybody answered it."""
+    shake.opened("buyer")
+    shake.accept()
+    shake.pay()
+    shake.dispatch()
+    order = shake.order()
+    disputes.open(shake.db, order.id, order.buyer_id, "wrong", None, shake.now)
+    assert disputes.withdraw(shake.db, order.id, order.buyer_id, shake.now) == "withdrawn"
+    for each in (shake.amina, shake.juma):
+        (text,) = shake.told(each, "withdrawn")
+        assert f"rder {order.number} goes on" in text
+    assert shake.enter() == "released"
+
+
 @pytest.mark.parametrize(
     "call_off",
     [

@@ -470,8 +470,14 @@ def the_charge_of_a_payout_is_taken_from_the_float_at_once() -> Iterator[object]
 
 @bug("I13 no payout is", weather=({"b2c": {"result": "never"}, "auto": "0"},), **_PAID_OUT)
 def nobody_asks_again_what_became_of_a_payout() -> Iterator[object]:
+    def make(open_: Any) -> Any:
+        def quiet(db: Any, kind: str, *given: Any, **known: Any) -> Any:
+            return None if kind == "payout_unanswered" else open_(db, kind, *given, **known)
+
+        return quiet
+
     once = patch.object(payouts, "QUERY_AFTER", payouts.QUERY_AFTER[:1])
-    with once, patch.object(payouts.incidents, "open", _never):
+    with once, _instead(payouts.incidents, "open", make):
         yield
 
 

@@ -277,7 +277,7 @@ class Day:
         try:
             return self.town.do(job, step.do)
         except Exception as error:
-            raise Broken(f"a promise is broken: {type(error).__name__}: {error}") from error
+            raise Broken(f"a promise is broken: {_named(error)}") from error
 
     def _at_once(self, first: "Step", second: "Step") -> None:
         """The first stops before one of its commits while the second runs, until it has ended or
@@ -452,6 +452,12 @@ class Step:
     what: str
     do: Callable[[], str]
     moves: Collection[str] | None = None
+
+
+def _named(error: BaseException) -> str:
+    """With all that it holds, where several broke together."""
+    held = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return "; ".join([f"{type(error).__name__}: {error}", *map(_named, held)])
 
 
 def _subject(item: outbox.Item) -> str:

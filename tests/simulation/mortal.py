@@ -75,12 +75,17 @@ class MortalDatabase(Database):
 
     @contextmanager
     def autocommit(self, *, seconds: float) -> Iterator[Db]:
-        job = self.fate.job
+        """What befalls the one statement befalls here before it, or after its commit."""
+        job, number = self.fate.job, 0
+        if job is not None:
+            job.commits += 1
+            number = job.commits
+            if self.fate.passes(job, "before commit", number) is not None:
+                raise Unavailable("the database went away")
         with super().autocommit(seconds=PATIENCE_SECONDS) as db, self._at(db):
             yield db
         if job is not None:
-            job.commits += 1
-            self._committed(job, job.commits)
+            self._committed(job, number)
 
     @contextmanager
     def _at(self, db: Db) -> Iterator[None]:

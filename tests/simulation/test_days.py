@@ -1,6 +1,6 @@
 """Seeded disasters: whatever befalls anybody in whatever order, every invariant stands.
 
-These days, and four times as many more, are lived for each change by `.ci/run` (`make simulate`).
+`.ci/run` lives four hundred more for each change (`make simulate`).
 """
 
 import pytest

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -39,7 +40,7 @@ def sender_at() -> Iterator[Callable[..., AfricasTalking]]:
     made: list[AfricasTalking] = []
 
     def make(base_url: str, sender: str | None = None, **other: Any) -> AfricasTalking:
-        account = {"username": "sandbox", "api_key": "sandbox-api-key", "read_seconds": 0.5}
+        account = {"username": "sandbox", "api_key": "sandbox-api-key"}
         made.append(AfricasTalking(Account(base_url=base_url, **{**account, **other}), sender))
         return made[-1]
 
@@ -381,13 +382,15 @@ def test_a_message_reaches_the_phone_as_it_was_written(
         ({"fault": "server_error", "when": "after"}, "unknown", 1),
         ({"fault": "reset"}, "unknown", 0),
         ({"fault": "reset", "when": "after"}, "unknown", 1),
-        ({"fault": "slow", "seconds": 0.8}, "unknown", 1),
+        ({"fault": "slow", "seconds": 2}, "unknown", 1),
     ],
 )
 def test_the_pretend_gateways_faults_are_taken_for_what_they_are(
     world: World, pretended: AfricasTalking, fault: dict[str, Any], means: str, arrived: int
 ) -> None:
     world.rulebook.change({"faults": [{**fault, "on": "sms", "times": 1}]})
+    if fault["fault"] == "slow":
+        pretended._sdk._account = replace(pretended._sdk._account, read_seconds=1)
     answer = pretended.send(AMINA, TEXT)
     assert ("halts" if answer.halts else answer.outcome) == means
     assert len(world.sms.inbox(AMINA)) == arrived

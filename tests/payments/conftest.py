@@ -30,7 +30,7 @@ def daraja_at(now: datetime) -> Iterator[Callable[..., Daraja]]:
             b2c_shortcode="600997",
             initiator="sokoni-api",
             initiator_password="Sandbox#Initiator1",
-            **{"calls_per_second": 1000, "read_seconds": 0.5, **other},
+            **{"calls_per_second": 1000, **other},
         )
         made.append(Daraja(account, redis_url=redis_url, clock=lambda: now))
         return made[-1]

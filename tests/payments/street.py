@@ -20,7 +20,7 @@ from core.messages import SendAnswer
 from payments import africastalking, callbacks, insights
 from payments.daraja import Account, Daraja
 from simulator.books import account
-from simulator.server import create_app
+from simulator.server import Server, listen
 from simulator.world import (
     SANDBOX_B2C_SHORTCODE,
     SANDBOX_PASSKEY,
@@ -61,7 +61,7 @@ class Street:
         self.database = database
         self.world = world
         self.url = url  # where our callbacks listen
-        self.daraja = daraja
+        self.daraja, self.insights = daraja, asker
         self.kinds = PAYMENT_KINDS  # what the worker works on here
         self.work = tasks.Work(database, daraja, CHECKING, sender=Mute(), insights=asker)
         self._relay = Relay(database, self._run)
@@ -75,6 +75,11 @@ class Street:
     def rules(self, **given: Any) -> None:
         """How M-Pesa behaves from now on; `next=[{...}]` is for the next push alone."""
         self.world.rulebook.change(given)
+
+    def hurry(self, seconds: float = 1) -> None:
+        """Wait no longer for an answer from now on: a story about one that comes too late."""
+        for client in (self.daraja, self.insights._sdk):
+            client._account = replace(client._account, read_seconds=seconds)
 
     def listen_for_payments_by_hand(self) -> None:
         """Register our C2B paths, as whoever runs the market does once."""
@@ -225,13 +230,14 @@ def street(new_database: Callable[[], Any], now: datetime) -> Iterator[Street]:
         url = stack.enter_context(served(app))
         place = Place(sim_url=f"{url}/payments/sim/{SECRET}")
         world = World(place, virtual_from=now, chance=random.Random(7042))
-        stack.callback(world.stop)
         world.rulebook.change({"sim_answer": "reply"})  # at once: tests of M-Pesa count seconds
-        pretend = stack.enter_context(served(create_app(world)))
+        gateway = Server(world, listen("127.0.0.1", 0))
+        gateway.start()
+        stack.callback(gateway.stop)
         daraja = Daraja(
             Account(
-                base_url=pretend,
-                statement_url=f"{pretend}/simulator/api/statement?format=csv",
+                base_url=gateway.url,
+                statement_url=f"{gateway.url}/simulator/api/statement?format=csv",
                 consumer_key=world.place.consumer_key,
                 consumer_secret=world.place.consumer_secret,
                 shortcode=SANDBOX_SHORTCODE,
@@ -241,7 +247,6 @@ def street(new_database: Callable[[], Any], now: datetime) -> Iterator[Street]:
                 initiator=world.place.initiator,
                 initiator_password=world.place.initiator_password,
                 calls_per_second=1000,
-                read_seconds=0.3,
             ),
             redis_url=None,
             clock=world.clock.now,
@@ -249,10 +254,7 @@ def street(new_database: Callable[[], Any], now: datetime) -> Iterator[Street]:
         stack.enter_context(closing(daraja))
         asker = insights.Insights(
             africastalking.Account(
-                pretend,
-                place.africastalking_username,
-                place.africastalking_api_key,
-                read_seconds=0.3,
+                gateway.url, place.africastalking_username, place.africastalking_api_key
             )
         )
         stack.enter_context(closing(asker))

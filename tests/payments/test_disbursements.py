@@ -174,7 +174,9 @@ def test_a_withdrawal_arrives(till: Till) -> None:
 
 @pytest.mark.parametrize("fault", ["reset", "html_503", "internal_error", "slow"])
 def test_F18_an_answer_lost_after_acting_is_settled_by_its_result(till: Till, fault: str) -> None:
-    till.rules(faults=[{"fault": fault, "when": "after", "on": "b2c", "times": 1, "seconds": 1}])
+    till.rules(faults=[{"fault": fault, "when": "after", "on": "b2c", "times": 1, "seconds": 2}])
+    if fault == "slow":
+        till.street.hurry()
     payout_id = till.withdraw()
     till.street.wait(8)
     assert till.is_paid_once(payout_id)

@@ -34,7 +34,6 @@ class Ledger:
 
     def __init__(self, till: Till) -> None:
         self.till, self.street, self.world = till, till.street, till.world
-        self.daraja(read_seconds=8)  # no story here is of an answer that does not come
         self.street.listen_for_payments_by_hand()
         assert self.street.daraja.register_pull("+254700000000", SECRET) == "registered"
 

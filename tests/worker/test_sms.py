@@ -134,7 +134,7 @@ def office(new_database: Callable[[], Any], now: datetime) -> Iterator[Office]:
         gateway = Server(world, listen("127.0.0.1", 0))
         gateway.start()
         stack.callback(gateway.stop)
-        account = Account(gateway.url, "sandbox", "sandbox-api-key", read_seconds=0.3)
+        account = Account(gateway.url, "sandbox", "sandbox-api-key")
         sender = stack.enter_context(closing(AfricasTalking(account)))
         yield Office(database, world, sender)
 

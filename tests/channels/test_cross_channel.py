@@ -343,12 +343,12 @@ def at_once(*acts: Callable[[], object]) -> None:
     together = Barrier(len(acts))
 
     def begin(act: Callable[[], object]) -> None:
-        together.wait(10)
+        together.wait(60)
         act()
 
     with ThreadPoolExecutor(len(acts)) as threads:
         for done in [threads.submit(begin, act) for act in acts]:
-            done.result(timeout=20)
+            done.result(timeout=60)
 
 
 def broken(town: Town) -> list[str]:

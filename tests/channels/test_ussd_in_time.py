@@ -16,14 +16,14 @@ from tests.channels.wire import Cut, Wire
 from tests.flows.handset import Clock, Handset, Seen, WebLine
 
 Turn = Callable[[], int]
-SECONDS_MAX = 0.4
+SECONDS_MAX = 1.0
 SORRY = common().texts["apology"]
 ALL_SORRY = "\n".join(SORRY.values())
 
 
 @pytest.fixture
 def hasty(server: Settings, market: Database, member: Handset) -> Handset:
-    """Amina's phone, at a web server that gives each hop 0.4 seconds."""
+    """Amina's phone, at a web server that gives each hop a second."""
     quick = server.model_copy(update={"hop_seconds_max": SECONDS_MAX})
     member.line = WebLine(create_app(quick, database=market).test_client(), PATH)
     return member
@@ -58,7 +58,7 @@ def test_a_hop_that_must_wait_too_long_ends_politely_and_keeps_nothing(
     holder = held(hasty.msisdn)
     answer, seconds = timed(lambda: hasty.reply("1"))
     assert (answer.ends, answer.text, answer.label) == (True, SORRY["en"], "apology")
-    assert seconds < SECONDS_MAX + 0.5
+    assert seconds < SECONDS_MAX + 3
     assert heard.events == ["hop_late"]
     holder.rollback()
     assert turn() == before
@@ -103,7 +103,7 @@ def test_a_lock_deep_in_a_purchase_is_no_reason_to_wait_longer(
     with psycopg.connect(market_url) as other:
         other.execute("LOCK TABLE lines IN ACCESS EXCLUSIVE MODE")
         answer, seconds = timed(lambda: hasty.reply("4"))
-    assert (answer.text, seconds < SECONDS_MAX + 0.5) == (SORRY["en"], True)
+    assert (answer.text, seconds < SECONDS_MAX + 3) == (SORRY["en"], True)
     assert turn() == before
     assert hasty.repeat().label == "buy.cart"
 

@@ -156,7 +156,7 @@ def test_what_somebody_waits_for_wakes_the_relay(
         with database.begin() as db:
             put(db, now)
             outbox.put(db, "settle_inbox", due_at=now, inbox_id=CHARGE)
-        heard = [note.channel for note in listener.notifies(timeout=5, stop_after=1)]
+        heard = [note.channel for note in listener.notifies(timeout=60, stop_after=1)]
         database.close()
     assert heard == [outbox.CHANNEL]
 

@@ -319,7 +319,7 @@ def test_a_note_stands_under_its_states_name() -> None:
 
 def test_the_command_prints_every_flow_and_succeeds() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "flows.check"], capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "flows.check"], capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert all(f"{name} (version {book.version})" in done.stdout for name, book in BOOK.items())
@@ -330,7 +330,7 @@ def test_the_command_names_what_does_not_fit_and_fails() -> None:
         [sys.executable, "-m", "flows.check", "--room", "100"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert done.returncode == 1
     assert "septets of 100" in done.stderr

@@ -239,7 +239,7 @@ def command(new_database: Callable[[], Any]) -> Any:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "flows.funnel", *arguments],
-            capture_output=True, text=True, timeout=30, env={**os.environ, "DATABASE_URL": url},
+            capture_output=True, text=True, timeout=120, env={**os.environ, "DATABASE_URL": url},
         )  # fmt: skip
 
     with new_database() as url:

@@ -107,7 +107,7 @@ def read_until(process: "subprocess.Popen[str]", words: str) -> list[str]:
     pytest.fail(f"ended before saying {words!r}: {''.join(lines)}")
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     until = monotonic() + seconds
     while not condition():
         assert monotonic() < until, "waited in vain"
@@ -165,14 +165,14 @@ def test_when_it_is_killed_its_children_and_servers_stop_by_themselves(running):
 
 def test_a_second_one_names_the_ports_it_cannot_have_and_stops_nothing(running):
     second = start(running.environ)
-    said, _ = second.communicate(timeout=10)
+    said, _ = second.communicate(timeout=60)
     assert second.returncode == 2
     assert f"Port {running.environ['PORT']} of 127.0.0.1 cannot be had" in said
     assert running.environ["SIMULATOR_PORT"] in said
 
     elsewhere = dict(zip(("PORT", "SIMULATOR_PORT"), map(str, free_ports(2)), strict=True))
     third = start({**running.environ, **elsewhere})
-    said, _ = third.communicate(timeout=10)
+    said, _ = third.communicate(timeout=60)
     assert third.returncode == 2
     assert "already runs" in said
     assert running.get("/") == b"done"

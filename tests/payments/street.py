@@ -127,7 +127,7 @@ class Street:
         with requests.Session() as session:
             session.trust_env = False
             return session.post(
-                self.url + path, body, headers={"Content-Type": "application/json"}, timeout=10
+                self.url + path, body, headers={"Content-Type": "application/json"}, timeout=60
             )
 
     def charge(self, bought: Purchase) -> Charge:

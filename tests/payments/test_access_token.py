@@ -43,7 +43,7 @@ class Mint:
 @contextmanager
 def client_of(server: valkey.Server) -> Iterator["redis.Redis"]:
     with redis.Redis.from_url(
-        server.url, decode_responses=True, socket_timeout=1, retry=Retry(NoBackoff(), 1)
+        server.url, decode_responses=True, socket_timeout=10, retry=Retry(NoBackoff(), 1)
     ) as client:
         yield client
 
@@ -55,7 +55,7 @@ def process(store: valkey.Server) -> Iterator[Callable[[Mint], SharedToken]]:
 
     def start(mint: Mint) -> SharedToken:
         client = redis.Redis.from_url(
-            store.url, decode_responses=True, socket_timeout=1, retry=Retry(NoBackoff(), 1)
+            store.url, decode_responses=True, socket_timeout=10, retry=Retry(NoBackoff(), 1)
         )
         clients.append(client)
         return SharedToken(mint.fetch, client, name="test")

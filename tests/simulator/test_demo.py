@@ -354,7 +354,7 @@ def test_without_a_world_it_breaks_off_with_1():
     done = subprocess.run(
         [sys.executable, "-m", "simulator.demo", "--url", "http://127.0.0.1:9",
          "--watch", "http://127.0.0.1:9/watch", "--worker", "4194305"],
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "")
     assert "The story broke off. The pretend world does not answer." in done.stdout

@@ -264,7 +264,7 @@ def test_a_hop_can_be_repeated_at_the_same_instant(outside, api, dial):
     together = threading.Barrier(2)
 
     def answer(call):
-        together.wait(timeout=5)
+        together.wait(timeout=60)
         return Answer(200, {}, "CON a")
 
     outside.answer = answer

@@ -372,7 +372,7 @@ def test_a_result_can_be_repeated_at_the_same_instant(world, api, operator, outs
     together = threading.Barrier(3)
 
     def answer(call):
-        together.wait(timeout=5)
+        together.wait(timeout=60)
         return Answer(200, {}, "")
 
     outside.answer = answer

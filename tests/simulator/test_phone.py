@@ -166,7 +166,7 @@ def test_the_command_takes_piped_lines_and_ends_with_0(street):
         input="*384*7042#\n2\n",
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -269,7 +269,7 @@ def test_a_callback_can_be_repeated_at_the_same_instant(world, shop, api, outsid
     together = threading.Barrier(3)
 
     def answer(call):
-        together.wait(timeout=5)  # passes only when three are under way at once
+        together.wait(timeout=60)  # passes only when three are under way at once
         return Answer(200, {}, "")
 
     outside.answer = answer

@@ -19,7 +19,7 @@ from tests.simulator.browser import Chat, Phone, a_page
 
 ROOT = Path(__file__).parents[2]
 BUYER, SELLER = pages.PHONES
-START_SECONDS_MAX = 40
+START_SECONDS_MAX = 120
 DESK = {"viewport": {"width": 1440, "height": 900}}
 
 
@@ -60,7 +60,7 @@ def sokoni() -> Iterator[str]:
             yield f"http://127.0.0.1:{world_port}"
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
 
 
 @pytest.mark.timeout(150)

@@ -179,7 +179,7 @@ def test_an_update_can_come_several_times_at_the_same_instant(world, api, outsid
     gate = threading.Barrier(3)
 
     def answer(call):
-        gate.wait(timeout=5)
+        gate.wait(timeout=60)
         return TAKEN
 
     outside.answer = answer
@@ -195,7 +195,7 @@ def test_a_message_and_a_tap_can_be_made_to_arrive_at_the_same_instant(
     gate = threading.Barrier(2)
 
     def answer(call):
-        gate.wait(timeout=5)
+        gate.wait(timeout=60)
         return TAKEN
 
     outside.answer = answer
@@ -415,7 +415,7 @@ def test_a_fetch_waits_for_what_comes(living):
     threading.Timer(0.1, lambda: living.say(PAYER, "one")).start()
     (found,) = living.updates.fetch(0, 100, 10, None)
     assert found["message"]["text"] == "one"
-    assert 0.1 <= time.monotonic() - began < 5
+    assert 0.1 <= time.monotonic() - began < 9
     assert living.updates.fetch(found["update_id"] + 1, 100, 0.2, None) == []
 
 
@@ -432,7 +432,7 @@ def test_of_two_who_fetch_the_later_stays(living):
     first.start()
     time.sleep(0.1)
     assert living.updates.fetch(0, 100, 0.3, None) == []
-    first.join(timeout=5)
+    first.join(timeout=60)
     assert ended == [
         "terminated by other getUpdates request; make sure that only one bot instance is running"
     ]

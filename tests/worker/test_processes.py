@@ -177,7 +177,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def wait_for(reached: Callable[[], bool], seconds: float = 15) -> None:
+def wait_for(reached: Callable[[], bool], seconds: float = 60) -> None:
     begun = monotonic()
     while not reached():
         assert monotonic() - begun < seconds, "it did not happen in time"

@@ -70,7 +70,7 @@ def holders(url: str) -> int | None:
     return found[0][0] if found else None
 
 
-def wait_for(reached: Callable[[], bool], seconds: float = 5) -> None:
+def wait_for(reached: Callable[[], bool], seconds: float = 60) -> None:
     begun = monotonic()
     while not reached():
         assert monotonic() - begun < seconds, "it did not happen in time"

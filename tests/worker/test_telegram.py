@@ -146,10 +146,10 @@ def test_only_what_an_answer_says_is_believed(
 
 
 def test_no_answer_in_time_proves_nothing(town: Town, writer: Telegram, amina: Person) -> None:
-    hasty = replace(writer._account, read_seconds=0.1)
+    hasty = replace(writer._account, read_seconds=1)
     with (
         closing(Telegram(hasty)) as telegram,
-        town.rules(**fault("slow", when="after", seconds=0.6)),
+        town.rules(**fault("slow", when="after", seconds=2)),
     ):
         assert telegram.show(amina.chat.id, "Hello") == Sent("unknown", "timeout")
 
@@ -157,14 +157,14 @@ def test_no_answer_in_time_proves_nothing(town: Town, writer: Telegram, amina: P
 def test_a_call_that_hangs_for_ever_gives_its_thread_back(
     town: Town, amina: Person, writer: Telegram
 ) -> None:
-    patient = replace(writer._account, read_seconds=30, call_seconds=0.2)
+    patient = replace(writer._account, read_seconds=30, call_seconds=1)
     with (
         closing(Telegram(patient)) as telegram,
-        town.rules(**fault("slow", when="after", seconds=1.5)),
+        town.rules(**fault("slow", when="after", seconds=8)),
     ):
         began = time.monotonic()
         assert telegram.show(amina.chat.id, "Hello") == Sent("unknown", "timeout")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 6
 
 
 def test_where_nobody_answers_nothing_was_sent() -> None:
@@ -426,7 +426,7 @@ def test_processes_count_together(store: valkey.Server) -> None:
 
 def test_without_the_store_each_process_counts_by_itself(store: valkey.Server) -> None:
     hour = Hour()
-    client = redis.Redis.from_url(store.url, socket_connect_timeout=0.2, socket_timeout=0.2)
+    client = redis.Redis.from_url(store.url, socket_connect_timeout=1, socket_timeout=1)
     flood = Flood(client, clock=hour)
     valkey.stop(store)
     for _ in range(CHAT_BURST):

@@ -323,7 +323,7 @@ class Story:
                 path = Path(folder, f"{shortcode}.csv")
                 path.write_text(self.world.text(f"statement?format=csv&shortcode={shortcode}"))
                 given += ["--statement", str(path)]
-            status, said = self.type_in("core.reconcile", "--date", today, *given)
+            status, said = self.type_in("core.reconcile", "--date", today, *given, "--by", STAFF)
         self._rules(statement_differences=[])
         begin = re.search(r"^[0-9,]+ differences? open", said, re.MULTILINE)
         open_ones = said[begin.start() :].partition("\n\n")[0] if begin else said

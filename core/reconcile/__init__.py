@@ -27,7 +27,8 @@ from core.database import Database, Db
 from core.differences import Difference, Judged
 from core.movements import MOVED
 from core.payouts import PayoutResult
-from core.statement_lines import Book, Source, Statement
+from core.staff import Actor
+from core.statement_lines import Book, Kept, Source, Statement
 
 SECONDS_MAX: Final = 100.0  # of a transaction here: a task is killed after 120
 # What was sent is no further from its line than this: clocks differ, and a call is made anew.
@@ -47,31 +48,53 @@ class Reconciled:
     judged: Judged
 
 
-def run(database: Database, day: date, statements: Sequence[Statement] = ()) -> Reconciled:
+def run(
+    database: Database, day: date, statements: Sequence[Statement] = (), by: Actor | None = None
+) -> Reconciled:
     """Keep what was read, book what it proves, find what differs; for the command and the task.
 
+    by: of ours whose acts these are, in the audit log; None: the worker does it by itself.
     It opens the transactions itself: each line that moves money has its own, as every callback
     has. One that dies anywhere is run again from the start and does nothing twice.
     """
     with database.begin(seconds=SECONDS_MAX) as db:
-        kept = [statement_lines.keep(db, each, database.clock()) for each in statements]
+        kept = [_keep(db, day, each, by, database.clock()) for each in statements]
     with database.begin(seconds=SECONDS_MAX) as db:
         matching.match(db, database.clock())
         proofs = provable(db)
     for proof in proofs:
         with database.begin() as db:
-            settle(db, proof, database.clock())
-    with database.begin(seconds=SECONDS_MAX) as db:
-        matching.match(db, database.clock())
-        judged = differences.judge(db, day, database.clock())
+            settle(db, proof, database.clock(), by)
+    judged = look(database, day)
     return Reconciled(
         sum(each.lines for each in kept), sum(each.new for each in kept), len(proofs), judged
     )
 
 
-def ask(db: Db, day: date, now: datetime) -> None:
+def look(database: Database, day: date) -> Judged:
+    """Find what differs by what was read before; nothing is booked."""
+    with database.begin(seconds=SECONDS_MAX) as db:
+        matching.match(db, database.clock())
+        return differences.judge(db, day, database.clock())
+
+
+def ask(db: Db, day: date, by: Actor, now: datetime) -> None:
     """Have the worker fetch what M-Pesa says of the day, and reconcile it."""
     outbox.put(db, "reconcile_day", due_at=now, day=day)
+    by.write(db, "day_asked", _subject(day), {}, {}, now)
+
+
+def _keep(db: Db, day: date, statement: Statement, by: Actor | None, now: datetime) -> Kept:
+    kept = statement_lines.keep(db, statement, now)
+    if by is not None:
+        after = {"account": statement.book, "lines": kept.lines, "new": kept.new}
+        by.write(db, "statement_read", _subject(day), {}, after, now)
+    return kept
+
+
+def _subject(day: date) -> str:
+    """Its name in the audit log."""
+    return f"day {day}"
 
 
 @dataclass(frozen=True)
@@ -154,8 +177,11 @@ class _Told:
     charge_cents: int | None
 
 
-def settle(db: Db, proof: Proof, now: datetime) -> str:
-    """Book what the line proves by the way everything else takes, which knows repeats."""
+def settle(db: Db, proof: Proof, now: datetime, by: Actor | None = None) -> str:
+    """Book what the line proves by the way everything else takes, which knows repeats.
+
+    by: whoever brought the line; None: M-Pesa told us of it.
+    """
     told = db.row(
         _Told,
         """
@@ -194,6 +220,9 @@ def settle(db: Db, proof: Proof, now: datetime) -> str:
         """,
         {"outcome": outcome, "now": now, "id": proof.line_id},
     )
+    if by is not None:
+        after = {"of": proof.of, "cents": told.amount_cents, "outcome": outcome}
+        by.write(db, "line_booked", f"receipt {told.receipt}", {}, after, now)
     return outcome
 
 

@@ -1,5 +1,8 @@
 """`python -m core.reconcile`: a day of M-Pesa against our books, as a bookkeeper reads it.
 
+Whoever looks at what is known need not say who they are. What is read from a file, or asked for,
+books what it proves: an operator signs that.
+
 Ends with 0 where nothing is open, 1 where something differs, 2 where what it was given cannot be
 used; then nothing was kept and nothing has moved.
 """
@@ -12,14 +15,16 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from core import reconcile, statement_files
+from core import reconcile, staff, statement_files
 from core.balances import Float, Seen
 from core.database import Database
 from core.days import EAST_AFRICA_TIME, today
 from core.differences import Difference
 from core.errors import Unavailable
 from core.money import CENTS, show
-from core.reconcile import Read, Report, Total
+from core.reconcile import Read, Reconciled, Report, Total
+from core.staff import Actor
+from core.staff.terminal import NOT_THERE, origin
 from core.statement_files import Shortcodes, Unreadable
 from core.statement_lines import Book, Statement
 
@@ -71,6 +76,7 @@ def run(database: Database, ours: Shortcodes, arguments: Sequence[str] | None) -
     try:
         if given.date > today(now):
             raise Unusable("that day has not come yet")
+        by = _by(database, given)
         statements = [_statement(path, ours, given.date) for path in given.statement]
         if given.csv is not None:
             given.csv.write_text("")  # before anything is done: can it be written at all?
@@ -80,16 +86,22 @@ def run(database: Database, ours: Shortcodes, arguments: Sequence[str] | None) -
     except OSError as error:
         print(f"Refused: {error.filename}: {error.strerror}", file=sys.stderr)
         return UNUSABLE
-    done = reconcile.run(database, given.date, statements)
+    done: Reconciled | None = None
+    if by is None:
+        reconcile.look(database, given.date)
+    else:
+        done = reconcile.run(database, given.date, statements, by)
     with database.begin() as db:
-        report = reconcile.report(db, given.date)
-        if given.ask:
-            reconcile.ask(db, given.date, now)
+        report, to_book = reconcile.report(db, given.date), len(reconcile.provable(db))
+        if given.ask and by is not None:
+            reconcile.ask(db, given.date, by, now)
     print(table(report, ours, now))
-    if done.lines or done.settled:
+    if done is not None and (done.lines or done.settled):
         print(
             f"\n{_count(done.lines, 'line')} read, {done.new:,} new; {done.settled:,} booked now."
         )
+    if to_book:
+        print(f"\n{_count(to_book, 'line')} to be booked as they prove: --by NAME does it.")
     if given.ask:
         print("\nM-Pesa is being asked for more; look again in a minute.")
     if given.csv is not None:
@@ -144,6 +156,21 @@ def sheet(report: Report, now: datetime) -> list[Sequence[object]]:
         for each in report.open
     ]  # fmt: skip
     return rows
+
+
+def _by(database: Database, given: argparse.Namespace) -> Actor | None:
+    """Raises Unusable: it is to be signed, and not by an operator of ours."""
+    if given.by is None:
+        if given.statement or given.ask:
+            raise Unusable("say who you are: --by NAME, as core.staff knows you")
+        return None
+    with database.begin() as db:
+        found = staff.find(db, given.by)
+    if found is None or not found.active:
+        raise Unusable(NOT_THERE)
+    if not found.has("operator"):
+        raise Unusable("your role does not allow that")
+    return Actor(found, origin())
 
 
 def _statement(path: Path, ours: Shortcodes, day: date) -> Statement:
@@ -257,6 +284,9 @@ def _parser(now: datetime) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--ask", action="store_true", help="have the worker ask M-Pesa of that day, as each night"
+    )
+    parser.add_argument(
+        "--by", metavar="NAME", help="who you are; needed with --statement and --ask"
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="where the same goes as CSV")
     return parser

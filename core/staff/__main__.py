@@ -5,9 +5,6 @@ itself is wrong. Numbers are shown with their middle hidden.
 """
 
 import argparse
-import os
-import platform
-import pwd
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -41,6 +38,7 @@ from core.staff.terminal import (
     Refused,
     masked,
     moment,
+    origin,
     person,
     shillings,
     table,
@@ -342,7 +340,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     database = Database(settings.database_url)
     try:
         with database.begin() as db:
-            said, code = run(Desk(db, settings.rules(), database.clock(), _origin()), given)
+            said, code = run(Desk(db, settings.rules(), database.clock(), origin()), given)
     except Unavailable:
         said, code = "Refused: the database cannot be reached", REFUSED
     finally:
@@ -388,10 +386,6 @@ def _change(before: Mapping[str, object], after: Mapping[str, object]) -> str:
         for name, value in after.items()
         if before.get(name) != value
     )
-
-
-def _origin() -> str:
-    return f"terminal {pwd.getpwuid(os.getuid()).pw_name}@{platform.node()}"
 
 
 def _case(text: str) -> int:

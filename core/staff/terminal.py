@@ -1,6 +1,9 @@
 """Terminal: what the commands of staff work with, and how they show what they found."""
 
 import argparse
+import os
+import platform
+import pwd
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,6 +50,11 @@ class Desk:
 
 
 Command = Callable[[Desk, argparse.Namespace], str]
+
+
+def origin() -> str:
+    """From where whoever runs this process acts, for the audit log."""
+    return f"terminal {pwd.getpwuid(os.getuid()).pw_name}@{platform.node()}"
 
 
 def shillings(text: str) -> int:

@@ -68,7 +68,7 @@ BY_HAND: Final[Mapping[str, str]] = {
     "resolution_own_approval": "speak with whoever it was",
     "sms_flood": "is it a person? else tell a developer",
     "sms_unanswered": "nothing is lost; look whether it was sent twice",
-    "statement_unreadable": "fetch it from M-Pesa's portal, then python -m core.reconcile",
+    "statement_unreadable": "fetch it from M-Pesa's portal, then core.reconcile --statement",
     "task_fails": "read the log of the worker at that time; tell a developer",
     "unknown_code": "trace it; a code that is new to us: tell a developer",
     "unreachable": "call; the line takes no SMS",

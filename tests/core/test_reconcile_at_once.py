@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from core import charges, differences, ledger, reconcile, resolutions
+from core import audit, charges, differences, ledger, reconcile, resolutions, statement_lines
 from core.database import Database, Db
 from core.reconcile import Reconciled
+from core.reconcile import __main__ as command
 from core.rules import Rules
+from core.statement_files import Shortcodes
 from core.statement_lines import Line, Statement
 from core.statements import Session
 from tests.core.bank import DAY, Bank
@@ -21,6 +23,8 @@ from tests.core.purse import Purse
 from tests.core.test_kill_points import Killed
 
 THREADS = 8
+OURS = Shortcodes("174379", "600997")
+PROVED = ("RCPT000001", "SG632NMUAB")  # of the lines that are of something of ours
 # What is as it was whatever died on the way; ids and times are not.
 FACTS = {
     "lines": "SELECT book, receipt, kind, amount_cents, movement IS NOT NULL, gone_at IS NULL"
@@ -104,6 +108,26 @@ def test_of_many_at_once_each_line_is_kept_and_booked_once(night: Night) -> None
     facts = night.facts()
     night.run()
     assert night.facts() == facts
+
+
+def test_whoever_only_looks_books_nothing_and_whoever_books_is_named(
+    night: Night, capsys: Any
+) -> None:
+    def type_in(*given: str) -> str:
+        command.run(night.database, OURS, ["--date", str(DAY), *given])
+        return str(capsys.readouterr().out)
+
+    for each in night.statements:
+        night.in_one(lambda db, each=each: statement_lines.keep(db, each, night.bank.night))
+    before = night.facts()["money"]
+    assert "2 lines to be booked as they prove: --by NAME does it." in type_in()
+    assert night.facts()["money"] == before
+    said = type_in("--by", "olive")
+    assert ("0 lines read, 0 new; 2 booked now." in said, "to be booked" in said) == (True, False)
+    acts = [night.in_one(lambda db, of=of: audit.of(db, f"receipt {of}")) for of in PROVED]
+    assert [[(act.who, act.what) for act in found] for found in acts] == [
+        [("olive", "line_booked")]
+    ] * 2
 
 
 def test_a_confirmation_at_the_same_moment_pays_once(night: Night) -> None:

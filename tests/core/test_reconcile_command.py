@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from core import charges
+from core import audit, charges, staff
 from core.database import Database
 from core.reconcile import __main__ as command
 from core.statement_files import Shortcodes
 from tests.core.market import open_market, paid, purchase, pushed
+from tests.core.office import at_work, hire
 from tests.core.purse import Purse
 from tests.core.test_statement_files import COLUMNS, HEADING, PAID, SENT
 
@@ -59,8 +60,8 @@ class Office:
         path.write_text(heading + COLUMNS + "".join(lines))
         return path
 
-    def run(self, *arguments: object) -> tuple[int, str, str]:
-        given = ["--date", "2026-11-21", *map(str, arguments)]
+    def run(self, *arguments: object, by: str | None = "olive") -> tuple[int, str, str]:
+        given = ["--date", "2026-11-21", *map(str, arguments), *(["--by", by] if by else [])]
         code = command.run(self.database, OURS, given)
         said = self._say.readouterr()
         return code, said.out, said.err
@@ -84,6 +85,10 @@ def sold(new_database: Callable[[], Any]) -> Iterator[str]:
             bought = pushed(db, purchase(db, open_market(db, now), now), now)
             charges.settle(db, bought.charge_id, paid(bought, "SRCPT00001"), now)
             Purse(db, now, float_cents=0)
+            hire(db, "olive")
+            hire(db, "peter", ["approver"])
+            hire(db, "gone")
+            assert staff.retire(db, "gone", at_work(db, "chief"), now) == "retired"
         database.close()
         yield url
 
@@ -113,12 +118,37 @@ def test_a_day_that_differs_is_a_table_and_ends_with_1(office: Office) -> None:
 def test_a_day_that_does_not_differ_ends_with_0(office: Office) -> None:
     code, said, _ = office.run("--statement", office.file(BOUGHT, FUNDS))
     assert (code, "Nothing differs." in said) == (0, True)
-    code, said, _ = office.run()
+    code, said, _ = office.run(by=None)
     assert (code, "Nothing differs." in said) == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("by", "why"),
+    [
+        (None, "say who you are: --by NAME, as core.staff knows you"),
+        ("nobody", "nobody of that name acts here"),
+        ("gone", "nobody of that name acts here"),
+        ("peter", "your role does not allow that"),
+    ],
+)
+def test_what_books_is_signed_by_an_operator(office: Office, by: str | None, why: str) -> None:
+    for given in (("--statement", office.file(FOREIGN)), ("--ask",)):
+        assert office.run(*given, by=by) == (2, "", f"Refused: {why}\n")
+    assert office.kept() == 0
+    with office.database.begin() as db:
+        assert not db.value("SELECT EXISTS (SELECT FROM outbox WHERE kind = 'reconcile_day')")
+
+
+def test_who_brought_a_statement_is_in_the_audit_log(office: Office) -> None:
+    office.run("--statement", office.file(FUNDS, heading=HEADING.replace("2026-11-21", "All")))
+    with office.database.begin() as db:
+        acts = audit.of(db, "day 2026-11-21")
+    known = {"account": "A.c2b", "lines": 1, "new": 1}
+    assert ("olive", "statement_read", known) in [(act.who, act.what, act.after) for act in acts]
+
+
 def test_a_day_of_which_nothing_was_read_says_so(office: Office) -> None:
-    code, said, _ = office.run()
+    code, said, _ = office.run(by=None)
     assert (code, "Nothing was read of this day yet." in said) == (0, True)
 
 
@@ -234,4 +264,4 @@ def test_the_command_itself_works_on_a_real_database(office: Office, sold: str) 
     code, said, error = run()
     assert (code, error) == (0, "")
     assert "Nothing differs." in said
-    assert run("--statement", office.file(BOUGHT))[0] == 2
+    assert run("--statement", office.file(BOUGHT), "--by", "olive")[0] == 2

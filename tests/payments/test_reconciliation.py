@@ -226,7 +226,9 @@ def test_a_bookkeeper_has_mpesa_asked_of_a_day(books: Ledger, capsys: Any) -> No
     books.sleep()
     books.lie({"kind": "missing", "receipt": books.receipt(bought)})
     ours = Shortcodes(SANDBOX_SHORTCODE, SANDBOX_B2C_SHORTCODE)
-    asked = ["--date", str(DAY), "--ask"]
+    with books.street.database.begin() as db:
+        hire(db, "olive")
+    asked = ["--date", str(DAY), "--ask", "--by", "olive"]
     assert command.run(books.street.database, ours, asked) == 0
     assert "M-Pesa is being asked" in capsys.readouterr().out
     books.street.kinds = {"reconcile_day"}

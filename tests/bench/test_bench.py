@@ -158,7 +158,7 @@ def test_without_wrk_the_line_that_installs_it_is_said(monkeypatch):
         load.ready()
 
 
-@pytest.mark.timeout(300)  # three markets, and all processes twice
+@pytest.mark.timeout(600)  # three markets, and all processes twice
 def test_a_backlog_is_booked_beside_what_arrives_and_sellers_are_paid_out(loaded, monkeypatch):
     monkeypatch.setattr(money, "WARM_UP_SECONDS", 0)
     booked = money.measured(loaded, backlog=60, histories=[1_000], payouts=20, entries_read=500)

@@ -63,7 +63,7 @@ def sokoni() -> Iterator[str]:
             process.communicate(timeout=60)
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(600)
 def test_a_newcomer_buys_and_pays_and_her_code_sends_the_seller_his_money(browser, sokoni):
     with a_page(browser, sokoni, **DESK) as page:
         buyer, seller = Phone(page, BUYER), Phone(page, SELLER)
@@ -116,7 +116,7 @@ def test_a_newcomer_buys_and_pays_and_her_code_sends_the_seller_his_money(browse
         expect(page.locator(".guide .done")).to_have_count(4)
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(600)
 def test_one_purchase_goes_from_ussd_to_sms_to_telegram_and_its_money_is_frozen(browser, sokoni):
     with a_page(browser, sokoni, **DESK) as page:
         buyer, seller, chat = Phone(page, BUYER), Phone(page, SELLER), Chat(page, BUYER)

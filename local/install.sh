@@ -14,7 +14,7 @@ make_environment() {
     if ! "$1" -m venv .venv >/dev/null 2>&1; then
         # Debian keeps ensurepip in a package of its own.
         if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-            { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy python3-venv; } \
+            { apt-get -o Acquire::Retries=3 update -q && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -qy python3-venv; } \
                 >/tmp/sokoni-apt.$$ 2>&1 || { cat /tmp/sokoni-apt.$$ >&2; exit 1; }
             rm -f /tmp/sokoni-apt.$$
         else
@@ -49,7 +49,7 @@ tools() {
     [ -x /usr/bin/chromium ] && command -v wrk >/dev/null && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "Installing Chromium and wrk ..."
-        { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy \
+        { apt-get -o Acquire::Retries=3 update -q && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -qy \
             --no-install-recommends chromium fonts-dejavu-core fonts-liberation wrk; } \
             >/tmp/sokoni-apt.$$ 2>&1 || { cat /tmp/sokoni-apt.$$ >&2; exit 1; }
         rm -f /tmp/sokoni-apt.$$

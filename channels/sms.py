@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from core.messages import SendAnswer
+from core.sendings import SendAnswer
 
 
 class Sender(Protocol):

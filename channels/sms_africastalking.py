@@ -17,10 +17,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from channels import admission, fields
 from channels.switchboard import Sms, Switchboard
-from core import messages, opt_outs, phone
+from core import opt_outs, phone, sendings
 from core.database import Database
 from core.errors import Invalid, Unavailable
-from core.messages import SendAnswer
+from core.sendings import SendAnswer
 from payments.africastalking import Account, Wire, load_object
 from payments.wire import Answer, Lost, NotSent
 from settings import Settings
@@ -117,7 +117,7 @@ def blueprint(database: Database, switchboard: Switchboard, *, secret: str) -> B
         if report is not None:
             with database.begin(seconds=REPORT_SECONDS_MAX) as db:
                 now = database.clock()
-                known = messages.report(db, report.provider_id, report.state, report.failure, now)
+                known = sendings.report(db, report.provider_id, report.state, report.failure, now)
             if known == "early":  # normal where it overtakes the answer to our sending
                 log.info("report_of_unknown_message", state=report.state)
         return "", 200

@@ -1,11 +1,11 @@
 """Charges: attempts to ask a payer for the money of a checkout, one push each.
 
 The payer is the buyer, or whoever she says pays for her. M-Pesa moves KSh 250,000 at once, so what
-costs more is asked for in parts, one after the other; each part waits in the buyer's balance.
+costs more is asked for in parts, one after the other.
 
 A push has no idempotency key at the provider, so it is made at most once: claimed, committed,
-called, recorded. What became of it is learned from whatever proof comes first; every proof may
-come twice, late, out of order or never. Timers are outbox rows that the verbs here set themselves.
+called, recorded. What became of it core.settlements learns from whatever proof comes first. Timers
+are outbox rows that the verbs here set themselves.
 """
 
 import hmac
@@ -19,47 +19,13 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import captures, incidents, ledger, messages, money, numbers, outbox, receipts, refunds
-from core.captures import Payable
+from core import captures, incidents, messages, money, numbers, outbox
 from core.database import Db, metadata
 from core.money import CENTS
-from core.receipts import Receipt as Receipt
 from core.rules import Rules
 
 Permitted = Literal["clear", "already_open", "too_soon", "unwilling"]
 Opened = Literal["opened", "already_open", "too_soon", "unwilling"]
-Settled = Literal[
-    "paid",
-    "part",
-    "late",
-    "second_payment",
-    "failed",
-    "pending",
-    "already_settled",
-    "doubted",
-    "conflict",
-]
-Received = Literal[
-    "captured",
-    "part",
-    "repeat",
-    "attached",
-    "second_payment",
-    "late",
-    "suspense",
-    "short",
-    "over",
-    "conflict",
-]
-
-More = Literal["captured", "over", "short", "second_payment", "late"]
-_AS_SETTLED: Final[Mapping[More, Settled]] = {
-    "captured": "paid",
-    "over": "paid",
-    "short": "part",
-    "second_payment": "second_payment",
-    "late": "late",
-}
 
 STATES: Final = (
     "created",
@@ -72,7 +38,7 @@ STATES: Final = (
     "reversed",
 )
 OPEN: Final = ("created", "pending", "unknown")  # the payer may still be asked, or be answering
-_PAID: Final = ("paid", "reversed")
+PAID: Final = ("paid", "reversed")
 
 AMOUNT_CENTS_MAX: Final = 250_000 * CENTS  # that M-Pesa moves at once
 # Prompts that another's phone left unpaid, within a day: by one buyer, and by all of them.
@@ -341,7 +307,7 @@ def claim_for_push(db: Db, charge_id: UUID, rules: Rules, now: datetime) -> Clai
     None: nothing to do, now or later: claimed before, closed, or its time to pay is over. A claim
     whose holder died is found by a timer that is set here.
     """
-    charge = _lock_charge(db, charge_id)
+    charge = lock(db, charge_id)
     if charge.state != "created" or charge.claimed_at is not None:
         return None
     # Whoever has her old number by now, or her payer's, is asked for nothing of theirs.
@@ -357,9 +323,9 @@ def claim_for_push(db: Db, charge_id: UUID, rules: Rules, now: datetime) -> Clai
         {"id": charge_id, "now": now},
     )
     if refused is not None:
-        _close(db, charge, "refused", refused, now)
+        close(db, charge, "refused", refused, now)
         if refused == "number_changed":
-            _tell_how_to_pay(db, charge, now)
+            tell_how_to_pay(db, charge, now)
         return None
     db.run(
         "UPDATE charges SET claimed_at = %(now)s, updated_at = %(now)s WHERE id = %(id)s",
@@ -373,11 +339,11 @@ def claim_for_push(db: Db, charge_id: UUID, rules: Rules, now: datetime) -> Clai
 
 def record_push(db: Db, charge_id: UUID, answer: PushAnswer, now: datetime) -> None:
     """What came of the call. A repeat changes nothing; a callback may have been here before us."""
-    charge = _lock_charge(db, charge_id)
+    charge = lock(db, charge_id)
     if charge.asked_at is not None:
         return
     if answer.code is not None:
-        _keep_code(db, charge_id, "ack", answer.code, answer.outcome, now)
+        keep_code(db, charge_id, "ack", answer.code, answer.outcome, now)
     db.run(
         """
         UPDATE charges SET asked_at = %(now)s, updated_at = %(now)s,
@@ -395,8 +361,8 @@ def record_push(db: Db, charge_id: UUID, answer: PushAnswer, now: datetime) -> N
     if charge.state not in ("created", "unknown"):
         return
     if answer.outcome == "refused":
-        _close(db, charge, "refused", answer.code, now)
-        _tell_how_to_pay(db, charge, now)
+        close(db, charge, "refused", answer.code, now)
+        tell_how_to_pay(db, charge, now)
         return
     _set_state(db, charge_id, "pending" if answer.outcome == "accepted" else "unknown", now)
     outbox.put(db, "query_charge", due_at=now + QUERY_AFTER[0], charge_id=charge_id)
@@ -409,7 +375,7 @@ def query_due(db: Db, charge_id: UUID, now: datetime) -> ChargeToQuery | None:
     None: there is nothing to ask. Either way the next time is set here. After 24 hours without an
     answer an incident takes its place.
     """
-    charge = _lock_charge(db, charge_id)
+    charge = lock(db, charge_id)
     if charge.state not in (*OPEN, "review") or charge.claimed_at is None:
         return None
     if charge.state == "created":
@@ -442,7 +408,7 @@ def review(db: Db, charge_id: UUID, now: datetime) -> Literal["review", "settled
 
     Queries go on; "not_yet" has set the timer anew.
     """
-    charge = _lock_charge(db, charge_id)
+    charge = lock(db, charge_id)
     if charge.state not in ("pending", "unknown"):
         return "settled"
     asked_at = charge.asked_at or charge.claimed_at
@@ -450,125 +416,138 @@ def review(db: Db, charge_id: UUID, now: datetime) -> Literal["review", "settled
     if now < asked_at + REVIEW_AFTER:
         outbox.put(db, "review_charge", due_at=asked_at + REVIEW_AFTER, charge_id=charge_id)
         return "not_yet"
-    _close(db, charge, "review", None, now)
+    close(db, charge, "review", None, now)
     return "review"
 
 
-def settle(db: Db, charge_id: UUID, result: ChargeResult, now: datetime) -> Settled:
-    """Record what M-Pesa says became of a push; the first proof of payment moves the money.
-
-    "part": it waits in the buyer's balance for the rest, which is asked for. "late",
-    "second_payment": the money is on the buyer's balance. "doubted": it cannot be so; the gateway
-    is asked at once, nothing moved. "conflict": it contradicts what is proved; an incident is open.
-    "already_settled": a repeat, another channel, or a failure after the payment.
-    Raises UnknownCharge. Source: Daraja, STK callback and query; code 0 = paid.
-    """
-    payable, charge = _lock(db, charge_id)
-    doubts = _doubts(charge, result)
-    meaning = "doubted" if doubts else result.verdict
-    first_time = _keep_code(db, charge_id, result.source, result.code, meaning, now)
-    if doubts:
-        return _doubt(db, charge, result, doubts, now)
-    if result.verdict == "paid":
-        if result.source == "query":
-            return _prove(db, payable, charge, now)
-        settled = _accept(db, payable, charge, result, first_time, now)
-        if settled != "conflict":
-            _thank(db, payable, charge, result.receipt, now)
-        return settled
-    if charge.state in (*OPEN, "review"):
-        if result.verdict == "failed":
-            _close(db, charge, "failed", result.code, now)
-            _tell_how_to_pay(db, charge, now, over_limit=result.over_limit)
-            return "failed"
-        if result.verdict == "unknown":
-            incidents.open(db, "unknown_code", charge_id, now, code=result.code)
-            if result.source == "callback":
-                _adopt_and_ask(db, charge, result, now)
-        return "pending"
-    if charge.state in _PAID and result.verdict == "failed":
-        incidents.open(db, "failure_after_payment", charge_id, now, code=result.code)
-    return "already_settled"
-
-
-def settle_plain(
-    db: Db, results: Mapping[UUID, ChargeResult], now: datetime
-) -> dict[UUID, Settled]:
-    """Of callbacks, by charge, those that simply pay, all at once; what each came to.
-
-    Such a one fits, is the first proof of its charge, and pays the whole of a checkout; no other
-    here is of its checkout or its receipt. All else is left as it is, for `settle`. The locks are
-    those of `settle`, each sort of them for all before the next.
-    """
-    plain = _plain(db, results, now)
-    if not plain:
-        return {}
-    codes = {each.charge.id: results[each.charge.id].code for each in plain}
-    _keep_codes(db, codes, "callback", "paid", now)
-    to_pay = {f"capture:{each.charge.id}": each.payable for each in plain}
-    captured = captures.capture_all(db, to_pay, ledger.C2B, now)
-    told = [
-        receipts.Kept(each.receipt, each.charge.id, outcome)
-        for each, outcome in zip(plain, captured, strict=True)
-    ]
-    kept = receipts.keep_all(db, told, now)
-    assert kept == len(told), f"of the receipts of charges {list(codes)} {kept} were new"
-    _set_paid(db, {each.charge.id: each.receipt.receipt for each in plain}, now)
-    for each in plain:
-        _thank(db, each.payable, each.charge, each.receipt.receipt, now)
-    return {
-        charge_id: "paid" if outcome == "held" else outcome
-        for charge_id, outcome in zip(codes, captured, strict=True)
-    }
-
-
-def receive(db: Db, receipt: Receipt, now: datetime) -> Received:
-    """Book a line by which M-Pesa itself says that money came in: C2B, pull, statement.
-
-    "part": as settle's. "attached": it names the receipt of a payment that a query had proved.
-    "short", "over": the whole amount is on the buyer's balance, and an "over" one has paid the
-    orders from there, as a "captured" one has, be it the last part. "suspense": nothing explains
-    it.
-    """
-    charge_id = db.value(
-        "SELECT id FROM charges WHERE reference = %(reference)s",
-        {"reference": _as_ours(receipt.reference)},
+def lock(db: Db, charge_id: UUID) -> Charge:
+    """For whoever changes it; who also changes its checkout has locked that first."""
+    charge = db.row(
+        Charge,
+        f"""
+        SELECT {_COLUMNS}
+        FROM charges WHERE id = %(id)s FOR NO KEY UPDATE
+        """,
+        {"id": charge_id},
     )
-    if charge_id is None:
-        return _suspend(db, receipt, now)
-    payable, charge = _lock(db, charge_id)
-    known = receipts.find(db, receipt.receipt)
-    if known is not None:
-        if known == receipts.Known(charge.id, receipt.amount_cents):
-            return "repeat"
-        return _contradict(db, charge.id, receipt, now)
-    if charge.state in _PAID:
-        if charge.receipt is None and receipt.amount_cents == charge.amount_cents:
-            receipts.keep(db, receipt, charge.id, "attached", now)
-            _set_receipt(db, charge.id, receipt.receipt, now)
-            _thank(db, payable, charge, receipt.receipt, now)
-            return "attached"
-        return _paid_more(db, payable, charge, receipt, now)
-    if receipt.amount_cents == charge.amount_cents:
-        captured = _capture(db, payable, charge, receipt, ledger.C2B, now)
-        return "captured" if captured == "held" else captured
-    return _other_amount(db, payable, charge, receipt, now)
+    if charge is None:
+        raise UnknownCharge(f"no charge {charge_id}")
+    return charge
 
 
-def explain(
-    db: Db, receipt: str, charge_id: UUID, now: datetime
-) -> More | Literal["not_in_suspense"]:
-    """What lay in suspense was meant for this charge: book it as if it had named it.
+def lock_all(db: Db, charge_ids: Sequence[UUID]) -> list[Charge]:
+    """The same of several, by id; what is no charge is passed over."""
+    return db.rows(
+        Charge,
+        f"""
+        SELECT {_COLUMNS}
+        FROM charges WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
+        """,
+        {"ids": list(charge_ids)},
+    )
 
-    A charge that is paid, or whose orders wait no more, makes it the buyer's, and it goes back.
-    """
-    payable, charge = _lock(db, charge_id)
-    held = receipts.unexplained(db, receipt)
-    if held is None:
-        return "not_in_suspense"
-    if charge.state in _PAID:
-        return _paid_more(db, payable, charge, held, now, ledger.SUSPENSE)
-    return _other_amount(db, payable, charge, held, now, ledger.SUSPENSE)
+
+def keep_code(db: Db, charge_id: UUID, source: str, code: str, meaning: str, now: datetime) -> bool:
+    """True: the first time this source says this of the charge."""
+    return keep_codes(db, {charge_id: code}, source, meaning, now) == 1
+
+
+def keep_codes(db: Db, codes: Mapping[UUID, str], source: str, meaning: str, now: datetime) -> int:
+    """The same of several charges; of how many for the first time."""
+    return db.run(
+        """
+        INSERT INTO charge_codes (charge_id, source, code, meaning, at)
+        SELECT charge_id, %(source)s, code, %(meaning)s, %(now)s
+        FROM unnest(%(charge_ids)s::uuid[], %(codes)s::text[]) AS c (charge_id, code)
+        ON CONFLICT DO NOTHING
+        """,
+        {
+            "charge_ids": list(codes),
+            "source": source,
+            "codes": list(codes.values()),
+            "meaning": meaning,
+            "now": now,
+        },
+    )
+
+
+def set_paid(db: Db, paid: Mapping[UUID, str | None], now: datetime) -> None:
+    """These charges brought their money. paid: the receipt, if known, by charge."""
+    db.run(
+        """
+        UPDATE charges c
+        SET state = 'paid', receipt = coalesce(p.receipt, c.receipt), updated_at = %(now)s
+        FROM unnest(%(ids)s::uuid[], %(receipts)s::text[]) AS p (id, receipt) WHERE c.id = p.id
+        """,
+        {"ids": list(paid), "receipts": list(paid.values()), "now": now},
+    )
+
+
+def set_receipt(db: Db, charge_id: UUID, receipt: str, now: datetime) -> None:
+    db.run(
+        "UPDATE charges SET receipt = %(receipt)s, updated_at = %(now)s WHERE id = %(id)s",
+        {"receipt": receipt, "now": now, "id": charge_id},
+    )
+
+
+def close(db: Db, charge: Charge, state: str, code: str | None, now: datetime) -> None:
+    """The phone is free again, and the checkout may expire when its time is up."""
+    pay_by: datetime = db.value(
+        """
+        WITH closed AS (
+            UPDATE charges
+            SET state = %(state)s, code = %(code)s, updated_at = %(now)s
+            WHERE id = %(id)s
+        )
+        SELECT pay_by FROM checkouts WHERE id = %(checkout_id)s
+        """,
+        {
+            "state": state,
+            "code": code,
+            "now": now,
+            "id": charge.id,
+            "checkout_id": charge.checkout_id,
+        },
+    )
+    due_at = max(pay_by, now)
+    outbox.put(db, "expire_checkout", due_at=due_at, checkout_id=charge.checkout_id)
+
+
+def ask_at_once(db: Db, charge: Charge, result: ChargeResult, now: datetime) -> None:
+    """Ask the gateway at once; where the ack was lost, by the push's id that the callback names."""
+    if charge.push_id is None and result.push_id is not None:
+        db.run(
+            """
+            UPDATE charges SET push_id = %(push_id)s, push_group_id = %(push_group_id)s,
+                               updated_at = %(now)s
+            WHERE id = %(id)s
+              AND NOT EXISTS (SELECT FROM charges WHERE push_id = %(push_id)s)
+            """,
+            {
+                "push_id": result.push_id,
+                "push_group_id": result.push_group_id,
+                "now": now,
+                "id": charge.id,
+            },
+        )
+    if charge.state not in PAID:
+        outbox.put(db, "query_charge", due_at=now, charge_id=charge.id)
+
+
+def tell_how_to_pay(db: Db, charge: Charge, now: datetime, *, over_limit: bool = False) -> None:
+    """The prompt came to nothing: while her goods are promised, she can pay by hand."""
+    waits: bool = db.value(
+        "SELECT state = 'placed' AND pay_by > %(now)s FROM checkouts WHERE id = %(id)s",
+        {"id": charge.checkout_id, "now": now},
+    )
+    if waits:
+        missing_cents = captures.missing_cents(db, charge.checkout_id)
+        values = {
+            "reference": charge.reference,
+            "total": money.show(min(missing_cents, AMOUNT_CENTS_MAX)),
+        }
+        trigger = "payment_over_limit" if over_limit else "payment_failed"
+        messages.of_payment(db, trigger, charge.id, charge.checkout_id, values, now)
 
 
 def last_payer(db: Db, buyer_id: UUID) -> str | None:
@@ -678,429 +657,8 @@ def _token_hash(token: str) -> bytes:
     return sha256(token.encode()).digest()
 
 
-def _lock(db: Db, charge_id: UUID) -> tuple[Payable, Charge]:
-    """Checkout, orders, charge: in the order of locks that everybody keeps."""
-    checkout_id = db.value("SELECT checkout_id FROM charges WHERE id = %(id)s", {"id": charge_id})
-    if checkout_id is None:
-        raise UnknownCharge(f"no charge {charge_id}")
-    payable = captures.lock(db, checkout_id)
-    return payable, _lock_charge(db, charge_id)
-
-
-def _lock_all(db: Db, charge_ids: Sequence[UUID]) -> list[tuple[Payable, Charge]]:
-    """The same of those of several charges that there are: all of one sort before the next."""
-    checkout_ids: list[UUID] | None = db.value(
-        "SELECT array_agg(DISTINCT checkout_id) FROM charges WHERE id = ANY(%(ids)s)",
-        {"ids": list(charge_ids)},
-    )
-    payables = {payable.id: payable for payable in captures.lock_all(db, checkout_ids or [])}
-    locked = db.rows(
-        Charge,
-        f"""
-        SELECT {_COLUMNS}
-        FROM charges WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
-        """,
-        {"ids": list(charge_ids)},
-    )
-    return [(payables[charge.checkout_id], charge) for charge in locked]
-
-
-def _lock_charge(db: Db, charge_id: UUID) -> Charge:
-    charge = db.row(
-        Charge,
-        f"""
-        SELECT {_COLUMNS}
-        FROM charges WHERE id = %(id)s FOR NO KEY UPDATE
-        """,
-        {"id": charge_id},
-    )
-    if charge is None:
-        raise UnknownCharge(f"no charge {charge_id}")
-    return charge
-
-
-def _keep_code(
-    db: Db, charge_id: UUID, source: str, code: str, meaning: str, now: datetime
-) -> bool:
-    """True: the first time this source says this of the charge."""
-    return _keep_codes(db, {charge_id: code}, source, meaning, now) == 1
-
-
-def _keep_codes(db: Db, codes: Mapping[UUID, str], source: str, meaning: str, now: datetime) -> int:
-    """The same of several charges; of how many for the first time."""
-    return db.run(
-        """
-        INSERT INTO charge_codes (charge_id, source, code, meaning, at)
-        SELECT charge_id, %(source)s, code, %(meaning)s, %(now)s
-        FROM unnest(%(charge_ids)s::uuid[], %(codes)s::text[]) AS c (charge_id, code)
-        ON CONFLICT DO NOTHING
-        """,
-        {
-            "charge_ids": list(codes),
-            "source": source,
-            "codes": list(codes.values()),
-            "meaning": meaning,
-            "now": now,
-        },
-    )
-
-
 def _set_state(db: Db, charge_id: UUID, state: str, now: datetime) -> None:
     db.run(
         "UPDATE charges SET state = %(state)s, updated_at = %(now)s WHERE id = %(id)s",
         {"state": state, "now": now, "id": charge_id},
     )
-
-
-def _set_paid(db: Db, paid: Mapping[UUID, str | None], now: datetime) -> None:
-    """These charges brought their money. paid: the receipt, if known, by charge."""
-    db.run(
-        """
-        UPDATE charges c
-        SET state = 'paid', receipt = coalesce(p.receipt, c.receipt), updated_at = %(now)s
-        FROM unnest(%(ids)s::uuid[], %(receipts)s::text[]) AS p (id, receipt) WHERE c.id = p.id
-        """,
-        {"ids": list(paid), "receipts": list(paid.values()), "now": now},
-    )
-
-
-def _set_receipt(db: Db, charge_id: UUID, receipt: str, now: datetime) -> None:
-    db.run(
-        "UPDATE charges SET receipt = %(receipt)s, updated_at = %(now)s WHERE id = %(id)s",
-        {"receipt": receipt, "now": now, "id": charge_id},
-    )
-
-
-def _close(db: Db, charge: Charge, state: str, code: str | None, now: datetime) -> None:
-    """The phone is free again, and the checkout may expire when its time is up."""
-    pay_by: datetime = db.value(
-        """
-        WITH closed AS (
-            UPDATE charges
-            SET state = %(state)s, code = %(code)s, updated_at = %(now)s
-            WHERE id = %(id)s
-        )
-        SELECT pay_by FROM checkouts WHERE id = %(checkout_id)s
-        """,
-        {
-            "state": state,
-            "code": code,
-            "now": now,
-            "id": charge.id,
-            "checkout_id": charge.checkout_id,
-        },
-    )
-    due_at = max(pay_by, now)
-    outbox.put(db, "expire_checkout", due_at=due_at, checkout_id=charge.checkout_id)
-
-
-def _doubts(charge: Charge, result: ChargeResult) -> list[str]:
-    """What in it does not fit the push we made: the names of those things.
-
-    A query answers for the push it was asked about and names neither amount nor receipt.
-    """
-    doubts = []
-    if charge.push_id and result.push_id and result.push_id != charge.push_id:
-        doubts.append("push_id")
-    if (
-        charge.push_group_id
-        and result.push_group_id
-        and result.push_group_id != charge.push_group_id
-    ):
-        doubts.append("push_group_id")
-    if result.source == "callback" and result.verdict == "paid":
-        if result.amount_cents != charge.amount_cents:
-            doubts.append("amount")
-        if result.msisdn is not None and result.msisdn != charge.msisdn:
-            doubts.append("msisdn")
-        if not result.receipt:
-            doubts.append("receipt")
-    return doubts
-
-
-@dataclass(frozen=True)
-class _Plain:
-    payable: Payable
-    charge: Charge
-    receipt: Receipt
-
-
-def _plain(db: Db, results: Mapping[UUID, ChargeResult], now: datetime) -> list[_Plain]:
-    """Those of settle_plain; these, and all they were chosen from, are locked."""
-    locked = _lock_all(db, list(results))
-    told = [result.receipt for result in results.values() if result.receipt is not None]
-    taken: set[object] = {*receipts.known(db, told)}  # receipts, and checkouts
-    found = []
-    for payable, charge in locked:
-        result = results[charge.id]
-        if (
-            (result.source, result.verdict) == ("callback", "paid")
-            and not _doubts(charge, result)
-            and charge.state not in _PAID
-            and charge.amount_cents == payable.total_cents
-            and taken.isdisjoint({payable.id, result.receipt})
-        ):
-            taken |= {payable.id, result.receipt}
-            found.append(_Plain(payable, charge, _receipt_of(charge, result, now)))
-    return found
-
-
-def _doubt(
-    db: Db, charge: Charge, result: ChargeResult, doubts: list[str], now: datetime
-) -> Settled:
-    incidents.open(
-        db, "callback_doubted", charge.id, now, doubts=doubts, code=result.code, state=charge.state
-    )
-    if result.source == "callback":  # after a query its own timer goes on
-        _adopt_and_ask(db, charge, result, now)
-    return "doubted"
-
-
-def _adopt_and_ask(db: Db, charge: Charge, result: ChargeResult, now: datetime) -> None:
-    """Ask the gateway at once; where the ack was lost, by the push's id that the callback names."""
-    if charge.push_id is None and result.push_id is not None:
-        db.run(
-            """
-            UPDATE charges SET push_id = %(push_id)s, push_group_id = %(push_group_id)s,
-                               updated_at = %(now)s
-            WHERE id = %(id)s
-              AND NOT EXISTS (SELECT FROM charges WHERE push_id = %(push_id)s)
-            """,
-            {
-                "push_id": result.push_id,
-                "push_group_id": result.push_group_id,
-                "now": now,
-                "id": charge.id,
-            },
-        )
-    if charge.state not in _PAID:
-        outbox.put(db, "query_charge", due_at=now, charge_id=charge.id)
-
-
-def _prove(db: Db, payable: Payable, charge: Charge, now: datetime) -> Settled:
-    """A query says paid: proof of the amount we asked for, its receipt still to come."""
-    if charge.state in _PAID:
-        return "already_settled"
-    captured = _capture(db, payable, charge, None, ledger.C2B, now)
-    return "paid" if captured == "held" else captured
-
-
-def _accept(
-    db: Db,
-    payable: Payable,
-    charge: Charge,
-    result: ChargeResult,
-    first_time: bool,
-    now: datetime,
-) -> Settled:
-    """A callback that fits says paid."""
-    receipt = _receipt_of(charge, result, now)
-    known = receipts.find(db, receipt.receipt)
-    explained = known is None or known == receipts.Known(None, receipt.amount_cents)
-    if charge.state not in _PAID and explained:
-        source = ledger.C2B if known is None else ledger.SUSPENSE
-        captured = _capture(db, payable, charge, receipt, source, now)
-        return "paid" if captured == "held" else captured
-    if charge.state in _PAID and known is None:
-        if charge.receipt is None:
-            receipts.keep(db, receipt, charge.id, "attached", now)
-            _set_receipt(db, charge.id, receipt.receipt, now)
-            return "already_settled"
-        if first_time:  # it was paid by hand, then the prompt was answered as well
-            return _AS_SETTLED[_paid_more(db, payable, charge, receipt, now)]
-    if known == receipts.Known(charge.id, receipt.amount_cents):
-        return "already_settled"
-    _contradict(db, charge.id, receipt, now)
-    if charge.state not in _PAID:
-        _adopt_and_ask(db, charge, result, now)
-    return "conflict"
-
-
-def _receipt_of(charge: Charge, result: ChargeResult, now: datetime) -> Receipt:
-    """Of a callback that fits."""
-    assert result.receipt is not None, f"charge {charge.id} was to be accepted without a receipt"
-    assert result.amount_cents is not None, f"charge {charge.id} without an amount"
-    return Receipt("callback", result.receipt, result.amount_cents, charge.reference, now)
-
-
-def _capture(
-    db: Db,
-    payable: Payable,
-    charge: Charge,
-    receipt: Receipt | None,
-    source: ledger.Account,
-    now: datetime,
-) -> captures.Captured | Literal["part"]:
-    """The one capture of a charge, or its part of one; its receipt, if known, on record.
-
-    receipt None: a query has proved it.
-    """
-    whole = charge.amount_cents == payable.total_cents
-    if whole:
-        captured: captures.Captured | Literal["part"]
-        captured = captures.capture(db, payable, f"capture:{charge.id}", source, now)
-    else:
-        captured = _take_part(db, payable, charge, source, now)
-    if receipt is not None:
-        kept = receipts.keep(db, receipt, charge.id, captured, now)
-        assert kept, f"receipt of charge {charge.id} is on record for another"
-    _set_paid(db, {charge.id: receipt.receipt if receipt else None}, now)
-    if captured == "part":
-        _ask_for_more(db, charge, now)
-        _tell(db, "payment_part", payable, charge, charge.id, charge.amount_cents, now)
-    elif not whole and captured != "held":  # what a capture did to orders, they tell themselves
-        trigger = "payment_late" if captured == "late" else "payment_second"
-        _tell(db, trigger, payable, charge, charge.id, charge.amount_cents, now)
-    return captured
-
-
-def _take_part(
-    db: Db, payable: Payable, charge: Charge, source: ledger.Account, now: datetime
-) -> captures.Captured | Literal["part"]:
-    """It waits in the buyer's balance; the last one lets the whole go to her orders."""
-    mine = ledger.buyer(payable.buyer_id)
-    legs = [ledger.debit(source, charge.amount_cents), ledger.credit(mine, charge.amount_cents)]
-    posted = ledger.post(db, "part", f"capture:{charge.id}:part", legs, now)
-    assert posted == "posted", f"the part of charge {charge.id} was taken before"
-    refunds.due(db, payable.buyer_id, now)
-    return captures.complete(db, payable, f"capture:{charge.id}", now)
-
-
-def _ask_for_more(db: Db, charge: Charge, now: datetime) -> None:
-    """Its payer is asked for the next part as soon as that phone may be prompted again."""
-    asked_at = charge.asked_at or charge.claimed_at
-    due_at = now if asked_at is None else max(now, asked_at + SAME_AMOUNT_GAP)
-    outbox.put(db, "next_part", due_at=due_at, charge_id=charge.id)
-
-
-def _paid_more(
-    db: Db,
-    payable: Payable,
-    charge: Charge,
-    receipt: Receipt,
-    now: datetime,
-    source: ledger.Account = ledger.C2B,
-) -> More:
-    """Money for a charge that is paid: one more part, or the buyer's."""
-    if payable.state == "placed":
-        return _other_amount(db, payable, charge, receipt, now, source)
-    _book(db, receipt, ledger.buyer(payable.buyer_id), now, source)
-    receipts.keep(db, receipt, charge.id, "second_payment", now)
-    refunds.due(db, payable.buyer_id, now)
-    _tell(*(db, "payment_second", payable, charge, receipt.receipt, receipt.amount_cents), now)
-    return "second_payment"
-
-
-def _other_amount(
-    db: Db,
-    payable: Payable,
-    charge: Charge,
-    receipt: Receipt,
-    now: datetime,
-    source: ledger.Account = ledger.C2B,
-) -> More:
-    """Another amount than asked: the buyer's, and if she then has enough, it pays her orders."""
-    mine = ledger.buyer(payable.buyer_id)
-    _book(db, receipt, mine, now, source)
-    captured = captures.complete(db, payable, f"capture:{charge.id}", now)
-    outcome: More
-    if captured == "held":
-        outcome = "over" if ledger.balance(db, mine) else "captured"
-    else:
-        outcome = "short" if captured == "part" else captured
-    if payable.state == "placed" and captured != "part" and charge.state not in _PAID:
-        _set_paid(db, {charge.id: receipt.receipt}, now)
-    receipts.keep(db, receipt, charge.id, outcome, now)
-    refunds.due(db, payable.buyer_id, now)
-    # What a capture did to the orders, they tell themselves.
-    told = {"short": "payment_short", "over": "payment_over"}.get(outcome)
-    if payable.state != "placed":
-        told = "payment_second" if outcome == "second_payment" else "payment_late"
-    if told is not None:
-        _tell(db, told, payable, charge, receipt.receipt, receipt.amount_cents, now)
-    return outcome
-
-
-def _tell_how_to_pay(db: Db, charge: Charge, now: datetime, *, over_limit: bool = False) -> None:
-    """The prompt came to nothing: while her goods are promised, she can pay by hand."""
-    waits: bool = db.value(
-        "SELECT state = 'placed' AND pay_by > %(now)s FROM checkouts WHERE id = %(id)s",
-        {"id": charge.checkout_id, "now": now},
-    )
-    if waits:
-        missing_cents = captures.missing_cents(db, charge.checkout_id)
-        values = {
-            "reference": charge.reference,
-            "total": money.show(min(missing_cents, AMOUNT_CENTS_MAX)),
-        }
-        trigger = "payment_over_limit" if over_limit else "payment_failed"
-        messages.of_payment(db, trigger, charge.id, charge.checkout_id, values, now)
-
-
-def _tell(
-    db: Db,
-    trigger: str,
-    payable: Payable,
-    charge: Charge,
-    subject: object,
-    cents: int,
-    now: datetime,
-) -> None:
-    """Money came that is not simply the orders' price: what it did, and what is left to pay."""
-    balance_cents = ledger.balance(db, ledger.buyer(payable.buyer_id))
-    values = {
-        "total": money.show(cents),
-        "extra": money.show(balance_cents),
-        "missing": money.show(max(0, payable.total_cents - balance_cents)),
-        "reference": charge.reference,
-    }
-    messages.of_payment(db, trigger, subject, payable.id, values, now)
-
-
-def _thank(db: Db, payable: Payable, charge: Charge, receipt: str | None, now: datetime) -> None:
-    """Whoever answered our prompt for somebody else hears once that it came, by its receipt."""
-    if charge.msisdn != payable.buyer_msisdn:
-        values = {"total": money.show(charge.amount_cents), "receipt": receipt}
-        messages.of_payer(db, "payer_thanked", charge.id, payable.id, charge.msisdn, values, now)
-
-
-def _suspend(db: Db, receipt: Receipt, now: datetime) -> Received:
-    if receipts.keep(db, receipt, None, "suspense", now):
-        _book(db, receipt, ledger.SUSPENSE, now)
-        incidents.open(db, receipts.UNEXPLAINED, receipt.receipt, now, cents=receipt.amount_cents)
-        return "suspense"
-    known = receipts.find(db, receipt.receipt)
-    assert known is not None, "a receipt is refused, and is not there"
-    if known.amount_cents == receipt.amount_cents:
-        return "repeat"
-    return _contradict(db, known.charge_id, receipt, now)
-
-
-def _book(
-    db: Db,
-    receipt: Receipt,
-    to: ledger.Account,
-    now: datetime,
-    source: ledger.Account = ledger.C2B,
-) -> None:
-    """source: M-Pesa, or suspense, where it was booked when it came."""
-    explained = "" if source == ledger.C2B else ":explained"
-    cents = receipt.amount_cents
-    legs = [ledger.debit(source, cents), ledger.credit(to, cents)]
-    ledger.post(db, "receipt", f"receipt:{receipt.receipt}{explained}", legs, now)
-
-
-def _contradict(
-    db: Db, charge_id: UUID | None, receipt: Receipt, now: datetime
-) -> Literal["conflict"]:
-    """One receipt for two charges or two amounts: forged or broken. Nothing moves."""
-    incidents.open(
-        db,
-        "receipt_conflict",
-        receipt.receipt,
-        now,
-        charge_id=str(charge_id),
-        source=receipt.source,
-        cents=receipt.amount_cents,
-    )
-    return "conflict"

@@ -9,13 +9,13 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from core import (
-    charges,
     differences,
     incidents,
     ledger,
     matching,
     reasons,
     reversals,
+    settlements,
     solvency,
     staff,
     statement_lines,
@@ -23,6 +23,7 @@ from core import (
 from core.database import Db, metadata
 from core.differences import Difference
 from core.money import show
+from core.receipts import Receipt
 from core.rules import Rules
 from core.staff import Actor
 
@@ -430,9 +431,9 @@ def _receive(db: Db, difference: Difference, now: datetime) -> None:
     assert difference.source != "asked", f"difference {difference.id} is a balance, no payment"
     line = statement_lines.by_id(db, difference.line_id)
     assert line.receipt is not None, f"line {difference.line_id} is a payment without a receipt"
-    done = charges.receive(
+    done = settlements.receive(
         db,
-        charges.Receipt(
+        Receipt(
             difference.source, line.receipt, line.amount_cents, line.reference, line.completed_at
         ),
         now,

@@ -10,7 +10,18 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import charges, incidents, ledger, members, orders, reasons, receipts, refunds, staff
+from core import (
+    charges,
+    incidents,
+    ledger,
+    members,
+    orders,
+    reasons,
+    receipts,
+    refunds,
+    settlements,
+    staff,
+)
 from core.database import Db, metadata
 from core.staff import Actor
 
@@ -127,7 +138,7 @@ def give_back(
 def approve(
     db: Db, receipt: str, by: Actor, now: datetime
 ) -> (
-    charges.More
+    settlements.More
     | Literal["returned", "not_allowed", "not_proposed", "own", "party", "not_in_suspense"]
 ):
     """A second person agrees: it is the buyer's, and pays her order if that still waits for it.
@@ -144,9 +155,9 @@ def approve(
         return "own"
     if _is_party(db, proposed.charge_id, proposed.member_id, receipt, by, now):
         return "party"
-    booked: charges.More | Literal["returned", "not_in_suspense"]
+    booked: settlements.More | Literal["returned", "not_in_suspense"]
     if proposed.charge_id is not None:
-        booked = charges.explain(db, receipt, proposed.charge_id, now)
+        booked = settlements.explain(db, receipt, proposed.charge_id, now)
     else:
         assert proposed.member_id is not None, f"explanation {proposed.id} is of nobody"
         booked = _return(db, receipt, proposed.member_id, now)

@@ -20,14 +20,16 @@ from core import (
     incidents,
     payouts,
     reply_paths,
+    settlements,
     sim_checks,
 )
-from core.charges import ChargeResult, Receipt
+from core.charges import ChargeResult
 from core.database import Database, Db
 from core.days import EAST_AFRICA_TIME, YEARS
 from core.errors import Unavailable
 from core.money import CENTS
 from core.payouts import PayoutResult
+from core.receipts import Receipt
 from core.reply_paths import ReplyPath
 from payments import insights
 from payments.daraja import (
@@ -278,7 +280,7 @@ def parse_balances(body: bytes) -> dict[str, int] | None:
 def settle(db: Db, kept: inbox.Item, now: datetime) -> str:
     """Read what was kept and tell core; what came of it, in a word for the inbox's row."""
     if kept.source == "stk":
-        return charges.settle(db, UUID(kept.key), parse_stk(kept.body), now)
+        return settlements.settle(db, UUID(kept.key), parse_stk(kept.body), now)
     if kept.source in ("result", "timeout"):
         path = reply_paths.by_key(db, kept.key)
         assert path is not None, f"{kept.key} came by no path of ours"
@@ -290,7 +292,7 @@ def settle(db: Db, kept: inbox.Item, now: datetime) -> str:
     if receipt is None:  # it may be money all the same: a person must read it
         incidents.open(db, "confirmation_unreadable", kept.id, now)
         return UNREADABLE
-    return charges.receive(db, receipt, now)
+    return settlements.receive(db, receipt, now)
 
 
 def settle_plain(db: Db, kept: Sequence[inbox.Item], now: datetime) -> dict[UUID, str]:
@@ -303,7 +305,7 @@ def settle_plain(db: Db, kept: Sequence[inbox.Item], now: datetime) -> dict[UUID
         if item.source == "stk":
             by_charge.setdefault(UUID(item.key), item)
     results = {charge_id: parse_stk(item.body) for charge_id, item in by_charge.items()}
-    settled = charges.settle_plain(db, results, now)
+    settled = settlements.settle_plain(db, results, now)
     return {by_charge[charge_id].id: outcome for charge_id, outcome in settled.items()}
 
 

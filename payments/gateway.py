@@ -4,8 +4,9 @@ from datetime import date, datetime
 from typing import Literal, Protocol
 
 from core.balances import Float
-from core.charges import ChargeResult, PushAnswer, Receipt
+from core.charges import ChargeResult, PushAnswer
 from core.payouts import PayoutAnswer
+from core.receipts import Receipt
 
 
 class Gateway(Protocol):

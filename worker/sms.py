@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from core import broadcasts, messages, outbox, wordings
+from core import broadcasts, messages, outbox, sendings, wordings
 from core.database import Db
 from flows import conversations
 from flows.run import revealed
@@ -23,7 +23,7 @@ def sms(work: Work, item: outbox.Item) -> None:
     with database.begin() as db:
         message_id = UUID(item.arguments["message_id"])
         claimed = _claim(work, db, message_id)
-        if not isinstance(claimed, messages.Claimed):
+        if not isinstance(claimed, sendings.Claimed):
             look_again(db, item, claimed, database.clock())
             return
     _send(work, item, claimed)
@@ -34,15 +34,15 @@ def sms_batch(work: Work, item: outbox.Item) -> None:
     database, batch_id = work.database, UUID(item.arguments["batch_id"])
     with database.begin() as db:
         claims = [_claim(work, db, each) for each in broadcasts.unsent(db, batch_id)]
-        claimed = [each for each in claims if isinstance(each, messages.Claimed)]
-        waits = [each for each in claims if isinstance(each, messages.NotYet)]
+        claimed = [each for each in claims if isinstance(each, sendings.Claimed)]
+        waits = [each for each in claims if isinstance(each, sendings.NotYet)]
         if not claimed:
             look_again(db, item, _soonest(waits), database.clock())
             return
     answers = work.sender.send_all([each.msisdn for each in claimed], claimed[0].text)
 
     def record(db: Db, now: datetime) -> None:
-        again = [messages.record(db, each, answers[each.msisdn], now) for each in claimed]
+        again = [sendings.record(db, each, answers[each.msisdn], now) for each in claimed]
         look_again(db, item, _soonest([*waits, *filter(None, again)]), now)
 
     in_the_end(work, record)
@@ -72,7 +72,7 @@ def sms_screen(work: Work, item: outbox.Item) -> None:
             order_id=UUID(given["order_id"]) if "order_id" in given else None,
         )
         claimed = _claim(work, db, message_id)
-        if not isinstance(claimed, messages.Claimed):
+        if not isinstance(claimed, sendings.Claimed):
             look_again(db, item, claimed, now)
             return
         text = revealed(db, conversation_id, claimed.text, work.rules, now)
@@ -86,8 +86,8 @@ TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {
 }
 
 
-def _claim(work: Work, db: Db, message_id: UUID) -> messages.Claimed | messages.NotYet | None:
-    return messages.claim(
+def _claim(work: Work, db: Db, message_id: UUID) -> sendings.Claimed | sendings.NotYet | None:
+    return sendings.claim(
         db, message_id, late(work), work.database.clock(), rules=work.rules, ways=_ways
     )
 
@@ -97,16 +97,16 @@ def _ways(db: Db, msisdn: str) -> list[tuple[str, str]]:
     return [(known.channel, known.address) for known in conversations.of_phone(db, msisdn)]
 
 
-def _send(work: Work, item: outbox.Item, claimed: messages.Claimed) -> None:
+def _send(work: Work, item: outbox.Item, claimed: sendings.Claimed) -> None:
     answer = work.sender.send(claimed.msisdn, claimed.text)
     if answer.outcome != "accepted":
         log.warning("sms_not_sent", id=str(claimed.id), outcome=answer.outcome, code=answer.code)
 
     def record(db: Db, now: datetime) -> None:
-        look_again(db, item, messages.record(db, claimed, answer, now), now)
+        look_again(db, item, sendings.record(db, claimed, answer, now), now)
 
     in_the_end(work, record)
 
 
-def _soonest(waits: Sequence[messages.NotYet]) -> messages.NotYet | None:
+def _soonest(waits: Sequence[sendings.NotYet]) -> sendings.NotYet | None:
     return min(waits, key=lambda wait: wait.due_at, default=None)

@@ -24,9 +24,10 @@ from core import (
     incidents,
     ledger,
     links,
-    messages,
     number_changes,
     outbox,
+    sendings,
+    settlements,
     shortages,
     treasury,
 )
@@ -136,7 +137,7 @@ def query_charge(work: Work, item: outbox.Item) -> None:
         log.warning("charge_not_queried", charge=str(charge_id), reason=str(error))
         return
     with database.begin() as db:
-        charges.settle(db, charge_id, result, database.clock())
+        settlements.settle(db, charge_id, result, database.clock())
 
 
 def settle_inbox(work: Work, item: outbox.Item) -> None:
@@ -256,7 +257,7 @@ def tidy(work: Work) -> None:
         now = work.database.clock()
         rows = outbox.tidy(db, now - DONE_KEPT)
         hops = conversations.tidy(db, now - HOPS_KEPT)
-        reports = messages.tidy(db, now - REPORTS_KEPT)
+        reports = sendings.tidy(db, now - REPORTS_KEPT)
         reports += heard.tidy(db, now - REPORTS_KEPT)
         links.tidy(db, now - REPORTS_KEPT)
     log.info("tidied", outbox=rows, hops=hops, reports=reports)

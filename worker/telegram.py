@@ -15,9 +15,9 @@ import structlog
 
 from channels.telegram import words
 from channels.telegram.sender import DONE, Buttons, Sent, Writer
-from core import evidence, messages, outbox, reach
+from core import evidence, outbox, reach, sendings
 from core.database import Db
-from core.messages import SendAnswer
+from core.sendings import SendAnswer
 from flows import conversations, run
 from flows.link import CHANNEL
 from flows.words import FALLBACK
@@ -79,7 +79,7 @@ def telegram_message(work: Work, item: outbox.Item) -> None:
     """Send a notice to the chat that its receiver spoke from last; what is refused goes by SMS."""
     message_id = UUID(item.arguments["message_id"])
     with work.database.begin() as db:
-        address = messages.chat_of(db, message_id)
+        address = sendings.chat_of(db, message_id)
     if address is None:  # it goes by SMS by now
         with work.database.begin() as db:
             outbox.done(db, item.id, work.database.clock())
@@ -89,8 +89,8 @@ def telegram_message(work: Work, item: outbox.Item) -> None:
             return
         with work.database.begin() as db:
             now = work.database.clock()
-            claimed = messages.claim(db, message_id, late(work), now, by=CHANNEL, rules=work.rules)
-            if not isinstance(claimed, messages.Claimed):
+            claimed = sendings.claim(db, message_id, late(work), now, by=CHANNEL, rules=work.rules)
+            if not isinstance(claimed, sendings.Claimed):
                 look_again(db, item, claimed, now)
                 return
             is_lost = reach.is_lost(db, CHANNEL, address)
@@ -99,7 +99,7 @@ def telegram_message(work: Work, item: outbox.Item) -> None:
         answer = _answer(sent, item.attempts)
 
         def record(db: Db, now: datetime) -> None:
-            look_again(db, item, messages.record(db, claimed, answer, now), now)
+            look_again(db, item, sendings.record(db, claimed, answer, now), now)
             if sent.gone:
                 reach.lose(db, CHANNEL, address, sent.code, now)
             _hold(work, sent)

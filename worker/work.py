@@ -10,7 +10,7 @@ from uuid import UUID
 from channels.sms import Sender
 from channels.telegram.flood import Flood
 from channels.telegram.sender import Writer
-from core import deliveries, messages, outbox
+from core import deliveries, outbox, sendings
 from core.database import Database, Db
 from core.errors import Unavailable
 from core.rules import Rules
@@ -50,7 +50,7 @@ def in_the_end(work: Work, record: Callable[[Db, datetime], None]) -> None:
             work.wait(pause)
 
 
-def look_again(db: Db, item: outbox.Item, again: messages.NotYet | None, now: datetime) -> None:
+def look_again(db: Db, item: outbox.Item, again: sendings.NotYet | None, now: datetime) -> None:
     """The item's message is done with, or is to be claimed again then."""
     if again is None:
         outbox.done(db, item.id, now)
@@ -58,7 +58,7 @@ def look_again(db: Db, item: outbox.Item, again: messages.NotYet | None, now: da
         outbox.postpone(db, item.id, again.due_at, again.reason)
 
 
-def late(work: Work) -> messages.Late:
+def late(work: Work) -> sendings.Late:
     """What a message says only while it is being sent: where to dial and to pay, and codes."""
 
     def say(db: Db, name: str, order_id: UUID | None) -> str | None:

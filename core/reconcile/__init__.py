@@ -12,21 +12,21 @@ from uuid import UUID
 
 from core import (
     balances,
-    charges,
     differences,
     float_moves,
     matching,
     movements,
     outbox,
     payouts,
+    settlements,
     statement_lines,
 )
 from core.balances import Float, Seen
-from core.charges import Receipt
 from core.database import Database, Db
 from core.differences import Difference, Judged
 from core.movements import MOVED
 from core.payouts import PayoutResult
+from core.receipts import Receipt
 from core.staff import Actor
 from core.statement_lines import Book, Kept, Source, Statement
 
@@ -200,7 +200,7 @@ def settle(db: Db, proof: Proof, now: datetime, by: Actor | None = None) -> str:
         receipt = Receipt(
             told.source, told.receipt, told.amount_cents, told.reference, told.completed_at
         )
-        outcome: str = charges.receive(db, receipt, now)
+        outcome: str = settlements.receive(db, receipt, now)
     else:
         result = PayoutResult(
             "statement",

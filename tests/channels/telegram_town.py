@@ -15,7 +15,7 @@ from channels.telegram import sender
 from channels.telegram.flood import Flood
 from core import members, outbox
 from core.database import Database
-from core.messages import SendAnswer
+from core.sendings import SendAnswer
 from core.storage import Folder, Storage
 from settings import Settings
 from simulator.server import Server, listen

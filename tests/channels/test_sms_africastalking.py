@@ -19,10 +19,10 @@ from werkzeug import Response
 
 import logs
 from channels.sms_africastalking import Account, AfricasTalking, connect
-from core import messages
+from core import messages, sendings
 from core.database import Database
 from core.errors import Unavailable
-from core.messages import SendAnswer
+from core.sendings import SendAnswer
 from settings import Settings
 from simulator.server import Server, listen
 from simulator.world import World
@@ -418,9 +418,9 @@ def sent(market: Database) -> Iterator[str]:
         who = member(db, now, 7000 + found, "Zawadi")
         messages.of_member(db, "pin_changed", who, {}, now)
         message_id = db.value("SELECT id FROM messages WHERE member_id = %s", [who])
-        claimed = messages.claim(db, message_id, lambda *_: "*384*7042#", now)
-        assert isinstance(claimed, messages.Claimed)
-        messages.record(db, claimed, SendAnswer("accepted", "Success", provider_id), now)
+        claimed = sendings.claim(db, message_id, lambda *_: "*384*7042#", now)
+        assert isinstance(claimed, sendings.Claimed)
+        sendings.record(db, claimed, SendAnswer("accepted", "Success", provider_id), now)
     yield provider_id
     with market.begin() as db:
         db.run("UPDATE outbox SET done_at = due_at WHERE kind = 'sms'")

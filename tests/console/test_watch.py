@@ -5,7 +5,7 @@ from flask import Flask
 
 import app
 from console import watch
-from core import charges
+from core import settlements
 from core.database import Database
 from settings import load
 from tests.core.market import TOTAL_CENTS, open_market, paid, person, purchase, pushed
@@ -25,7 +25,7 @@ def web(database):
 def test_a_paid_order_is_shown_with_its_money_its_timeline_and_the_books(database, web, now):
     with database.begin() as db:
         bought = pushed(db, purchase(db, open_market(db, now), now), now)
-        assert charges.settle(db, bought.charge_id, paid(bought), now) == "paid"
+        assert settlements.settle(db, bought.charge_id, paid(bought), now) == "paid"
     found = web.get(f"/watch/{SECRET}").json
     assert {(each["seller"], each["escrow"]["held_cents"]) for each in found["orders"]} == {
         ("Wanjiku Fresh", 50_000),

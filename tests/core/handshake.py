@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from core import charges, checkouts, deals, deliveries, ledger, members, orders, outbox
+from core import charges, checkouts, deals, deliveries, ledger, members, orders, outbox, settlements
 from core.charges import ChargeResult, PushAnswer
 from core.database import Db
 from core.deals import Deal, Side
@@ -86,7 +86,7 @@ class Handshake:
         result = ChargeResult(
             "callback", "paid", "0", charge.amount_cents, f"R{charge.reference}", charge.msisdn
         )
-        return charges.settle(self.db, charge.id, result, self.now)
+        return settlements.settle(self.db, charge.id, result, self.now)
 
     def code(self) -> str:
         found = deliveries.code_of(self.db, self.order().id, self.rules)

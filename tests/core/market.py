@@ -13,12 +13,14 @@ from core import (
     disputes,
     orders,
     outbox,
+    settlements,
     shortages,
     stock,
 )
-from core.charges import ChargeResult, PushAnswer, Receipt
+from core.charges import ChargeResult, PushAnswer
 from core.database import Db
 from core.orders import Order
+from core.receipts import Receipt
 from core.rules import Rules
 from tests.core.people import place
 
@@ -170,7 +172,7 @@ def settled(db: Db, bought: Purchase, now: datetime) -> Purchase:
     """It was paid, so its orders are their sellers' to accept."""
     pushed(db, bought, now, push=bought.reference)
     receipt = f"R{bought.reference}"
-    assert charges.settle(db, bought.charge_id, paid(bought, receipt), now) == "paid"
+    assert settlements.settle(db, bought.charge_id, paid(bought, receipt), now) == "paid"
     return bought
 
 

@@ -5,10 +5,10 @@ from uuid import UUID
 
 import pytest
 
-from core import broadcasts, messages, opt_outs, outbox
+from core import broadcasts, opt_outs, outbox, sendings
 from core.database import Db
-from core.messages import Claimed, NotYet, SendAnswer
 from core.rules import Rules
+from core.sendings import Claimed, NotYet, SendAnswer
 from tests.core.market import RULES, person
 from tests.core.test_messages import late
 
@@ -72,7 +72,7 @@ def test_at_night_all_wait_until_morning(db: Db, people: list[UUID], now: dateti
     assert batches(db, night) == []
     (batch_id,) = batches(db, night + 7 * HOUR)
     first = broadcasts.unsent(db, batch_id)[0]
-    again = messages.claim(db, first, late, night + 6 * HOUR)
+    again = sendings.claim(db, first, late, night + 6 * HOUR)
     assert again == NotYet(night + 7 * HOUR, "it is night")
 
 
@@ -83,7 +83,7 @@ def test_a_stop_that_comes_before_the_sending_counts(
     (batch_id,) = batches(db, now)
     (message_id,) = broadcasts.unsent(db, batch_id)
     opt_outs.stop(db, "+254711000500", now)
-    assert messages.claim(db, message_id, late, now) is None
+    assert sendings.claim(db, message_id, late, now) is None
     assert db.value("SELECT failure FROM messages") == "opted_out"
     assert broadcasts.unsent(db, batch_id) == []
 
@@ -97,13 +97,13 @@ def test_on_telegram_it_waits_behind_receipts_too_and_comes_back_to_its_batch(
     broadcasts.put(db, "market day", TEXTS, people[:1], RULES, now)
     (batch_id,) = batches(db, now)
     (message_id,) = broadcasts.unsent(db, batch_id)
-    assert messages.claim(db, message_id, late, now, ways=on_telegram) is None
+    assert sendings.claim(db, message_id, late, now, ways=on_telegram) is None
     assert broadcasts.unsent(db, batch_id) == []
     (item,) = [each for each in outbox.take_due(db, now, 10) if each.kind != "sms_batch"]
     assert (item.kind, item.queue) == ("telegram_broadcast", "broadcasts")
-    taken = messages.claim(db, message_id, late, now, by="telegram")
+    taken = sendings.claim(db, message_id, late, now, by="telegram")
     assert isinstance(taken, Claimed)
-    messages.record(db, taken, SendAnswer("refused", "blocked"), now)
+    sendings.record(db, taken, SendAnswer("refused", "blocked"), now)
     assert broadcasts.unsent(db, batch_id) == [message_id]
     assert batches(db, now) == [batch_id]
 
@@ -117,10 +117,10 @@ def test_a_phone_gets_no_more_advertising_than_its_share(
     waiting = [each for batch_id in batches(db, now) for each in broadcasts.unsent(db, batch_id)]
 
     def sent(at: datetime) -> int:
-        claims = [messages.claim(db, each, late, at, rules=rules) for each in waiting]
+        claims = [sendings.claim(db, each, late, at, rules=rules) for each in waiting]
         for claim in claims:
             if isinstance(claim, Claimed):
-                messages.record(db, claim, SendAnswer("accepted", "Success"), at)
+                sendings.record(db, claim, SendAnswer("accepted", "Success"), at)
         return sum(isinstance(claim, Claimed) for claim in claims)
 
     assert [sent(now + hours * HOUR) for hours in (0, 0.5, 1.5, 3)] == [1, 0, 1, 0]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import catalogue, charges, stock
+from core import catalogue, settlements, stock
 from core.database import Db
 from core.errors import Invalid
 from tests.core.market import failed, open_market, purchase, pushed
@@ -228,7 +228,7 @@ def test_goods_wait_for_a_payment_and_come_back_when_it_fails(db: Db, now: datet
     assert left(now) == (1000, False)
     late = now + timedelta(minutes=RULES.reservation_minutes, seconds=1)
     assert left(late) == (1000, False)  # she may still be typing her PIN
-    charges.settle(db, waiting.charge_id, failed(), now + timedelta(minutes=1))
+    settlements.settle(db, waiting.charge_id, failed(), now + timedelta(minutes=1))
     assert left(now + timedelta(minutes=2)) == (1000, False)  # time enough to try again
     assert left(late) == (3000, True)
 

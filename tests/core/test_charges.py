@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from core import charges, checkouts, ledger, orders, outbox, stock
+from core import charges, checkouts, ledger, orders, outbox, settlements, stock
 from core.charges import ChargeResult, PushAnswer
 from core.database import Db
 from tests.core.market import (
@@ -96,7 +96,7 @@ def due(db: Db, kind: str) -> datetime | None:
 def test_a_paid_charge_holds_the_money_for_each_seller(
     db: Db, bought: Purchase, market: Market, now: datetime
 ) -> None:
-    assert charges.settle(db, bought.charge_id, paid(bought), now + SECOND) == "paid"
+    assert settlements.settle(db, bought.charge_id, paid(bought), now + SECOND) == "paid"
     held = {o.seller_name: o.total_cents for o in checkouts.placed(db, bought.checkout_id)}
     assert held == {"Wanjiku Fresh": 50_000, "Otieno Supplies": 18_100}
     for order in checkouts.placed(db, bought.checkout_id):
@@ -113,7 +113,7 @@ def test_a_paid_charge_holds_the_money_for_each_seller(
 def test_the_seller_has_a_day_to_accept_a_paid_order(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    charges.settle(db, bought.charge_id, paid(bought), now)
+    settlements.settle(db, bought.charge_id, paid(bought), now)
     deadlines = {order.accept_by for order in orders.lock(db, bought.checkout_id)}
     assert deadlines == {now + timedelta(hours=24)}
 
@@ -193,7 +193,7 @@ def test_one_phone_has_one_open_charge(db: Db, bought: Purchase, now: datetime) 
 def test_a_phone_is_prompted_at_most_once_a_minute_and_for_one_amount_every_two(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    charges.settle(db, bought.charge_id, failed(), now + 10 * SECOND)
+    settlements.settle(db, bought.charge_id, failed(), now + 10 * SECOND)
     other = db.new_id()
     assert charges.permit(db, other, bought.payer, 100, now + 59 * SECOND) == "too_soon"
     assert charges.permit(db, other, bought.payer, 100, now + 61 * SECOND) == "clear"
@@ -204,7 +204,7 @@ def test_a_phone_is_prompted_at_most_once_a_minute_and_for_one_amount_every_two(
 def test_a_failed_payment_can_be_tried_again_while_the_goods_are_promised(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    charges.settle(db, bought.charge_id, failed(), now + 10 * SECOND)
+    settlements.settle(db, bought.charge_id, failed(), now + 10 * SECOND)
 
     def again(at: datetime) -> str:
         return checkouts.pay_again(db, bought.checkout_id, bought.buyer, bought.payer, RULES, at)
@@ -235,12 +235,12 @@ def test_F1_a_silent_charge_is_asked_about_and_never_fails_by_itself(
 def test_F1_a_query_that_says_paid_pays_the_pushed_amount(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    assert charges.settle(db, bought.charge_id, QUERIED_PAID, now) == "paid"
+    assert settlements.settle(db, bought.charge_id, QUERIED_PAID, now) == "paid"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS)
 
 
 def test_F1_a_c2b_line_alone_pays(db: Db, bought: Purchase, now: datetime) -> None:
-    assert charges.receive(db, c2b(bought.reference.lower(), now), now) == "captured"
+    assert settlements.receive(db, c2b(bought.reference.lower(), now), now) == "captured"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS)
 
 
@@ -259,7 +259,7 @@ def test_after_fifteen_silent_minutes_phone_and_stock_are_free(
 
 def test_a_review_can_still_end_in_a_failure(db: Db, bought: Purchase, now: datetime) -> None:
     charges.review(db, bought.charge_id, now + 15 * MINUTE)
-    assert charges.settle(db, bought.charge_id, failed(source="query"), now) == "failed"
+    assert settlements.settle(db, bought.charge_id, failed(source="query"), now) == "failed"
 
 
 def test_a_claim_whose_holder_died_becomes_unknown_and_is_not_pushed_again(
@@ -280,8 +280,8 @@ def test_a_claim_whose_holder_died_becomes_unknown_and_is_not_pushed_again(
 
 
 def test_F2_a_repeated_callback_pays_once(db: Db, bought: Purchase, now: datetime) -> None:
-    assert charges.settle(db, bought.charge_id, paid(bought), now) == "paid"
-    assert charges.settle(db, bought.charge_id, paid(bought), now) == "already_settled"
+    assert settlements.settle(db, bought.charge_id, paid(bought), now) == "paid"
+    assert settlements.settle(db, bought.charge_id, paid(bought), now) == "already_settled"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS)
 
 
@@ -291,7 +291,7 @@ def test_F3_a_callback_before_the_ack_counts_and_the_ack_does_not_undo_it(
     bought = purchase(db, market, now)
     charges.claim_for_push(db, bought.charge_id, RULES, now)
     early = paid(bought, push_id="ws_CO_1", push_group_id="group-1")
-    assert charges.settle(db, bought.charge_id, early, now) == "paid"
+    assert settlements.settle(db, bought.charge_id, early, now) == "paid"
     charges.record_push(
         db, bought.charge_id, PushAnswer("accepted", "ws_CO_1", "group-1", "0"), now
     )
@@ -305,7 +305,7 @@ def test_F3_a_failure_before_the_ack_stays_a_failure(
 ) -> None:
     bought = purchase(db, market, now)
     charges.claim_for_push(db, bought.charge_id, RULES, now)
-    charges.settle(db, bought.charge_id, failed(), now)
+    settlements.settle(db, bought.charge_id, failed(), now)
     charges.record_push(db, bought.charge_id, PushAnswer(outcome, code="0"), now)  # type: ignore[arg-type]
     assert state(db, bought) == "failed"
 
@@ -319,14 +319,16 @@ def test_F4_a_lost_ack_blocks_a_second_push_and_the_callback_still_pays(
     later = now + 5 * MINUTE
     again = checkouts.pay_again(db, bought.checkout_id, bought.buyer, bought.payer, RULES, later)
     assert again == "payment_open"
-    assert charges.settle(db, bought.charge_id, paid(bought, push_id="ws_CO_1"), later) == "paid"
+    assert (
+        settlements.settle(db, bought.charge_id, paid(bought, push_id="ws_CO_1"), later) == "paid"
+    )
 
 
 def test_F4_a_lost_ack_is_matched_by_the_reference(db: Db, market: Market, now: datetime) -> None:
     bought = purchase(db, market, now)
     charges.claim_for_push(db, bought.charge_id, RULES, now)
     charges.record_push(db, bought.charge_id, PushAnswer("unknown"), now)
-    assert charges.receive(db, c2b(bought.reference, now), now) == "captured"
+    assert settlements.receive(db, c2b(bought.reference, now), now) == "captured"
 
 
 def test_F4_a_callback_in_doubt_lends_its_push_id_to_the_query(
@@ -336,23 +338,23 @@ def test_F4_a_callback_in_doubt_lends_its_push_id_to_the_query(
     charges.claim_for_push(db, bought.charge_id, RULES, now)
     charges.record_push(db, bought.charge_id, PushAnswer("unknown"), now)
     vague = paid(bought, push_id="ws_CO_1", receipt=None)
-    assert charges.settle(db, bought.charge_id, vague, now) == "doubted"
+    assert settlements.settle(db, bought.charge_id, vague, now) == "doubted"
     question = charges.query_due(db, bought.charge_id, now)
     assert question is not None
     assert question.push_id == "ws_CO_1"
 
 
 def test_F5_a_success_after_a_failure_pays(db: Db, bought: Purchase, now: datetime) -> None:
-    assert charges.settle(db, bought.charge_id, failed("1037"), now) == "failed"
-    assert charges.settle(db, bought.charge_id, paid(bought), now) == "paid"
+    assert settlements.settle(db, bought.charge_id, failed("1037"), now) == "failed"
+    assert settlements.settle(db, bought.charge_id, paid(bought), now) == "paid"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS)
 
 
 def test_F6_a_failure_after_a_success_changes_nothing_and_alerts(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    charges.settle(db, bought.charge_id, paid(bought), now)
-    assert charges.settle(db, bought.charge_id, failed(), now) == "already_settled"
+    settlements.settle(db, bought.charge_id, paid(bought), now)
+    assert settlements.settle(db, bought.charge_id, failed(), now) == "already_settled"
     assert state(db, bought) == "paid"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS)
     assert open_incidents(db) == {"failure_after_payment"}
@@ -362,7 +364,7 @@ def test_F7_the_first_failure_code_is_kept_and_later_ones_are_recorded(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
     for code in ("1037", "1019", "1019"):
-        charges.settle(db, bought.charge_id, failed(code), now)
+        settlements.settle(db, bought.charge_id, failed(code), now)
     charge = charges.by_id(db, bought.charge_id)
     assert charge is not None
     assert charge.code == "1037"
@@ -379,11 +381,11 @@ def test_F8_money_for_a_closed_order_goes_to_the_buyers_balance(
     if ended == "cancelled":
         checkouts.cancel(db, bought.checkout_id, bought.buyer, now)
     else:
-        charges.settle(db, bought.charge_id, failed(), now)
+        settlements.settle(db, bought.charge_id, failed(), now)
         checkouts.expire(db, bought.checkout_id, now + 15 * MINUTE)
     assert order_states(db, bought) == {ended}
     late = now + 20 * MINUTE
-    assert charges.settle(db, bought.charge_id, paid(bought), late) == "late"
+    assert settlements.settle(db, bought.charge_id, paid(bought), late) == "late"
     assert balances(db, bought) == where(buyer=TOTAL_CENTS)
     assert order_states(db, bought) == {ended}
 
@@ -391,20 +393,20 @@ def test_F8_money_for_a_closed_order_goes_to_the_buyers_balance(
 def test_F8_a_late_success_still_takes_the_goods_if_nobody_else_has(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    charges.settle(db, bought.charge_id, failed(), now)
-    assert charges.settle(db, bought.charge_id, paid(bought), now + 20 * MINUTE) == "paid"
+    settlements.settle(db, bought.charge_id, failed(), now)
+    assert settlements.settle(db, bought.charge_id, paid(bought), now + 20 * MINUTE) == "paid"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS)
 
 
 def test_F8_a_late_success_does_not_take_what_another_buyer_was_promised(
     db: Db, bought: Purchase, market: Market, now: datetime
 ) -> None:
-    charges.settle(db, bought.charge_id, failed(), now)
+    settlements.settle(db, bought.charge_id, failed(), now)
     late = now + 20 * MINUTE
     assert checkouts.add(db, market.otieno, market.tomatoes, 9_000, None, late) == "added"
     placed = checkouts.place(db, market.otieno, msisdn(50), 225_000, RULES, late)
     assert placed == "placed"
-    assert charges.settle(db, bought.charge_id, paid(bought), late) == "paid"
+    assert settlements.settle(db, bought.charge_id, paid(bought), late) == "paid"
     states = {o.seller_name: o.state for o in checkouts.placed(db, bought.checkout_id)}
     assert states == {"Wanjiku Fresh": "expired", "Otieno Supplies": "paid"}
     assert balances(db, bought) == where(escrow=18_100, buyer=50_000)
@@ -413,13 +415,13 @@ def test_F8_a_late_success_does_not_take_what_another_buyer_was_promised(
 def test_F9_a_second_push_that_is_paid_too_goes_to_the_buyers_balance(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    charges.settle(db, bought.charge_id, failed("1037"), now)
+    settlements.settle(db, bought.charge_id, failed("1037"), now)
     later = now + 3 * MINUTE
     checkouts.pay_again(db, bought.checkout_id, bought.buyer, bought.payer, RULES, later)
     second = charges.of_checkout(db, bought.checkout_id)[1]
     charges.claim_for_push(db, second.id, RULES, later)
-    assert charges.settle(db, second.id, paid(bought, "RCPT000002"), later) == "paid"
-    assert charges.settle(db, bought.charge_id, paid(bought), later) == "second_payment"
+    assert settlements.settle(db, second.id, paid(bought, "RCPT000002"), later) == "paid"
+    assert settlements.settle(db, bought.charge_id, paid(bought), later) == "second_payment"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS, buyer=TOTAL_CENTS)
 
 
@@ -427,23 +429,23 @@ def test_F9_a_payment_by_hand_beside_the_answered_prompt_goes_to_the_buyers_bala
     db: Db, bought: Purchase, now: datetime
 ) -> None:
     by_hand = c2b(bought.reference, now, "HAND000001")
-    assert charges.receive(db, by_hand, now) == "captured"
-    assert charges.settle(db, bought.charge_id, paid(bought), now) == "second_payment"
-    assert charges.receive(db, c2b(bought.reference, now), now) == "repeat"
+    assert settlements.receive(db, by_hand, now) == "captured"
+    assert settlements.settle(db, bought.charge_id, paid(bought), now) == "second_payment"
+    assert settlements.receive(db, c2b(bought.reference, now), now) == "repeat"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS, buyer=TOTAL_CENTS)
 
 
 def test_F9_a_doubtful_callback_before_does_not_spoil_the_true_one(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    charges.settle(db, bought.charge_id, paid(bought, amount_cents=100), now)
-    charges.receive(db, c2b(bought.reference, now, "HAND000001"), now)
-    assert charges.settle(db, bought.charge_id, paid(bought), now) == "second_payment"
+    settlements.settle(db, bought.charge_id, paid(bought, amount_cents=100), now)
+    settlements.receive(db, c2b(bought.reference, now, "HAND000001"), now)
+    assert settlements.settle(db, bought.charge_id, paid(bought), now) == "second_payment"
 
 
 def test_F9_one_push_cannot_bring_two_receipts(db: Db, bought: Purchase, now: datetime) -> None:
-    charges.settle(db, bought.charge_id, paid(bought), now)
-    assert charges.settle(db, bought.charge_id, paid(bought, "RCPT000002"), now) == "conflict"
+    settlements.settle(db, bought.charge_id, paid(bought), now)
+    assert settlements.settle(db, bought.charge_id, paid(bought, "RCPT000002"), now) == "conflict"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS)
     assert open_incidents(db) == {"receipt_conflict"}
 
@@ -453,8 +455,8 @@ def test_F10_one_receipt_on_both_channels_pays_once(
     db: Db, bought: Purchase, now: datetime, callback_first: bool
 ) -> None:
     steps = [
-        lambda: charges.settle(db, bought.charge_id, paid(bought), now),
-        lambda: charges.receive(db, c2b(bought.reference, now), now),
+        lambda: settlements.settle(db, bought.charge_id, paid(bought), now),
+        lambda: settlements.receive(db, c2b(bought.reference, now), now),
     ]
     outcomes = [step() for step in (steps if callback_first else reversed(steps))]
     assert outcomes == (["paid", "repeat"] if callback_first else ["captured", "already_settled"])
@@ -464,20 +466,20 @@ def test_F10_one_receipt_on_both_channels_pays_once(
 def test_F10_the_receipt_of_a_queried_payment_is_attached_when_it_comes(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    charges.settle(db, bought.charge_id, QUERIED_PAID, now)
-    assert charges.receive(db, c2b(bought.reference, now), now) == "attached"
-    assert charges.settle(db, bought.charge_id, paid(bought), now) == "already_settled"
+    settlements.settle(db, bought.charge_id, QUERIED_PAID, now)
+    assert settlements.receive(db, c2b(bought.reference, now), now) == "attached"
+    assert settlements.settle(db, bought.charge_id, paid(bought), now) == "already_settled"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS)
 
 
 def test_F11_a_receipt_of_another_charge_pays_nothing_and_alerts(
     db: Db, bought: Purchase, market: Market, now: datetime
 ) -> None:
-    charges.settle(db, bought.charge_id, paid(bought), now)
+    settlements.settle(db, bought.charge_id, paid(bought), now)
     other = purchase(db, market, now, buyer=_another(db, now), payer=msisdn(7))
     pushed(db, other, now, push="7")
-    assert charges.settle(db, other.charge_id, paid(other), now) == "conflict"
-    assert charges.receive(db, c2b(other.reference, now), now) == "conflict"
+    assert settlements.settle(db, other.charge_id, paid(other), now) == "conflict"
+    assert settlements.receive(db, c2b(other.reference, now), now) == "conflict"
     assert state(db, other) == "pending"
     assert balances(db, other) == where() | {"c2b": TOTAL_CENTS}
     assert open_incidents(db) == {"receipt_conflict"}
@@ -497,7 +499,7 @@ def test_F11_a_receipt_of_another_charge_pays_nothing_and_alerts(
 def test_F12_a_callback_that_does_not_fit_moves_nothing_and_the_gateway_is_asked(
     db: Db, bought: Purchase, now: datetime, wrong: dict[str, object]
 ) -> None:
-    assert charges.settle(db, bought.charge_id, paid(bought, **wrong), now) == "doubted"
+    assert settlements.settle(db, bought.charge_id, paid(bought, **wrong), now) == "doubted"
     assert state(db, bought) == "pending"
     assert balances(db, bought) == where()
     assert due(db, "query_charge") == now
@@ -505,20 +507,20 @@ def test_F12_a_callback_that_does_not_fit_moves_nothing_and_the_gateway_is_asked
 
 
 def test_F12_the_query_settles_the_doubt(db: Db, bought: Purchase, now: datetime) -> None:
-    charges.settle(db, bought.charge_id, paid(bought, amount_cents=100), now)
-    assert charges.settle(db, bought.charge_id, QUERIED_PAID, now) == "paid"
+    settlements.settle(db, bought.charge_id, paid(bought, amount_cents=100), now)
+    assert settlements.settle(db, bought.charge_id, QUERIED_PAID, now) == "paid"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS)
 
 
 def test_F12_a_masked_phone_is_no_reason_to_doubt(db: Db, bought: Purchase, now: datetime) -> None:
-    assert charges.settle(db, bought.charge_id, paid(bought, msisdn=None), now) == "paid"
+    assert settlements.settle(db, bought.charge_id, paid(bought, msisdn=None), now) == "paid"
 
 
 def test_F13_a_failure_for_another_push_does_not_fail_ours(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
     forged = replace(failed(), push_id="ws_CO_666")
-    assert charges.settle(db, bought.charge_id, forged, now) == "doubted"
+    assert settlements.settle(db, bought.charge_id, forged, now) == "doubted"
     assert state(db, bought) == "pending"
 
 
@@ -529,7 +531,7 @@ def test_F13_a_push_id_is_lent_to_one_charge_only(
     charges.claim_for_push(db, other.charge_id, RULES, now)
     charges.record_push(db, other.charge_id, PushAnswer("unknown"), now)
     stolen = paid(other, push_id="ws_CO_1", receipt=None)
-    assert charges.settle(db, other.charge_id, stolen, now) == "doubted"
+    assert settlements.settle(db, other.charge_id, stolen, now) == "doubted"
     assert charges.query_due(db, other.charge_id, now) is None
 
 
@@ -538,8 +540,8 @@ def test_F14_answers_out_of_the_order_of_their_pushes_reach_their_own_charges(
 ) -> None:
     other = purchase(db, market, now, buyer=_another(db, now), payer=msisdn(7))
     pushed(db, other, now, push="7")
-    assert charges.settle(db, other.charge_id, paid(other, "RCPT000007"), now) == "paid"
-    assert charges.settle(db, bought.charge_id, failed(), now) == "failed"
+    assert settlements.settle(db, other.charge_id, paid(other, "RCPT000007"), now) == "paid"
+    assert settlements.settle(db, bought.charge_id, failed(), now) == "failed"
     assert (state(db, other), state(db, bought)) == ("paid", "failed")
 
 
@@ -547,7 +549,7 @@ def test_F15_an_unknown_code_is_neither_paid_nor_final(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
     strange = ChargeResult("callback", "unknown", "BW-JMS-999")
-    assert charges.settle(db, bought.charge_id, strange, now) == "pending"
+    assert settlements.settle(db, bought.charge_id, strange, now) == "pending"
     assert state(db, bought) == "pending"
     assert due(db, "query_charge") == now
     assert open_incidents(db) == {"unknown_code"}
@@ -556,7 +558,7 @@ def test_F15_an_unknown_code_is_neither_paid_nor_final(
 def test_F16_a_pending_query_leaves_the_charge_pending(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    assert charges.settle(db, bought.charge_id, QUERIED_PENDING, now) == "pending"
+    assert settlements.settle(db, bought.charge_id, QUERIED_PENDING, now) == "pending"
     assert state(db, bought) == "pending"
 
 
@@ -574,10 +576,10 @@ def test_F17_a_push_refused_for_its_token_frees_the_phone(
 def test_F22_money_with_an_unknown_account_lies_in_suspense(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    assert charges.receive(db, c2b("MAMA", now, cents=12_345), now) == "suspense"
-    assert charges.receive(db, c2b("MAMA", now, cents=12_345), now) == "repeat"
+    assert settlements.receive(db, c2b("MAMA", now, cents=12_345), now) == "suspense"
+    assert settlements.receive(db, c2b("MAMA", now, cents=12_345), now) == "repeat"
     assert balances(db, bought) == where(suspense=12_345)
-    assert charges.receive(db, c2b("MAMA", now, cents=99_999), now) == "conflict"
+    assert settlements.receive(db, c2b("MAMA", now, cents=99_999), now) == "conflict"
     assert balances(db, bought) == where(suspense=12_345)
 
 
@@ -586,10 +588,10 @@ def test_F22_a_part_by_hand_waits_on_the_buyers_balance_for_the_rest(
 ) -> None:
     first = c2b(bought.reference, now, "HAND000001", 50_000)
     rest = c2b(bought.reference, now, "HAND000002", 18_100)
-    assert charges.receive(db, first, now) == "short"
+    assert settlements.receive(db, first, now) == "short"
     assert balances(db, bought) == where(buyer=50_000)
-    assert charges.receive(db, first, now) == "repeat"
-    assert charges.receive(db, rest, now) == "captured"
+    assert settlements.receive(db, first, now) == "repeat"
+    assert settlements.receive(db, rest, now) == "captured"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS)
     assert state(db, bought) == "paid"
 
@@ -598,7 +600,7 @@ def test_F22_too_much_by_hand_pays_and_the_rest_is_the_buyers(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
     too_much = c2b(bought.reference, now, cents=TOTAL_CENTS + 5_000)
-    assert charges.receive(db, too_much, now) == "over"
+    assert settlements.receive(db, too_much, now) == "over"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS, buyer=5_000)
     assert order_states(db, bought) == {"paid"}
 
@@ -607,7 +609,7 @@ def test_F22_a_payment_by_hand_pays_before_the_push_was_made(
     db: Db, market: Market, now: datetime
 ) -> None:
     bought = purchase(db, market, now)
-    assert charges.receive(db, c2b(bought.reference, now), now) == "captured"
+    assert settlements.receive(db, c2b(bought.reference, now), now) == "captured"
     assert charges.claim_for_push(db, bought.charge_id, RULES, now) is None
 
 
@@ -616,14 +618,14 @@ def test_F22_a_part_for_a_closed_checkout_is_the_buyers(
 ) -> None:
     checkouts.cancel(db, bought.checkout_id, bought.buyer, now)
     part = c2b(bought.reference, now, cents=100)
-    assert charges.receive(db, part, now) == "late"
+    assert settlements.receive(db, part, now) == "late"
     assert balances(db, bought) == where(buyer=100)
 
 
 def test_F24_every_time_that_is_stored_is_the_one_passed_in(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    charges.settle(db, bought.charge_id, paid(bought), now)
+    settlements.settle(db, bought.charge_id, paid(bought), now)
     times = db.rows(
         _Times,
         """
@@ -636,14 +638,14 @@ def test_F24_every_time_that_is_stored_is_the_one_passed_in(
 def test_money_in_suspense_that_a_callback_explains_moves_from_there(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    charges.receive(db, c2b("TYPO", now), now)
-    assert charges.settle(db, bought.charge_id, paid(bought), now) == "paid"
+    settlements.receive(db, c2b("TYPO", now), now)
+    assert settlements.settle(db, bought.charge_id, paid(bought), now) == "paid"
     assert balances(db, bought) == where(escrow=TOTAL_CENTS)
 
 
 def test_a_charge_that_does_not_exist_is_said_to_be_unknown(db: Db, now: datetime) -> None:
     with pytest.raises(charges.UnknownCharge):
-        charges.settle(db, db.new_id(), QUERIED_PAID, now)
+        settlements.settle(db, db.new_id(), QUERIED_PAID, now)
 
 
 class _Times:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from core import catalogue, charges, checkouts, escrow, ledger, orders, outbox, stock
+from core import catalogue, charges, checkouts, escrow, ledger, orders, outbox, settlements, stock
 from core.database import Db
 from core.rules import Rules
 from core.statements import Session
@@ -271,7 +271,7 @@ def test_a_phone_that_was_just_prompted_is_not_asked_again(
     db: Db, market: Market, now: datetime
 ) -> None:
     bought = pushed(db, purchase(db, market, now), now)
-    charges.settle(db, bought.charge_id, paid(bought), now)
+    settlements.settle(db, bought.charge_id, paid(bought), now)
     fill_cart(db, market, market.buyer, now)
     assert place(db, market, now + MINUTE) == "too_soon"
     assert place(db, market, now + 2 * MINUTE) == "placed"
@@ -306,7 +306,7 @@ def test_a_paid_checkout_neither_expires_nor_is_cancelled(
     db: Db, market: Market, now: datetime
 ) -> None:
     bought = pushed(db, purchase(db, market, now), now)
-    charges.settle(db, bought.charge_id, paid(bought), now)
+    settlements.settle(db, bought.charge_id, paid(bought), now)
     assert checkouts.expire(db, bought.checkout_id, now + 15 * MINUTE) == "not_open"
     assert checkouts.cancel(db, bought.checkout_id, market.buyer, now) == "not_open"
 

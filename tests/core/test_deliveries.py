@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import charges, deliveries, ledger, messages, orders, outbox
+from core import deliveries, ledger, orders, outbox, sendings, settlements
 from core.database import Db
+from core.receipts import Receipt
 from core.rules import Rules
 from tests.core.deal import HELD, REFUNDED, RELEASED, STATES, Deal
 from tests.core.market import (
@@ -439,12 +440,12 @@ def test_the_buyer_is_sent_the_code_in_a_message_of_its_own(deal: Deal) -> None:
         return deliveries.code_of(db, order_id, RULES)
 
     deal.db.run("SAVEPOINT sending")
-    claimed = messages.claim(deal.db, message_id, late, deal.now)
-    assert isinstance(claimed, messages.Claimed)
+    claimed = sendings.claim(deal.db, message_id, late, deal.now)
+    assert isinstance(claimed, sendings.Claimed)
     assert claimed.text.startswith(f"Code {deal.code()}, order {deal.order().number}")
     deal.db.run("ROLLBACK TO SAVEPOINT sending")
     deal.cancel()
-    assert messages.claim(deal.db, message_id, late, deal.now) is None
+    assert sendings.claim(deal.db, message_id, late, deal.now) is None
 
 
 def test_each_step_tells_the_other_side(deal: Deal) -> None:
@@ -550,9 +551,9 @@ def test_a_seller_sees_what_is_open_first_and_the_soonest_of_it(deal: Deal) -> N
 
 def test_a_payment_after_a_called_off_order_is_the_buyers(deal: Deal) -> None:
     deal.cancel()
-    again = charges.receive(
+    again = settlements.receive(
         deal.db,
-        charges.Receipt("c2b", "HAND000001", 68_100, deal.bought.reference, deal.now),
+        Receipt("c2b", "HAND000001", 68_100, deal.bought.reference, deal.now),
         deal.now,
     )
     assert again == "second_payment"
@@ -562,5 +563,5 @@ def test_a_payment_after_a_called_off_order_is_the_buyers(deal: Deal) -> None:
 def test_a_failure_told_after_the_release_changes_nothing(deal: Deal) -> None:
     deal.comes_to("dispatched")
     deal.enter()
-    charges.settle(deal.db, deal.bought.charge_id, failed(), deal.now)
+    settlements.settle(deal.db, deal.bought.charge_id, failed(), deal.now)
     assert (deal.state(), deal.purses()) == ("completed", RELEASED)

@@ -25,6 +25,7 @@ from core import (
     outbox,
     payouts,
     refunds,
+    settlements,
     suspense,
     verdicts,
 )
@@ -162,7 +163,7 @@ class Story:
         kept = inbox.item(db, UUID(item.arguments["inbox_id"]))
         assert kept is not None
         result = charges.ChargeResult("callback", "paid", "0", TOTAL_CENTS, "RCPT000001", msisdn(1))
-        assert charges.settle(db, charge.id, result, self.now) == "paid"
+        assert settlements.settle(db, charge.id, result, self.now) == "paid"
         inbox.processed(db, kept.id, "paid", self.now)
         outbox.done(db, item.id, self.now)
 
@@ -311,7 +312,7 @@ class Rush:
 
     def settle(self, db: Db) -> None:
         results = {each.charge_id: paid(each, f"R{each.reference}") for each in self.bought}
-        assert set(charges.settle_plain(db, results, self.now).values()) == {"paid"}
+        assert set(settlements.settle_plain(db, results, self.now).values()) == {"paid"}
 
 
 @dataclass
@@ -344,7 +345,7 @@ def test_a_death_while_stray_money_goes_back_leaves_it_where_it_was(
         stray = Stray(open_market(db, now), now)
         hire(db, "olive")
         hire(db, "peter", ["approver"])
-        assert charges.receive(db, c2b("MAMA", now, "STRAY00001"), now) == "suspense"
+        assert settlements.receive(db, c2b("MAMA", now, "STRAY00001"), now) == "suspense"
     assert die_everywhere(database, stray.chapters(), monkeypatch) > 30
     with database.begin() as db:
         found = ledger.report(db)["accounts"]
@@ -425,7 +426,7 @@ class Lorry:
         result = charges.ChargeResult(
             "callback", "paid", "0", charge.amount_cents, receipt, charge.msisdn
         )
-        return charges.settle(db, charge.id, result, self.now + timedelta(minutes=4))
+        return settlements.settle(db, charge.id, result, self.now + timedelta(minutes=4))
 
     def charge(self, db: Db) -> charges.Charge:
         (line, *_) = checkouts.orders_of(db, self.market.buyer, 1)

@@ -22,6 +22,7 @@ from core import (
     disputes,
     ledger,
     orders,
+    settlements,
     shortages,
     stock,
     trips,
@@ -505,7 +506,7 @@ class MarketDay(RuleBasedStateMachine):
             "wrong_amount": replace(success, amount_cents=100),
             "no_receipt": replace(success, receipt=None),
         }[kind]
-        charges.settle(self.db, charge.id, result, self.now)
+        settlements.settle(self.db, charge.id, result, self.now)
 
     @rule(
         pick=st.data(),
@@ -513,7 +514,7 @@ class MarketDay(RuleBasedStateMachine):
     )
     def query(self, pick: Any, result: ChargeResult) -> None:
         if charge := self._charge(pick):
-            charges.settle(self.db, charge.id, result, self.now)
+            settlements.settle(self.db, charge.id, result, self.now)
 
     @rule(
         pick=st.data(),
@@ -526,7 +527,7 @@ class MarketDay(RuleBasedStateMachine):
             named = "STOLEN0001" if receipt == "stolen" else f"S{receipt[:1]}{charge.reference}"
             cents = max(100, charge.amount_cents + change)
             reference = charge.reference if typo else "TYPO"
-            charges.receive(self.db, c2b(reference, self.now, named, cents), self.now)
+            settlements.receive(self.db, c2b(reference, self.now, named, cents), self.now)
 
     def _checkout(self, pick: Any) -> Any:
         found = self.db.rows(
@@ -642,43 +643,45 @@ def test_no_market_day_loses_money_or_goods(database_url: str) -> None:
 
 
 def _callback(db: Db, bought: Any) -> object:
-    return charges.settle(db, bought.charge_id, paid(bought), NOW)
+    return settlements.settle(db, bought.charge_id, paid(bought), NOW)
 
 
 def _failure(db: Db, bought: Any) -> object:
-    return charges.settle(db, bought.charge_id, failed(), NOW)
+    return settlements.settle(db, bought.charge_id, failed(), NOW)
 
 
 def _doubtful(db: Db, bought: Any) -> object:
-    return charges.settle(db, bought.charge_id, paid(bought, amount_cents=100), NOW)
+    return settlements.settle(db, bought.charge_id, paid(bought, amount_cents=100), NOW)
 
 
 def _query(db: Db, bought: Any) -> object:
-    return charges.settle(db, bought.charge_id, QUERIED_PAID, NOW)
+    return settlements.settle(db, bought.charge_id, QUERIED_PAID, NOW)
 
 
 def _pending(db: Db, bought: Any) -> object:
-    return charges.settle(db, bought.charge_id, QUERIED_PENDING, NOW)
+    return settlements.settle(db, bought.charge_id, QUERIED_PENDING, NOW)
 
 
 def _confirmation(db: Db, bought: Any) -> object:
-    return charges.receive(db, c2b(bought.reference, NOW), NOW)
+    return settlements.receive(db, c2b(bought.reference, NOW), NOW)
 
 
 def _by_hand(db: Db, bought: Any) -> object:
-    return charges.receive(db, c2b(bought.reference, NOW, "HAND000001"), NOW)
+    return settlements.receive(db, c2b(bought.reference, NOW, "HAND000001"), NOW)
 
 
 def _part_by_hand(db: Db, bought: Any) -> object:
-    return charges.receive(db, c2b(bought.reference, NOW, "HAND000002", TOTAL_CENTS - 5_000), NOW)
+    return settlements.receive(
+        db, c2b(bought.reference, NOW, "HAND000002", TOTAL_CENTS - 5_000), NOW
+    )
 
 
 def _too_much_by_hand(db: Db, bought: Any) -> object:
-    return charges.receive(db, c2b(bought.reference, NOW, "HAND000003", TOTAL_CENTS + 700), NOW)
+    return settlements.receive(db, c2b(bought.reference, NOW, "HAND000003", TOTAL_CENTS + 700), NOW)
 
 
 def _unexplained(db: Db, bought: Any) -> object:
-    return charges.receive(db, c2b("NOBODY", NOW, "HAND000004", 4_200), NOW)
+    return settlements.receive(db, c2b("NOBODY", NOW, "HAND000004", 4_200), NOW)
 
 
 # The proofs of the push itself, of which any one or all may come; then what comes besides.

@@ -24,12 +24,14 @@ from core import (
     outbox,
     pins,
     reach,
+    sendings,
+    settlements,
     wordings,
 )
 from core.charges import PushAnswer
 from core.database import Db
-from core.messages import Claimed, NotYet, SendAnswer
 from core.rules import Rules
+from core.sendings import Claimed, NotYet, SendAnswer
 from flows.words import common
 from tests.core.market import (
     RULES,
@@ -94,7 +96,7 @@ def numbers(db: Db, bought: Purchase) -> list[int]:
 
 
 def pay(db: Db, bought: Purchase, now: datetime) -> None:
-    assert charges.settle(db, bought.charge_id, paid(bought), now) == "paid"
+    assert settlements.settle(db, bought.charge_id, paid(bought), now) == "paid"
 
 
 def earn(db: Db, member_id: UUID, cents: int, now: datetime) -> None:
@@ -425,7 +427,7 @@ def test_an_order_that_runs_out_says_that_nothing_is_owed(
 
 
 def test_a_failed_prompt_says_how_to_pay_by_hand(db: Db, bought: Purchase, now: datetime) -> None:
-    charges.settle(db, bought.charge_id, failed(), now)
+    settlements.settle(db, bought.charge_id, failed(), now)
     one, other = numbers(db, bought)
     assert told(db, "payment_failed") == {
         "Amina": [
@@ -433,7 +435,7 @@ def test_a_failed_prompt_says_how_to_pay_by_hand(db: Db, bought: Purchase, now: 
             f"account {bought.reference}, KSh 681, by 21/11 12:15."
         ]
     }
-    charges.settle(db, bought.charge_id, failed("1037", "query"), now)
+    settlements.settle(db, bought.charge_id, failed("1037", "query"), now)
     assert len(told(db, "payment_failed")["Amina"]) == 1
 
 
@@ -448,13 +450,13 @@ def test_nobody_is_asked_to_pay_for_what_is_cancelled(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
     checkouts.cancel(db, bought.checkout_id, bought.buyer, now)
-    charges.settle(db, bought.charge_id, failed(), now)
+    settlements.settle(db, bought.charge_id, failed(), now)
     assert told(db, "payment_failed") == {}
 
 
 def test_a_payment_for_what_is_cancelled_is_hers(db: Db, bought: Purchase, now: datetime) -> None:
     checkouts.cancel(db, bought.checkout_id, bought.buyer, now)
-    assert charges.settle(db, bought.charge_id, paid(bought), now) == "late"
+    assert settlements.settle(db, bought.charge_id, paid(bought), now) == "late"
     ((text,),) = told(db, "payment_late").values()
     assert text.startswith("KSh 681 came when order ")
 
@@ -462,7 +464,7 @@ def test_a_payment_for_what_is_cancelled_is_hers(db: Db, bought: Purchase, now: 
 def test_goods_sold_out_before_the_money_came_are_told_with_their_share(
     db: Db, bought: Purchase, market: Market, now: datetime
 ) -> None:
-    charges.settle(db, bought.charge_id, failed(), now)
+    settlements.settle(db, bought.charge_id, failed(), now)
     after = now + 20 * MINUTE
     assert checkouts.add(db, market.otieno, market.tomatoes, 9_000, None, after) == "added"
     assert checkouts.place(db, market.otieno, msisdn(50), 225_000, RULES, after) == "placed"
@@ -478,7 +480,7 @@ def test_a_second_payment_is_told_each_time_it_happens(
 ) -> None:
     pay(db, bought, now)
     for receipt in ("RCPT000002", "RCPT000003", "RCPT000003"):
-        charges.receive(db, c2b(bought.reference, now, receipt), now)
+        settlements.receive(db, c2b(bought.reference, now, receipt), now)
     texts = told(db, "payment_second")["Amina"]
     assert len(texts) == 2
     assert all(text.startswith("You paid KSh 681 again") for text in texts)
@@ -487,17 +489,17 @@ def test_a_second_payment_is_told_each_time_it_happens(
 def test_too_little_says_what_is_missing_and_the_rest_is_simply_a_payment(
     db: Db, bought: Purchase, now: datetime
 ) -> None:
-    assert charges.receive(db, c2b(bought.reference, now, "R1R1R1", 60_000), now) == "short"
+    assert settlements.receive(db, c2b(bought.reference, now, "R1R1R1", 60_000), now) == "short"
     ((text,),) = told(db, "payment_short").values()
     assert text.startswith("KSh 600 came for order ")
     assert f"KSh 81 more by 21/11 12:15: Paybill 174379, account {bought.reference}." in text
-    assert charges.receive(db, c2b(bought.reference, now, "R2R2R2", 8_100), now) == "captured"
+    assert settlements.receive(db, c2b(bought.reference, now, "R2R2R2", 8_100), now) == "captured"
     assert set(told(db, "paid")) == {"Amina", "Wanjiku Fresh", "Otieno Supplies"}
     assert sum(len(told(db, f"payment_{kind}")) for kind in ("late", "second", "over")) == 0
 
 
 def test_too_much_says_what_is_left(db: Db, bought: Purchase, now: datetime) -> None:
-    assert charges.receive(db, c2b(bought.reference, now, "R1R1R1", 70_000), now) == "over"
+    assert settlements.receive(db, c2b(bought.reference, now, "R1R1R1", 70_000), now) == "over"
     ((text,),) = told(db, "payment_over").values()
     assert text.startswith("You paid KSh 700, more than order ")
     assert "KSh 19 is safe" in text
@@ -540,7 +542,7 @@ def state(db: Db, message_id: UUID) -> str:
 
 
 def claimed(db: Db, message_id: UUID, now: datetime) -> Claimed:
-    taken = messages.claim(db, message_id, late, now)
+    taken = sendings.claim(db, message_id, late, now)
     assert isinstance(taken, Claimed), taken
     return taken
 
@@ -555,15 +557,15 @@ def test_a_message_is_claimed_sent_and_over(db: Db, message_id: UUID, now: datet
     holder = claimed(db, message_id, now)
     assert "dial" not in holder.text
     assert "*384*7042#" in holder.text
-    assert messages.record(db, holder, ACCEPTED, now) is None
+    assert sendings.record(db, holder, ACCEPTED, now) is None
     assert state(db, message_id) == "sent"
     assert db.value("SELECT cost FROM messages") == "KES 0.8000"
-    assert messages.claim(db, message_id, late, now) is None
+    assert sendings.claim(db, message_id, late, now) is None
 
 
 def test_while_one_sends_it_nobody_else_does(db: Db, message_id: UUID, now: datetime) -> None:
     claimed(db, message_id, now)
-    again = messages.claim(db, message_id, late, now + 59 * SECOND)
+    again = sendings.claim(db, message_id, late, now + 59 * SECOND)
     assert again == NotYet(now + 60 * SECOND, "somebody is sending it")
 
 
@@ -573,10 +575,10 @@ def test_after_a_doubt_it_is_sent_once_more_and_marked(
 ) -> None:
     holder = claimed(db, message_id, now)
     if doubt == "no answer":
-        assert messages.record(db, holder, LOST, now) == NotYet(now + 60 * SECOND, "timeout")
+        assert sendings.record(db, holder, LOST, now) == NotYet(now + 60 * SECOND, "timeout")
         assert state(db, message_id) == "unknown"
     second = claimed(db, message_id, now + 61 * SECOND)
-    assert messages.record(db, second, ACCEPTED, now) is None
+    assert sendings.record(db, second, ACCEPTED, now) is None
     assert state(db, message_id) == "sent"
     assert db.value("SELECT maybe_twice FROM messages")
 
@@ -585,11 +587,11 @@ def test_after_a_doubt_it_is_sent_once_more_and_marked(
 def test_after_two_doubts_it_is_left_alone_and_somebody_is_told(
     db: Db, message_id: UUID, now: datetime, doubt: str
 ) -> None:
-    messages.record(db, claimed(db, message_id, now), LOST, now)
+    sendings.record(db, claimed(db, message_id, now), LOST, now)
     second = claimed(db, message_id, now + 61 * SECOND)
     if doubt == "no answer":
-        assert messages.record(db, second, LOST, now + 70 * SECOND) is None
-    assert messages.claim(db, message_id, late, now + HOUR) is None
+        assert sendings.record(db, second, LOST, now + 70 * SECOND) is None
+    assert sendings.claim(db, message_id, late, now + HOUR) is None
     assert state(db, message_id) == "unknown"
     assert db.value("SELECT maybe_twice FROM messages")
     assert open_incidents(db) == {"sms_unanswered"}
@@ -598,15 +600,15 @@ def test_after_two_doubts_it_is_left_alone_and_somebody_is_told(
 def test_a_second_call_that_surely_sent_nothing_leaves_one_doubt(
     db: Db, message_id: UUID, now: datetime
 ) -> None:
-    messages.record(db, claimed(db, message_id, now), LOST, now)
-    again = messages.record(db, claimed(db, message_id, now + MINUTE), LATER, now + MINUTE)
+    sendings.record(db, claimed(db, message_id, now), LOST, now)
+    again = sendings.record(db, claimed(db, message_id, now + MINUTE), LATER, now + MINUTE)
     assert isinstance(again, NotYet)
     assert (state(db, message_id), db.value("SELECT maybe_twice FROM messages")) == (
         "unknown",
         False,
     )
     third = claimed(db, message_id, again.due_at)
-    assert messages.record(db, third, ACCEPTED, again.due_at) is None
+    assert sendings.record(db, third, ACCEPTED, again.due_at) is None
     assert db.value("SELECT maybe_twice FROM messages")
 
 
@@ -615,7 +617,7 @@ def test_what_cannot_be_sent_now_waits_longer_each_time(
 ) -> None:
     waits = []
     for _ in range(7):
-        again = messages.record(db, claimed(db, message_id, now), LATER, now)
+        again = sendings.record(db, claimed(db, message_id, now), LATER, now)
         assert isinstance(again, NotYet)
         assert state(db, message_id) == "queued"
         waits.append((again.due_at - now).total_seconds())
@@ -624,29 +626,29 @@ def test_what_cannot_be_sent_now_waits_longer_each_time(
 
 
 def test_after_a_day_it_is_of_no_use_any_more(db: Db, message_id: UUID, now: datetime) -> None:
-    messages.record(db, claimed(db, message_id, now), LATER, now)
-    assert messages.claim(db, message_id, late, now + 24 * HOUR) is None
+    sendings.record(db, claimed(db, message_id, now), LATER, now)
+    assert sendings.claim(db, message_id, late, now + 24 * HOUR) is None
     assert state(db, message_id) == "failed"
 
 
 def test_after_a_day_a_doubt_stays_a_doubt(db: Db, message_id: UUID, now: datetime) -> None:
-    messages.record(db, claimed(db, message_id, now), LOST, now)
-    assert messages.claim(db, message_id, late, now + 24 * HOUR) is None
+    sendings.record(db, claimed(db, message_id, now), LOST, now)
+    assert sendings.claim(db, message_id, late, now + 24 * HOUR) is None
     assert state(db, message_id) == "unknown"
 
 
 def test_a_refusal_is_final(db: Db, message_id: UUID, now: datetime) -> None:
     refused = SendAnswer("refused", "InvalidPhoneNumber")
-    assert messages.record(db, claimed(db, message_id, now), refused, now) is None
+    assert sendings.record(db, claimed(db, message_id, now), refused, now) is None
     assert state(db, message_id) == "failed"
     assert db.value("SELECT failure FROM messages") == "InvalidPhoneNumber"
-    assert messages.claim(db, message_id, late, now + HOUR) is None
+    assert sendings.claim(db, message_id, late, now + HOUR) is None
 
 
 def test_what_is_final_said_twice_is_tried_twice(db: Db, message_id: UUID, now: datetime) -> None:
     rejected = SendAnswer("later", "RejectedByGateway", twice_is_final=True)
-    assert messages.record(db, claimed(db, message_id, now), rejected, now) is not None
-    assert messages.record(db, claimed(db, message_id, now + MINUTE), rejected, now) is None
+    assert sendings.record(db, claimed(db, message_id, now), rejected, now) is not None
+    assert sendings.record(db, claimed(db, message_id, now + MINUTE), rejected, now) is None
     assert state(db, message_id) == "failed"
 
 
@@ -654,7 +656,7 @@ def test_what_is_no_longer_to_be_said_is_not_sent(db: Db, bought: Purchase, now:
     (first, _) = orders.lock(db, bought.checkout_id)
     orders.note(db, [first.id], "delivery_code", now)
     found = db.value("SELECT id FROM messages WHERE class = 'code'")
-    assert messages.claim(db, found, lambda *_: None, now) is None
+    assert sendings.claim(db, found, lambda *_: None, now) is None
     assert state(db, found) == "failed"
 
 
@@ -665,7 +667,7 @@ def test_a_code_is_never_kept_in_the_clear(db: Db, bought: Purchase, now: dateti
     holder = claimed(db, found, now)
     assert holder.text.startswith(f"Code 4821, order {first.number}, ")
     assert "4821" not in repr(holder)
-    messages.record(db, holder, ACCEPTED, now)
+    sendings.record(db, holder, ACCEPTED, now)
     assert db.value("SELECT text FROM messages WHERE id = %s", [found]).startswith("Code {code}")
 
 
@@ -678,7 +680,7 @@ def test_each_order_has_its_code_in_a_message_of_its_own(
 
     pay(db, bought, now)
     found = db.value("SELECT array_agg(id) FROM messages WHERE class = 'code'")
-    taken = [messages.claim(db, each, real, now) for each in found]
+    taken = [sendings.claim(db, each, real, now) for each in found]
     of_orders = orders.lock(db, bought.checkout_id)
     codes = {order.number: deliveries.code_of(db, order.id, RULES) for order in of_orders}
     starts = {each.text[:21] for each in taken if isinstance(each, Claimed)}
@@ -689,7 +691,7 @@ def test_each_order_has_its_code_in_a_message_of_its_own(
     (renewed,) = db.value(
         "SELECT array_agg(id) FROM messages WHERE class = 'code' AND trigger = 'code_renewed'"
     )
-    assert messages.claim(db, renewed, real, now) is None
+    assert sendings.claim(db, renewed, real, now) is None
     assert state(db, renewed) == "failed"
 
 
@@ -698,10 +700,10 @@ def test_the_answer_of_one_who_was_slower_than_his_claim_counts_only_if_it_was_s
 ) -> None:
     slow = claimed(db, message_id, now)
     quick = claimed(db, message_id, now + MINUTE)
-    assert messages.record(db, slow, LATER, now + MINUTE) is None
+    assert sendings.record(db, slow, LATER, now + MINUTE) is None
     assert state(db, message_id) == "sending"
-    assert messages.record(db, slow, ACCEPTED, now + MINUTE) is None
-    assert messages.record(db, quick, LOST, now + MINUTE) is None
+    assert sendings.record(db, slow, ACCEPTED, now + MINUTE) is None
+    assert sendings.record(db, quick, LOST, now + MINUTE) is None
     assert (state(db, message_id), db.value("SELECT maybe_twice FROM messages")) == ("sent", True)
 
 
@@ -712,17 +714,17 @@ def test_without_balance_all_wait_but_one_that_tries(db: Db, market: Market, now
     for who in (market.buyer, market.wanjiku):
         messages.of_member(db, "pin_changed", who, {}, now)
     first, second = db.value("SELECT array_agg(id) FROM messages")
-    probe_at = now + messages.PROBE_AFTER
-    again = messages.record(db, claimed(db, first, now), HALTED, now)
+    probe_at = now + sendings.PROBE_AFTER
+    again = sendings.record(db, claimed(db, first, now), HALTED, now)
     assert again == NotYet(probe_at, "InsufficientBalance")
-    assert open_incidents(db) == {messages.HALTED}
-    assert messages.claim(db, second, late, now + MINUTE) == NotYet(
+    assert open_incidents(db) == {sendings.HALTED}
+    assert sendings.claim(db, second, late, now + MINUTE) == NotYet(
         probe_at, "the gateway takes no messages"
     )
 
     probe = claimed(db, second, probe_at)
-    assert isinstance(messages.claim(db, first, late, probe_at), NotYet)
-    assert messages.record(db, probe, ACCEPTED, probe_at) is None
+    assert isinstance(sendings.claim(db, first, late, probe_at), NotYet)
+    assert sendings.record(db, probe, ACCEPTED, probe_at) is None
     assert open_incidents(db) == set()
     claimed(db, first, probe_at + SECOND)
 
@@ -730,10 +732,10 @@ def test_without_balance_all_wait_but_one_that_tries(db: Db, market: Market, now
 def test_a_network_that_fails_while_halted_proves_nothing(
     db: Db, message_id: UUID, now: datetime
 ) -> None:
-    again = messages.record(db, claimed(db, message_id, now), HALTED, now)
+    again = sendings.record(db, claimed(db, message_id, now), HALTED, now)
     assert isinstance(again, NotYet)
-    messages.record(db, claimed(db, message_id, again.due_at), LATER, again.due_at)
-    assert open_incidents(db) == {messages.HALTED}
+    sendings.record(db, claimed(db, message_id, again.due_at), LATER, again.due_at)
+    assert open_incidents(db) == {sendings.HALTED}
 
 
 # What it costs.
@@ -754,7 +756,7 @@ def test_a_cost_is_kept_as_a_number(
     db: Db, message_id: UUID, now: datetime, cost: str | None, priced: tuple[str | None, int | None]
 ) -> None:
     answer = SendAnswer("accepted", "Success", "ATXid_1", cost)
-    messages.record(db, claimed(db, message_id, now), answer, now)
+    sendings.record(db, claimed(db, message_id, now), answer, now)
     kept = "SELECT json_build_array(cost_currency, cost_milli_cents) FROM messages"
     assert tuple(db.value(kept)) == priced
 
@@ -768,7 +770,7 @@ def test_what_an_order_cost_is_the_sum_of_its_messages(
     told_of = db.value(found, {"id": first.id})
     for number, message_id in enumerate(told_of):
         answer = SendAnswer("accepted", "Success", f"ATXid_{number}", "KES 0.8000")
-        messages.record(db, claimed(db, message_id, now), answer, now)
+        sendings.record(db, claimed(db, message_id, now), answer, now)
     spent = messages.cost_of_order(db, first.id)
     assert (spent.messages, spent.segments) == (len(told_of), len(told_of))
     assert spent.milli_cents == {"KES": 80_000 * len(told_of)}
@@ -786,12 +788,12 @@ def test_a_flood_to_one_phone_is_held_back_and_told_of(
         messages.of_member(db, "pin_changed", market.buyer, {}, now)
     *within, beyond = db.value("SELECT array_agg(id ORDER BY id) FROM messages")
     for each in within:
-        assert isinstance(messages.claim(db, each, late, now, rules=rules), Claimed)
-    again = messages.claim(db, beyond, late, now, rules=rules)
+        assert isinstance(sendings.claim(db, each, late, now, rules=rules), Claimed)
+    again = sendings.claim(db, beyond, late, now, rules=rules)
     assert again == NotYet(now + 10 * MINUTE, "that phone has had enough")
     assert open_incidents(db) == {"sms_flood"}
     an_hour_later = now + HOUR
-    assert isinstance(messages.claim(db, beyond, late, an_hour_later, rules=rules), Claimed)
+    assert isinstance(sendings.claim(db, beyond, late, an_hour_later, rules=rules), Claimed)
 
 
 def test_what_can_wait_waits_for_the_morning_and_is_dropped_if_it_is_outdated(
@@ -804,9 +806,9 @@ def test_what_can_wait_waits_for_the_morning_and_is_dropped_if_it_is_outdated(
         orders.note(db, [order.id], "accept_reminder", night)
     found = "SELECT id FROM messages WHERE trigger = 'accept_reminder' AND order_id = %(id)s"
     of_first, of_other = (db.value(found, {"id": order.id}) for order in (first, other))
-    assert messages.claim(db, of_first, late, night) == NotYet(morning, "it is night")
+    assert sendings.claim(db, of_first, late, night) == NotYet(morning, "it is night")
     deliveries.accept(db, first.id, first.seller_id, night + HOUR)
-    assert messages.claim(db, of_first, late, morning) is None
+    assert sendings.claim(db, of_first, late, morning) is None
     assert state(db, of_first) == "failed"
     claimed(db, of_other, morning)
 
@@ -826,7 +828,7 @@ def test_a_stop_spares_nobody_what_belongs_to_an_order(
         opt_outs.stop(db, phone, now)
     told_of = db.value("SELECT array_agg(id) FROM messages")
     assert len(told_of) == 5
-    assert all(isinstance(messages.claim(db, each, late, now), Claimed) for each in told_of)
+    assert all(isinstance(sendings.claim(db, each, late, now), Claimed) for each in told_of)
 
 
 # The channel last used.
@@ -852,62 +854,62 @@ def test_a_message_follows_its_receiver_to_telegram(
     db: Db, message_id: UUID, now: datetime
 ) -> None:
     kinds_due(db, now)
-    assert messages.claim(db, message_id, late, now, ways=on_telegram) is None
+    assert sendings.claim(db, message_id, late, now, ways=on_telegram) is None
     assert kinds_due(db, now) == {"telegram_message"}
-    assert messages.claim(db, message_id, late, now) is None
-    taken = messages.claim(db, message_id, late, now, by="telegram")
+    assert sendings.claim(db, message_id, late, now) is None
+    taken = sendings.claim(db, message_id, late, now, by="telegram")
     assert isinstance(taken, Claimed)
     assert taken.chat == CHAT
-    messages.record(db, taken, SendAnswer("accepted", "ok"), now)
+    sendings.record(db, taken, SendAnswer("accepted", "ok"), now)
     assert state(db, message_id) == "delivered"
 
 
 def test_who_spoke_last_by_phone_is_told_by_sms(db: Db, message_id: UUID, now: datetime) -> None:
-    assert isinstance(messages.claim(db, message_id, late, now, ways=on_ussd), Claimed)
+    assert isinstance(sendings.claim(db, message_id, late, now, ways=on_ussd), Claimed)
 
 
 def test_what_telegram_refuses_goes_by_sms_once(db: Db, message_id: UUID, now: datetime) -> None:
-    messages.claim(db, message_id, late, now, ways=on_telegram)
-    taken = messages.claim(db, message_id, late, now, by="telegram")
+    sendings.claim(db, message_id, late, now, ways=on_telegram)
+    taken = sendings.claim(db, message_id, late, now, by="telegram")
     assert isinstance(taken, Claimed)
     kinds_due(db, now)
-    assert messages.record(db, taken, REFUSED, now) is None
+    assert sendings.record(db, taken, REFUSED, now) is None
     assert kinds_due(db, now + HOUR) >= {"sms"}
-    by_sms = messages.claim(db, message_id, late, now, ways=on_telegram)
+    by_sms = sendings.claim(db, message_id, late, now, ways=on_telegram)
     assert isinstance(by_sms, Claimed)
     assert by_sms.chat is None
 
 
 def test_a_chat_that_is_lost_is_not_tried(db: Db, message_id: UUID, now: datetime) -> None:
     reach.lose(db, "telegram", CHAT, "blocked", now)
-    assert isinstance(messages.claim(db, message_id, late, now, ways=on_telegram), Claimed)
+    assert isinstance(sendings.claim(db, message_id, late, now, ways=on_telegram), Claimed)
 
 
 def test_whom_the_network_bars_is_told_on_telegram(db: Db, message_id: UUID, now: datetime) -> None:
-    taken = messages.claim(db, message_id, late, now, ways=on_ussd)
+    taken = sendings.claim(db, message_id, late, now, ways=on_ussd)
     assert isinstance(taken, Claimed)
-    assert messages.record(db, taken, BARRED, now) == NotYet(now, "UserInBlacklist")
+    assert sendings.record(db, taken, BARRED, now) == NotYet(now, "UserInBlacklist")
     assert opt_outs.of(db, taken.msisdn) == {"all"}
-    assert messages.claim(db, message_id, late, now, ways=on_ussd) is None
-    by_telegram = messages.claim(db, message_id, late, now, by="telegram")
+    assert sendings.claim(db, message_id, late, now, ways=on_ussd) is None
+    by_telegram = sendings.claim(db, message_id, late, now, by="telegram")
     assert isinstance(by_telegram, Claimed)
     assert by_telegram.chat == CHAT
 
 
 def test_whom_nothing_reaches_an_operator_hears_of(db: Db, message_id: UUID, now: datetime) -> None:
-    messages.record(db, claimed(db, message_id, now), BARRED, now)
-    assert messages.claim(db, message_id, late, now) is None
+    sendings.record(db, claimed(db, message_id, now), BARRED, now)
+    assert sendings.claim(db, message_id, late, now) is None
     assert (state(db, message_id), open_incidents(db)) == ("failed", {"unreachable"})
 
 
 def test_barred_by_both_it_is_tried_by_each_once(db: Db, message_id: UUID, now: datetime) -> None:
-    taken = messages.claim(db, message_id, late, now, ways=on_telegram)
-    by_telegram = messages.claim(db, message_id, late, now, by="telegram")
+    taken = sendings.claim(db, message_id, late, now, ways=on_telegram)
+    by_telegram = sendings.claim(db, message_id, late, now, by="telegram")
     assert (taken, isinstance(by_telegram, Claimed)) == (None, True)
-    messages.record(db, by_telegram, REFUSED, now)  # type: ignore[arg-type]
-    by_sms = messages.claim(db, message_id, late, now, ways=on_telegram)
+    sendings.record(db, by_telegram, REFUSED, now)  # type: ignore[arg-type]
+    by_sms = sendings.claim(db, message_id, late, now, ways=on_telegram)
     assert isinstance(by_sms, Claimed)
-    assert messages.record(db, by_sms, BARRED, now) is None
+    assert sendings.record(db, by_sms, BARRED, now) is None
     assert (state(db, message_id), open_incidents(db)) == ("failed", {"unreachable"})
 
 
@@ -915,22 +917,22 @@ def test_a_report_that_somebody_opted_out_is_remembered(
     db: Db, message_id: UUID, now: datetime
 ) -> None:
     taken = claimed(db, message_id, now)
-    messages.record(db, taken, ACCEPTED, now)
-    messages.report(db, "ATXid_1", "failed", "UserInBlackList", now)
+    sendings.record(db, taken, ACCEPTED, now)
+    sendings.report(db, "ATXid_1", "failed", "UserInBlackList", now)
     assert opt_outs.of(db, taken.msisdn) == {"all"}
 
 
 def test_a_halted_gateway_holds_nothing_back_that_goes_elsewhere(
     db: Db, market: Market, message_id: UUID, now: datetime
 ) -> None:
-    messages.record(db, claimed(db, message_id, now), HALTED, now)
+    sendings.record(db, claimed(db, message_id, now), HALTED, now)
     messages.of_member(db, "pin_changed", market.wanjiku, {}, now)
     other = db.value("SELECT id FROM messages WHERE id <> %s", [message_id])
-    messages.claim(db, other, late, now, ways=on_telegram)
-    taken = messages.claim(db, other, late, now, by="telegram")
+    sendings.claim(db, other, late, now, ways=on_telegram)
+    taken = sendings.claim(db, other, late, now, by="telegram")
     assert isinstance(taken, Claimed)
-    messages.record(db, taken, SendAnswer("accepted", "ok"), now)
-    assert open_incidents(db) == {messages.HALTED}
+    sendings.record(db, taken, SendAnswer("accepted", "ok"), now)
+    assert open_incidents(db) == {sendings.HALTED}
 
 
 # Replies.
@@ -949,7 +951,7 @@ def test_a_screen_is_kept_once_and_quotes_what_it_likes(
 
 def test_a_reply_of_an_hour_ago_is_of_no_use(db: Db, now: datetime) -> None:
     screen = messages.of_screen(db, "a:1", "+254711000001", "en", "Choose", now)
-    assert messages.claim(db, screen, late, now + HOUR) is None
+    assert sendings.claim(db, screen, late, now + HOUR) is None
     assert state(db, screen) == "failed"
 
 
@@ -957,7 +959,7 @@ def test_a_reply_is_told_once_and_stays_on_sms(db: Db, now: datetime) -> None:
     for _ in range(2):
         messages.of_phone(db, "sms_help", "id", "+254711000001", "sw", {}, now)
     found = db.value("SELECT id FROM messages")
-    taken = messages.claim(db, found, late, now, ways=on_telegram)
+    taken = sendings.claim(db, found, late, now, ways=on_telegram)
     assert isinstance(taken, Claimed)
     assert taken.text.startswith("Sokoni: andika")
 
@@ -978,15 +980,15 @@ def test_the_last_messages_are_shown_without_their_secrets(
 
 @pytest.fixture
 def sent(db: Db, message_id: UUID, now: datetime) -> UUID:
-    messages.record(db, claimed(db, message_id, now), ACCEPTED, now)
+    sendings.record(db, claimed(db, message_id, now), ACCEPTED, now)
     return message_id
 
 
 @pytest.mark.parametrize("final", ["delivered", "failed"])
 def test_the_first_final_word_stands(db: Db, sent: UUID, now: datetime, final: Any) -> None:
-    assert messages.report(db, "ATXid_1", final, "why", now) == "taken"
+    assert sendings.report(db, "ATXid_1", final, "why", now) == "taken"
     for other in ("delivered", "failed"):
-        assert messages.report(db, "ATXid_1", other, None, now + MINUTE) == "known"  # type: ignore[arg-type]
+        assert sendings.report(db, "ATXid_1", other, None, now + MINUTE) == "known"  # type: ignore[arg-type]
     assert state(db, sent) == final
     assert db.value("SELECT final_at FROM messages") == now
     assert db.value("SELECT count(*) FROM early_reports") == 0
@@ -996,9 +998,9 @@ def test_a_report_that_runs_ahead_of_the_answer_is_kept_for_it(
     db: Db, message_id: UUID, now: datetime
 ) -> None:
     holder = claimed(db, message_id, now)
-    assert messages.report(db, "ATXid_1", "failed", "UserInBlackList", now) == "early"
-    assert messages.report(db, "ATXid_1", "delivered", None, now) == "early"
-    messages.record(db, holder, ACCEPTED, now)
+    assert sendings.report(db, "ATXid_1", "failed", "UserInBlackList", now) == "early"
+    assert sendings.report(db, "ATXid_1", "delivered", None, now) == "early"
+    sendings.record(db, holder, ACCEPTED, now)
     assert state(db, message_id) == "failed"
     assert db.value("SELECT failure FROM messages") == "UserInBlackList"
     assert db.value("SELECT count(*) FROM early_reports") == 0
@@ -1007,10 +1009,10 @@ def test_a_report_that_runs_ahead_of_the_answer_is_kept_for_it(
 def test_a_report_on_what_nobody_sent_is_forgotten_in_time(
     db: Db, sent: UUID, now: datetime
 ) -> None:
-    assert messages.report(db, "ATXid_9", "delivered", None, now) == "early"
+    assert sendings.report(db, "ATXid_9", "delivered", None, now) == "early"
     assert state(db, sent) == "sent"
-    assert messages.tidy(db, now) == 0
-    assert messages.tidy(db, now + SECOND) == 1
+    assert sendings.tidy(db, now) == 0
+    assert sendings.tidy(db, now + SECOND) == 1
 
 
 def test_an_id_the_gateway_gives_twice_belongs_to_the_first(
@@ -1018,7 +1020,7 @@ def test_an_id_the_gateway_gives_twice_belongs_to_the_first(
 ) -> None:
     messages.of_member(db, "pin_changed", market.wanjiku, {}, now)
     other = db.value("SELECT id FROM messages WHERE id <> %s", [sent])
-    messages.record(db, claimed(db, other, now), ACCEPTED, now)
+    sendings.record(db, claimed(db, other, now), ACCEPTED, now)
     assert state(db, other) == "sent"
     assert db.value("SELECT provider_id FROM messages WHERE id = %s", [other]) is None
 
@@ -1046,7 +1048,7 @@ def test_no_message_is_lost_and_none_comes_three_times(database_url: str, story:
         message_id = db.value("SELECT id FROM messages")
         on_the_phone = 0
         for outcome in [*story, *["accepted"] * 3]:
-            taken = messages.claim(db, message_id, late, now)
+            taken = sendings.claim(db, message_id, late, now)
             if taken is None:
                 break
             if isinstance(taken, NotYet):
@@ -1057,7 +1059,7 @@ def test_no_message_is_lost_and_none_comes_three_times(database_url: str, story:
                 now += MINUTE
                 continue
             answer = {"accepted": ACCEPTED, "later": LATER, "halted": HALTED}.get(outcome, LOST)
-            again = messages.record(db, taken, answer, now)
+            again = sendings.record(db, taken, answer, now)
             now = again.due_at if again else now
         last = state(db, message_id)
         marked = db.value("SELECT maybe_twice FROM messages")

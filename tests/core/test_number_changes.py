@@ -25,6 +25,7 @@ from core import (
     payouts,
     pins,
     refunds,
+    sendings,
     sim_checks,
     staff,
 )
@@ -474,9 +475,9 @@ def test_what_was_to_be_told_at_the_old_phone_is_told_at_the_new_one(counter: Co
     messages.of_member(counter.db, "pin_changed", counter.member, {}, counter.now)
     told = newest_message(counter.db)
     counter.change()
-    claimed = messages.claim(counter.db, told, never_late, counter.now)
+    claimed = sendings.claim(counter.db, told, never_late, counter.now)
     assert claimed is not None
-    assert not isinstance(claimed, messages.NotYet)
+    assert not isinstance(claimed, sendings.NotYet)
     assert claimed.msisdn == NEW
 
 
@@ -487,15 +488,15 @@ def test_what_was_to_go_to_a_chat_goes_to_the_new_phone(counter: Counter) -> Non
     def ways(_db: Db, _msisdn: str) -> list[tuple[str, str]]:
         return [("telegram", "4711")]
 
-    assert messages.claim(counter.db, told, never_late, counter.now, ways=ways) is None
-    assert messages.chat_of(counter.db, told) == "4711"
+    assert sendings.claim(counter.db, told, never_late, counter.now, ways=ways) is None
+    assert sendings.chat_of(counter.db, told) == "4711"
     counter.change()
     work_is_done(counter.db, counter.now)
-    by_chat = messages.claim(counter.db, told, never_late, counter.now, by="telegram")
+    by_chat = sendings.claim(counter.db, told, never_late, counter.now, by="telegram")
     assert by_chat is None
     assert [item.kind for item in outbox.take_due(counter.db, counter.now, 9)] == ["sms"]
-    claimed = messages.claim(counter.db, told, never_late, counter.now)
-    assert isinstance(claimed, messages.Claimed)
+    claimed = sendings.claim(counter.db, told, never_late, counter.now)
+    assert isinstance(claimed, sendings.Claimed)
     assert (claimed.msisdn, claimed.chat) == (NEW, None)
 
 
@@ -504,7 +505,7 @@ def test_an_answer_to_the_old_phone_is_not_sent_any_more(counter: Counter) -> No
         counter.db, "1", OLD, "en", "How many?", counter.now, member_id=counter.member
     )
     counter.change()
-    assert messages.claim(counter.db, told, never_late, counter.now) is None
+    assert sendings.claim(counter.db, told, never_late, counter.now) is None
     assert state_of_message(counter.db, told) == "failed"
 
 
@@ -564,7 +565,7 @@ def test_whoever_lost_a_number_hears_nothing_at_it(counter: Counter) -> None:
     messages.of_member(counter.db, "pin_changed", counter.member, {}, counter.now)
     told = newest_message(counter.db)
     counter.change(None)
-    assert messages.claim(counter.db, told, never_late, counter.now) is None
+    assert sendings.claim(counter.db, told, never_late, counter.now) is None
     assert state_of_message(counter.db, told) == "failed"
     messages.of_member(counter.db, "pin_changed", counter.member, {}, counter.now)
     assert newest_message(counter.db) == told  # nothing was even written

@@ -17,6 +17,8 @@ from core import (
     orders,
     payouts,
     refunds,
+    sendings,
+    settlements,
     stock,
     wordings,
 )
@@ -95,7 +97,7 @@ class Lorry:
         result = result or ChargeResult(
             "callback", "paid", "0", charge.amount_cents, receipt, charge.msisdn
         )
-        return charges.settle(self.db, charge.id, result, self.now)
+        return settlements.settle(self.db, charge.id, result, self.now)
 
     def pay(self) -> str:
         self.push()
@@ -103,7 +105,7 @@ class Lorry:
 
     def by_hand(self, cents: int, receipt: str = "HAND000001", charge: Charge | None = None) -> str:
         reference = (charge or self.newest).reference
-        return charges.receive(self.db, c2b(reference, self.now, receipt, cents), self.now)
+        return settlements.receive(self.db, c2b(reference, self.now, receipt, cents), self.now)
 
     def wait(self, time: timedelta) -> None:
         self.now += time
@@ -369,7 +371,7 @@ def turned_down(db: Db, market: Market, now: datetime, payer: str, buyer: UUID) 
     """Asked, and the prompt cancelled; the basket is given up."""
     bought = purchase(db, market, now, payer=payer, buyer=buyer)
     pushed(db, bought, now, push=bought.reference)
-    charges.settle(db, bought.charge_id, failed(), now)
+    settlements.settle(db, bought.charge_id, failed(), now)
     checkouts.cancel(db, bought.checkout_id, buyer, now)
 
 
@@ -384,7 +386,7 @@ def test_another_payer_is_told_once_who_asks_and_for_what(
     assert str(second.number) in words
     assert "Wairimu" not in words
     assert OWN not in words
-    charges.settle(db, bought.charge_id, failed(), now)
+    settlements.settle(db, bought.charge_id, failed(), now)
     later = now + 3 * MINUTE
     asked = checkouts.pay_again(db, bought.checkout_id, bought.buyer, SISTER, RULES, later)
     assert asked == "asked"
@@ -410,7 +412,7 @@ def test_whoever_paid_for_somebody_else_is_thanked_once_with_the_receipt(
     db: Db, market: Market, now: datetime
 ) -> None:
     bought = settled(db, purchase(db, market, now, payer=SISTER), now)
-    charges.settle(db, bought.charge_id, paid(bought, f"R{bought.reference}"), now)
+    settlements.settle(db, bought.charge_id, paid(bought, f"R{bought.reference}"), now)
     assert told_to(db, SISTER) == ["payment_asked", "payer_thanked"]
     (words,) = told(db, "payer_thanked")
     assert words.startswith("Thank you: KSh 681 for Amina, Sokoni order ")
@@ -424,13 +426,13 @@ def test_the_payer_is_thanked_whatever_proof_came_first(
     """Before it is known that the prompt was answered, and by which receipt, nobody is thanked."""
     bought = pushed(db, purchase(db, market, now, payer=SISTER), now)
     if first == "c2b":
-        assert charges.receive(db, c2b(bought.reference, now), now) == "captured"
+        assert settlements.receive(db, c2b(bought.reference, now), now) == "captured"
         assert told(db, "payer_thanked") == []
-        assert charges.settle(db, bought.charge_id, paid(bought), now) == "already_settled"
+        assert settlements.settle(db, bought.charge_id, paid(bought), now) == "already_settled"
     else:
-        assert charges.settle(db, bought.charge_id, QUERIED_PAID, now) == "paid"
+        assert settlements.settle(db, bought.charge_id, QUERIED_PAID, now) == "paid"
         assert told(db, "payer_thanked") == []
-        assert charges.receive(db, c2b(bought.reference, now), now) == "attached"
+        assert settlements.receive(db, c2b(bought.reference, now), now) == "attached"
     (words,) = told(db, "payer_thanked")
     assert words.endswith("M-Pesa RCPT000001.")
 
@@ -440,10 +442,13 @@ def test_nobody_is_thanked_for_what_was_paid_by_hand_or_is_doubted_but_for_the_p
 ) -> None:
     bought = pushed(db, purchase(db, market, now, payer=SISTER), now)
     doubted = paid(bought, amount_cents=100)
-    assert charges.settle(db, bought.charge_id, doubted, now) == "doubted"
-    assert charges.receive(db, c2b(bought.reference, now), now) == "captured"
+    assert settlements.settle(db, bought.charge_id, doubted, now) == "doubted"
+    assert settlements.receive(db, c2b(bought.reference, now), now) == "captured"
     assert told(db, "payer_thanked") == []
-    assert charges.settle(db, bought.charge_id, paid(bought, "OTHER00001"), now) == "second_payment"
+    assert (
+        settlements.settle(db, bought.charge_id, paid(bought, "OTHER00001"), now)
+        == "second_payment"
+    )
     assert told(db, "payer_thanked")[0].endswith("M-Pesa OTHER00001.")
 
 
@@ -515,8 +520,8 @@ def test_a_phone_that_refuses_such_prompts_still_gets_news(
     messages.of_member(db, "pin_changed", market.buyer, {}, now)
     message_id: UUID = db.value("SELECT id FROM messages")
     db.run("UPDATE messages SET class = 'marketing'")
-    claimed = messages.claim(db, message_id, lambda _db, name, _order: LATE[name], now)
-    assert isinstance(claimed, messages.Claimed)
+    claimed = sendings.claim(db, message_id, lambda _db, name, _order: LATE[name], now)
+    assert isinstance(claimed, sendings.Claimed)
 
 
 def test_who_paid_last_is_remembered_and_who_did_not_is_not(
@@ -628,13 +633,13 @@ def test_what_came_back_goes_to_the_line_that_turned_out_to_have_paid_it(
     """M-Pesa's confirmation was here before the prompt's answer, which alone names the line."""
     sisters = pushed(db, purchase(db, market, now, payer=SISTER), now)
     confirmed = c2b(sisters.reference, now, "SISTERS001")
-    assert charges.receive(db, confirmed, now) == "captured"
+    assert settlements.receive(db, confirmed, now) == "captured"
     called_off(db, sisters, market.wanjiku, now)
     assert refunds.refund_balance(db, market.buyer, RULES, now) == "sent"
     assert sent(db, market.buyer) == [("refund", 50_000, OWN)]
     if answers_later:
         said = ChargeResult("callback", "paid", "0", TOTAL_CENTS, "SISTERS001", SISTER)
-        charges.settle(db, sisters.charge_id, said, now + MINUTE)
+        settlements.settle(db, sisters.charge_id, said, now + MINUTE)
     comes_back(db, market.buyer, "refund", "8", now + HOUR)
     assert refunds.refund_balance(db, market.buyer, RULES, now + HOUR) == "sent"
     again = max(payouts.of_member(db, market.buyer, 10), key=lambda payout: payout.created_at)
@@ -663,8 +668,8 @@ def test_what_was_paid_by_hand_goes_back_to_the_buyer_not_to_whom_she_had_asked(
 ) -> None:
     """Whoever cancelled the prompt has paid nothing; who paid by hand, M-Pesa does not say."""
     bought = pushed(db, purchase(db, market, now, payer=SISTER), now)
-    charges.settle(db, bought.charge_id, failed(), now)
-    assert charges.receive(db, c2b(bought.reference, now), now) == "captured"
+    settlements.settle(db, bought.charge_id, failed(), now)
+    assert settlements.receive(db, c2b(bought.reference, now), now) == "captured"
     called_off(db, bought, market.wanjiku, now)
     assert refunds.refund_balance(db, market.buyer, RULES, now) == "sent"
     assert sent(db, market.buyer) == [("refund", 50_000, OWN)]

@@ -12,7 +12,18 @@ from uuid import UUID
 
 import pytest
 
-from core import catalogue, charges, checkouts, deliveries, disputes, ledger, orders, outbox, stock
+from core import (
+    catalogue,
+    charges,
+    checkouts,
+    deliveries,
+    disputes,
+    ledger,
+    orders,
+    outbox,
+    settlements,
+    stock,
+)
 from core.charges import PushAnswer
 from core.database import Database
 from core.rules import Rules
@@ -107,11 +118,11 @@ def test_F2_the_same_success_from_many_sides_at_once_pays_once(
 
     def callback() -> str:
         with crowd.begin() as db:
-            return charges.settle(db, bought.charge_id, paid(bought), now)
+            return settlements.settle(db, bought.charge_id, paid(bought), now)
 
     def confirmation() -> str:
         with crowd.begin() as db:
-            return charges.receive(db, c2b(bought.reference, now), now)
+            return settlements.receive(db, c2b(bought.reference, now), now)
 
     outcomes = Counter(at_once([callback, confirmation] * 8))
     assert outcomes["paid"] + outcomes["captured"] == 1
@@ -141,13 +152,13 @@ def test_callbacks_settled_at_once_by_many_workers_pay_once_and_lock_nobody_up(
 
     def together(told: list[Any]) -> int:
         with crowd.begin() as db:
-            return len(charges.settle_plain(db, dict(told), now))
+            return len(settlements.settle_plain(db, dict(told), now))
 
     def one_by_one(told: list[Any]) -> int:
         paid_here = 0
         for charge_id, result in told:
             with crowd.begin() as db:
-                paid_here += charges.settle(db, charge_id, result, now) == "paid"
+                paid_here += settlements.settle(db, charge_id, result, now) == "paid"
         return paid_here
 
     halves = [(together, told[::2]) for told in shuffled[:6]]
@@ -165,7 +176,7 @@ def test_F3_a_callback_while_the_ack_is_being_recorded_waits_for_it(
 ) -> None:
     def callback() -> str:
         with crowd.begin() as db:
-            return charges.settle(db, bought.charge_id, paid(bought), now)
+            return settlements.settle(db, bought.charge_id, paid(bought), now)
 
     with ThreadPoolExecutor(1) as other:
         with crowd.begin() as db:
@@ -204,7 +215,7 @@ def test_unexplained_money_told_of_twice_at_once_is_booked_once(
 ) -> None:
     def confirmation() -> str:
         with crowd.begin() as db:
-            return charges.receive(db, c2b("NOBODY", now), now)
+            return settlements.receive(db, c2b("NOBODY", now), now)
 
     assert Counter(at_once([confirmation] * 8)) == {"suspense": 1, "repeat": 7}
     with crowd.begin() as db:
@@ -426,12 +437,12 @@ def test_a_busy_market_never_locks_itself_up(
                         answer = PushAnswer("accepted", f"ws_CO_{charge.reference}")
                         charges.record_push(db, charge.id, answer, now)
                 case "paid":
-                    charges.settle(db, charge.id, paid(known, receipt), now)
+                    settlements.settle(db, charge.id, paid(known, receipt), now)
                 case "failed":
-                    charges.settle(db, charge.id, failed(), now)
+                    settlements.settle(db, charge.id, failed(), now)
                 case "c2b":
                     line = c2b(charge.reference, now, receipt, charge.amount_cents)
-                    charges.receive(db, line, now)
+                    settlements.receive(db, line, now)
                 case "expire":
                     checkouts.expire(db, checkout_id, late)
                 case "cancel":
@@ -487,12 +498,12 @@ def test_a_part_paid_by_hand_and_by_its_prompt_at_once_fills_the_escrow_once(
 
     def callback() -> str:
         with crowd.begin() as db:
-            return charges.settle(db, lorry.charge_id, paid(lorry), now)
+            return settlements.settle(db, lorry.charge_id, paid(lorry), now)
 
     def by_hand() -> str:
         with crowd.begin() as db:
             line = c2b(lorry.reference, now, "HAND000001", lorry.total_cents)
-            return charges.receive(db, line, now)
+            return settlements.receive(db, line, now)
 
     outcomes = at_once([callback, by_hand] * 6)
     assert len({"paid", "captured", "over"} & set(outcomes)) == 1
@@ -510,7 +521,7 @@ def test_the_next_part_is_asked_for_once_however_many_workers_come(
     crowd: Database, lorry: Purchase, now: datetime
 ) -> None:
     with crowd.begin() as db:
-        assert charges.settle(db, lorry.charge_id, paid(lorry), now) == "part"
+        assert settlements.settle(db, lorry.charge_id, paid(lorry), now) == "part"
     later = now + timedelta(minutes=2, seconds=1)
 
     def ask() -> str:
@@ -529,7 +540,7 @@ def test_two_baskets_of_one_buyer_never_spend_one_part_twice(
 ) -> None:
     """The part that waits for the one may pay the other, whole; then the one lacks it."""
     with crowd.begin() as db:
-        assert charges.settle(db, lorry.charge_id, paid(lorry), now) == "part"
+        assert settlements.settle(db, lorry.charge_id, paid(lorry), now) == "part"
         stock.receive(db, market.beans, 10_000, "opening", now)
         checkouts.add(db, market.buyer, market.beans, 1_500, None, now)
         placed = checkouts.place(db, market.buyer, msisdn(2), 18_100, RULES, now)
@@ -539,11 +550,11 @@ def test_two_baskets_of_one_buyer_never_spend_one_part_twice(
 
     def short() -> str:
         with crowd.begin() as db:
-            return charges.receive(db, c2b(other.reference, now, "SHORT00001", 10_000), now)
+            return settlements.receive(db, c2b(other.reference, now, "SHORT00001", 10_000), now)
 
     def rest() -> str:
         with crowd.begin() as db:
-            return charges.receive(db, c2b(lorry.reference, now, "REST000001", 15_000_000), now)
+            return settlements.receive(db, c2b(lorry.reference, now, "REST000001", 15_000_000), now)
 
     at_once([short, rest] * 4)
     with crowd.begin() as db:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from core import charges, checkouts, float_moves, ledger, payouts, receipts, refunds
+from core import checkouts, float_moves, ledger, payouts, receipts, refunds, settlements
 from core.database import Db
 from core.statement_lines import Line, Statement
 from core.statements import Session
@@ -82,8 +82,8 @@ def test_what_was_proved_is_proved_once(bank: Bank, bought: Purchase, now: datet
     money = ledger.trial_balance(bank.db)
     bank.reconcile()
     assert bank.outcomes == []
-    assert charges.receive(bank.db, c2b(bought.reference, now), now) == "repeat"
-    assert charges.settle(bank.db, bought.charge_id, paid(bought), now) == "already_settled"
+    assert settlements.receive(bank.db, c2b(bought.reference, now), now) == "repeat"
+    assert settlements.settle(bank.db, bought.charge_id, paid(bought), now) == "already_settled"
     assert ledger.trial_balance(bank.db) == money
 
 
@@ -100,7 +100,7 @@ def test_a_payment_told_by_both_with_two_amounts_waits_for_a_person(
 def test_a_payment_that_a_query_proved_gets_its_receipt(
     bank: Bank, bought: Purchase, now: datetime
 ) -> None:
-    assert charges.settle(bank.db, bought.charge_id, QUERIED, now) == "paid"
+    assert settlements.settle(bank.db, bought.charge_id, QUERIED, now) == "paid"
     bank.paid_in("RCPT000001", TOTAL_CENTS, bought.reference)
     bank.reconcile()
     assert bank.outcomes == ["attached"]
@@ -215,7 +215,7 @@ def test_a_reversal_without_a_receipt_gets_it(
 def reversed_late(bank: Bank, bought: Purchase, market: Market, now: datetime) -> UUID:
     """The buyer's payment came too late and is being reversed; M-Pesa's answer was lost."""
     assert checkouts.cancel(bank.db, bought.checkout_id, market.buyer, now) == "cancelled"
-    assert charges.settle(bank.db, bought.charge_id, paid(bought), now) == "late"
+    assert settlements.settle(bank.db, bought.charge_id, paid(bought), now) == "late"
     assert refunds.refund_balance(bank.db, market.buyer, RULES, now) == "sent"
     (reversal,) = payouts.of_member(bank.db, market.buyer, 9)
     assert reversal.kind == "reversal"
@@ -286,7 +286,7 @@ def test_a_payment_that_is_told_of_after_all_ends_its_case(bank: Bank, now: date
     bank.paid_in("RCPT000009", 10_000, "MAMA MBOGA")
     bank.reconcile()
     told = c2b("MAMA MBOGA", now, "RCPT000009", 10_000)
-    assert charges.receive(bank.db, told, now) == "suspense"
+    assert settlements.receive(bank.db, told, now) == "suspense"
     bank.reconcile()
     assert (bank.shown(), bank.notes()) == ([], ["it is in our books now"])
 
@@ -294,7 +294,7 @@ def test_a_payment_that_is_told_of_after_all_ends_its_case(bank: Bank, now: date
 def test_an_amount_that_differs_has_one_case_of_both_sources(
     bank: Bank, bought: Purchase, now: datetime
 ) -> None:
-    assert charges.settle(bank.db, bought.charge_id, paid(bought), now) == "paid"
+    assert settlements.settle(bank.db, bought.charge_id, paid(bought), now) == "paid"
     bank.pulled = [bank.paid_in("RCPT000001", TOTAL_CENTS - 100, bought.reference)]
     bank.reconcile()
     assert bank.shown() == [("amount", "payment", TOTAL_CENTS - 100, TOTAL_CENTS)]

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from core import audit, charges, differences, ledger, reconcile, resolutions, statement_lines
+from core import (
+    audit,
+    differences,
+    ledger,
+    reconcile,
+    resolutions,
+    settlements,
+    statement_lines,
+)
 from core.database import Database, Db
 from core.reconcile import Reconciled
 from core.reconcile import __main__ as command
@@ -134,7 +142,7 @@ def test_a_confirmation_at_the_same_moment_pays_once(night: Night) -> None:
     told = c2b(night.bought.reference, night.bank.noon)
     night.at_once(
         night.run,
-        *[lambda: night.in_one(lambda db: charges.receive(db, told, night.bank.night))] * 4,
+        *[lambda: night.in_one(lambda db: settlements.receive(db, told, night.bank.night))] * 4,
         night.run,
     )
     with night.database.begin() as db:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core import audit, charges, staff
+from core import audit, settlements, staff
 from core.database import Database
 from core.reconcile import __main__ as command
 from core.statement_files import Shortcodes
@@ -83,7 +83,7 @@ def sold(new_database: Callable[[], Any]) -> Iterator[str]:
         database = Database(url, clock=lambda: now, random=random.Random(1))
         with database.begin() as db:
             bought = pushed(db, purchase(db, open_market(db, now), now), now)
-            charges.settle(db, bought.charge_id, paid(bought, "SRCPT00001"), now)
+            settlements.settle(db, bought.charge_id, paid(bought, "SRCPT00001"), now)
             Purse(db, now, float_cents=0)
             hire(db, "olive")
             hire(db, "peter", ["approver"])

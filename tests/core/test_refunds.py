@@ -17,6 +17,7 @@ from core import (
     ledger,
     payouts,
     refunds,
+    settlements,
 )
 from core.charges import PushAnswer
 from core.database import Db
@@ -131,7 +132,7 @@ def test_the_second_part_of_a_receipt_is_no_whole_one(back: Back) -> None:
 def test_a_second_payment_is_reversed_and_the_first_stays(back: Back) -> None:
     bought = back.bought()
     second = c2b(bought.reference, back.now, "SECOND0001")
-    assert charges.receive(back.db, second, back.now) == "second_payment"
+    assert settlements.receive(back.db, second, back.now) == "second_payment"
     assert back.refund() == "sent"
     assert back.sent() == [("reversal", TOTAL_CENTS, PAYER, "SECOND0001")]
     held = {each.kind: each.balance_cents for each in ledger.trial_balance(back.db)}
@@ -140,9 +141,9 @@ def test_a_second_payment_is_reversed_and_the_first_stays(back: Back) -> None:
 
 def test_a_late_payment_is_reversed(back: Back) -> None:
     bought = pushed(back.db, back.buy(), back.now)
-    charges.settle(back.db, bought.charge_id, failed(), back.now)
+    settlements.settle(back.db, bought.charge_id, failed(), back.now)
     assert checkouts.cancel(back.db, bought.checkout_id, back.buyer, back.now) == "cancelled"
-    assert charges.settle(back.db, bought.charge_id, paid(bought), back.now) == "late"
+    assert settlements.settle(back.db, bought.charge_id, paid(bought), back.now) == "late"
     assert back.refund() == "sent"
     assert back.sent() == [("reversal", TOTAL_CENTS, PAYER, "RCPT000001")]
 
@@ -150,22 +151,22 @@ def test_a_late_payment_is_reversed(back: Back) -> None:
 def test_what_was_paid_too_much_is_paid_out(back: Back) -> None:
     bought = pushed(back.db, back.buy(), back.now)
     over = c2b(bought.reference, back.now, cents=TOTAL_CENTS + 31_900)
-    assert charges.receive(back.db, over, back.now) == "over"
+    assert settlements.receive(back.db, over, back.now) == "over"
     assert back.refund() == "sent"
     assert back.sent() == [("refund", 31_900, PAYER, None)]
 
 
 def test_a_receipt_below_ten_shillings_goes_back_whole(back: Back) -> None:
     bought = back.bought()
-    charges.receive(back.db, c2b(bought.reference, back.now, "TINY000001", 500), back.now)
+    settlements.receive(back.db, c2b(bought.reference, back.now, "TINY000001", 500), back.now)
     assert back.refund() == "sent"
     assert back.sent() == [("reversal", 500, PAYER, "TINY000001")]
 
 
 def test_two_whole_receipts_are_two_reversals_and_the_rest_is_paid_out(back: Back) -> None:
     first = back.bought()
-    charges.receive(back.db, c2b(first.reference, back.now, "SECOND0001", 30_000), back.now)
-    charges.receive(back.db, c2b(first.reference, back.now, "SECOND0002", 20_000), back.now)
+    settlements.receive(back.db, c2b(first.reference, back.now, "SECOND0001", 30_000), back.now)
+    settlements.receive(back.db, c2b(first.reference, back.now, "SECOND0002", 20_000), back.now)
     back.refused(first, back.market.otieno)
     assert back.refund() == "sent"
     assert sorted(back.sent()) == [
@@ -193,7 +194,7 @@ def test_it_is_sent_once_however_often_it_is_asked_for(back: Back) -> None:
 
 def test_less_than_mpesa_sends_waits_for_more_and_is_said_once(back: Back) -> None:
     bought = pushed(back.db, back.buy(), back.now)
-    charges.receive(back.db, c2b(bought.reference, back.now, cents=TOTAL_CENTS + 500), back.now)
+    settlements.receive(back.db, c2b(bought.reference, back.now, cents=TOTAL_CENTS + 500), back.now)
     assert back.refund() == "too_small"
     assert back.refund() == "too_small"
     assert back.sent() == []
@@ -208,13 +209,13 @@ def test_a_part_of_the_price_waits_for_the_rest_and_comes_back_if_that_never_com
     back: Back,
 ) -> None:
     bought = pushed(back.db, back.buy(), back.now)
-    charges.receive(back.db, c2b(bought.reference, back.now, cents=30_000), back.now)
+    settlements.receive(back.db, c2b(bought.reference, back.now, cents=30_000), back.now)
     back.db.run("DELETE FROM outbox")
     assert back.refund() == "waits"
     assert back.sent() == []
     due_at = back.db.value("SELECT due_at FROM outbox WHERE kind = 'refund_balance'")
     assert due_at > back.now
-    charges.settle(back.db, bought.charge_id, failed(), back.now)
+    settlements.settle(back.db, bought.charge_id, failed(), back.now)
     assert checkouts.cancel(back.db, bought.checkout_id, back.buyer, back.now) == "cancelled"
     assert back.refund() == "sent"
     assert back.sent() == [("reversal", 30_000, PAYER, "RCPT000001")]
@@ -222,9 +223,9 @@ def test_a_part_of_the_price_waits_for_the_rest_and_comes_back_if_that_never_com
 
 def test_parts_that_paid_the_orders_together_go_back_as_they_came(back: Back) -> None:
     bought = pushed(back.db, back.buy(), back.now)
-    charges.receive(back.db, c2b(bought.reference, back.now, "PART000001", 30_000), back.now)
+    settlements.receive(back.db, c2b(bought.reference, back.now, "PART000001", 30_000), back.now)
     rest = c2b(bought.reference, back.now, "PART000002", TOTAL_CENTS - 30_000)
-    assert charges.receive(back.db, rest, back.now) == "captured"
+    assert settlements.receive(back.db, rest, back.now) == "captured"
     assert back.refund() == "nothing"
     back.refused(bought)
     assert back.refund() == "sent"
@@ -237,11 +238,11 @@ def test_parts_that_paid_the_orders_together_go_back_as_they_came(back: Back) ->
 def test_a_receipt_whose_money_paid_another_basket_is_not_reversed(back: Back) -> None:
     first = back.bought()
     extra = c2b(first.reference, back.now, "SECOND0001", 50_000)
-    assert charges.receive(back.db, extra, back.now) == "second_payment"
+    assert settlements.receive(back.db, extra, back.now) == "second_payment"
     back.now += timedelta(minutes=5)
     other = pushed(back.db, back.buy(), back.now, push="2")
     more = c2b(other.reference, back.now, "PART000001", TOTAL_CENTS - 50_000)
-    assert charges.receive(back.db, more, back.now) == "captured"
+    assert settlements.receive(back.db, more, back.now) == "captured"
     back.refused(first, back.market.wanjiku)
     assert back.refund() == "sent"
     assert back.sent() == [("refund", 50_000, PAYER, None)]
@@ -293,8 +294,8 @@ def test_what_came_back_to_a_number_that_mpesa_cannot_know_waits_and_somebody_ca
     """She is from abroad: her sister paid one order by a prompt, somebody the other by hand."""
     sisters = settled(back.db, purchase(back.db, back.market, back.now, payer=msisdn(70)), back.now)
     by_hand = pushed(back.db, back.buy(), back.now)
-    charges.settle(back.db, by_hand.charge_id, failed(), back.now)
-    assert charges.receive(back.db, c2b(by_hand.reference, back.now), back.now) == "captured"
+    settlements.settle(back.db, by_hand.charge_id, failed(), back.now)
+    assert settlements.receive(back.db, c2b(by_hand.reference, back.now), back.now) == "captured"
     back.db.run("UPDATE members SET msisdn = '+256772123456' WHERE id = %s", [back.buyer])
     for bought in (sisters, by_hand):
         back.refused(bought, back.market.wanjiku)
@@ -455,7 +456,7 @@ def test_a_push_that_was_paid_gives_the_number_that_refunds_go_to(db: Db, now: d
     bought = purchase(db, back.market, now, payer=msisdn(77))
     charges.claim_for_push(db, bought.charge_id, RULES, now)
     charges.record_push(db, bought.charge_id, PushAnswer("accepted", "ws_CO_7"), now)
-    charges.settle(db, bought.charge_id, paid(bought), now)
+    settlements.settle(db, bought.charge_id, paid(bought), now)
     back.refused(bought, back.market.otieno)
     back.refund()
     assert back.sent() == [("refund", 18_100, msisdn(77), None)]
@@ -484,11 +485,11 @@ def test_whatever_comes_back_is_due_without_anybody_asking(back: Back, how: str)
     if how in ("short", "late"):
         bought = pushed(back.db, back.buy(), back.now)
         if how == "short":
-            charges.receive(back.db, c2b(bought.reference, back.now, cents=100), back.now)
+            settlements.receive(back.db, c2b(bought.reference, back.now, cents=100), back.now)
         else:
-            charges.settle(back.db, bought.charge_id, failed(), back.now)
+            settlements.settle(back.db, bought.charge_id, failed(), back.now)
             checkouts.cancel(back.db, bought.checkout_id, back.buyer, back.now)
-            assert charges.settle(back.db, bought.charge_id, paid(bought), back.now) == "late"
+            assert settlements.settle(back.db, bought.charge_id, paid(bought), back.now) == "late"
     else:
         bought = back.bought()
         order = order_of(back.db, bought, back.market.otieno)
@@ -501,7 +502,9 @@ def test_whatever_comes_back_is_due_without_anybody_asking(back: Back, how: str)
             case "missed":
                 deliveries.accept_missed(back.db, order.id, back.now + 25 * HOUR)
             case "second":
-                charges.receive(back.db, c2b(bought.reference, back.now, "SECOND0001"), back.now)
+                settlements.receive(
+                    back.db, c2b(bought.reference, back.now, "SECOND0001"), back.now
+                )
     assert is_due(back)
 
 

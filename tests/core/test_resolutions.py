@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.errors import CheckViolation, UniqueViolation
 
-from core import audit, charges, differences, ledger, resolutions, solvency, suspense
+from core import audit, differences, ledger, resolutions, settlements, solvency, suspense
 from core.database import Db
 from core.differences import Difference
 from core.resolutions import AGAINST
@@ -107,7 +107,7 @@ def test_an_unknown_payment_goes_to_suspense_and_a_late_confirmation_is_a_repeat
     assert counter.decide(number, "suspense") == "resolved"
     assert ledger.balance(counter.db, ledger.SUSPENSE) == LOST
     late = c2b("MAMA MBOGA", now, "RCPT000009", LOST)
-    assert charges.receive(counter.db, late, now) == "repeat"
+    assert settlements.receive(counter.db, late, now) == "repeat"
     counter.bank.reconcile()
     assert (counter.bank.open(), counter.state(number)) == ([], "resolved")
 
@@ -119,7 +119,7 @@ def test_a_payment_whose_callback_comes_late_is_taken_out_of_suspense(
     counter.bank.paid_in("RCPT000001", TOTAL_CENTS, "A NAME")
     counter.bank.reconcile()
     assert counter.decide(counter.case("not_with_us").number, "suspense") == "resolved"
-    assert charges.settle(counter.db, bought.charge_id, paid(bought), now) == "paid"
+    assert settlements.settle(counter.db, bought.charge_id, paid(bought), now) == "paid"
     assert ledger.balance(counter.db, ledger.SUSPENSE) == 0
     counter.bank.reconcile()
     assert counter.bank.open() == []

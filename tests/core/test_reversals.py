@@ -19,6 +19,7 @@ from core import (
     receipts,
     refunds,
     resolutions,
+    settlements,
     verdicts,
 )
 from core.database import Database, Db
@@ -259,12 +260,12 @@ def test_a_second_payment_that_went_back_leaves_the_first_with_its_orders(
 ) -> None:
     first, again = f"R{deal.bought.reference}", "RCPT000002"
     told = c2b(deal.bought.reference, office.now, again)
-    assert charges.receive(office.db, told, office.now) == "second_payment"
+    assert settlements.receive(office.db, told, office.now) == "second_payment"
     number = office.shows((first, TOTAL_CENTS), (again, TOTAL_CENTS), gone=again)
     assert office.decide(number) == "resolved"
     assert office.money() == {"A.c2b": TOTAL_CENTS, "L.escrow": TOTAL_CENTS}
     assert (deal.state(), charge_of(deal)) == ("paid", "paid")
-    assert charges.receive(office.db, told, office.now) == "repeat"
+    assert settlements.receive(office.db, told, office.now) == "repeat"
 
 
 def test_a_late_payment_that_went_back_and_was_spent_is_our_loss(
@@ -346,25 +347,27 @@ def test_of_a_price_paid_in_parts_the_other_part_goes_back_to_whoever_paid_it(
 
 def test_what_nobody_could_explain_is_explained_no_more(office: Office) -> None:
     told = c2b("MAMA MBOGA", office.now, "RCPT000009", 30_000)
-    assert charges.receive(office.db, told, office.now) == "suspense"
+    assert settlements.receive(office.db, told, office.now) == "suspense"
     number = office.shows(("RCPT000009", 30_000), gone="RCPT000009")
     assert office.decide(number) == "resolved"
     assert office.money() == {}
     assert receipts.unexplained(office.db, "RCPT000009") is None
-    assert charges.receive(office.db, told, office.now) == "repeat"
+    assert settlements.receive(office.db, told, office.now) == "repeat"
     assert office.db.value("SELECT count(*) FROM incidents WHERE kind = 'unexplained_money'"
                            " AND closed_at IS NULL") == 0  # fmt: skip
 
 
 def test_a_callback_that_names_what_is_gone_is_a_conflict(office: Office, deal: Deal) -> None:
     receipt = "RCPT000009"
-    assert charges.receive(office.db, c2b("NAMED", office.now, receipt), office.now) == "suspense"
+    assert (
+        settlements.receive(office.db, c2b("NAMED", office.now, receipt), office.now) == "suspense"
+    )
     number = office.shows((receipt, TOTAL_CENTS), gone=receipt)
     assert office.decide(number) == "resolved"
     deal.cancel()
     later = office.now + timedelta(minutes=3)
     again = pushed(office.db, purchase(office.db, deal.market, later), later)
-    outcome = charges.settle(office.db, again.charge_id, paid(again, receipt), later)
+    outcome = settlements.settle(office.db, again.charge_id, paid(again, receipt), later)
     assert (outcome, ledger.balance(office.db, ledger.C2B)) == ("conflict", TOTAL_CENTS)
 
 

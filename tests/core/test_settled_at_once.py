@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core import charges, checkouts, ledger, messages
+from core import charges, checkouts, ledger, messages, settlements
 from core.charges import ChargeResult
 from core.database import Db
 from tests.core.market import (
@@ -98,10 +98,11 @@ def as_one_by_one(db: Db, results: dict[Any, ChargeResult], now: datetime) -> di
     for together in (False, True):
         with undone(db):
             if together:
-                outcomes = charges.settle_plain(db, results, now)
+                outcomes = settlements.settle_plain(db, results, now)
             else:
                 one_by_one = {
-                    each: charges.settle(db, each, results[each], now) for each in sorted(results)
+                    each: settlements.settle(db, each, results[each], now)
+                    for each in sorted(results)
                 }
             ends.append(db.value(_ENDS))
     assert outcomes == one_by_one
@@ -123,7 +124,7 @@ def test_two_baskets_of_one_buyer_are_told_of_one_by_one(
     second = purchase(db, market, now, payer=msisdn(12))
     second = pushed(db, second, now + timedelta(minutes=3), push="2")
     assert set(as_one_by_one(db, said([first, second]), now).values()) == {"paid"}
-    charges.settle_plain(db, said([first, second]), now)
+    settlements.settle_plain(db, said([first, second]), now)
     told = db.value("SELECT count(*) FROM messages WHERE trigger = 'paid' AND msisdn = %s",
                     [msisdn(1)])  # fmt: skip
     assert told == 2
@@ -145,11 +146,11 @@ def test_of_lapsed_promises_paid_at_once_no_more_is_taken_than_is_left(
     """Two tomatoes each, and three are left."""
     later = now + timedelta(minutes=RULES.reservation_minutes + 1)
     for bought in three:
-        charges.settle(db, bought.charge_id, failed(), now)
+        settlements.settle(db, bought.charge_id, failed(), now)
     db.run("UPDATE stock SET on_hand_milli = 3000 WHERE offer_id = %s", [market.tomatoes])
     outcomes = as_one_by_one(db, said(three), later)
     assert set(outcomes.values()) == {"paid"}  # the beans are there for all of them
-    charges.settle_plain(db, said(three), later)
+    settlements.settle_plain(db, said(three), later)
     states = db.value("SELECT array_agg(state ORDER BY state) FROM reservations")
     assert states == ["allocated"] * 4 + ["released"] * 2
     assert sum(ledger.balance(db, ledger.buyer(bought.buyer)) for bought in three) == 2 * 50_000
@@ -163,7 +164,7 @@ def _differently(**changes: object) -> Spoiling:
 
 
 def _paid_before(db: Db, bought: Purchase, result: ChargeResult, now: datetime) -> ChargeResult:
-    charges.settle(db, bought.charge_id, result, now)
+    settlements.settle(db, bought.charge_id, result, now)
     return replace(result, receipt="RCPT000099")
 
 
@@ -191,7 +192,7 @@ def test_what_does_not_simply_pay_is_left_as_it_is(
     results, other = said(three), three[1]
     results[other.charge_id] = spoilt(db, other, results[other.charge_id], now)
     before = charges.by_id(db, other.charge_id)
-    settled_at_once = charges.settle_plain(db, results, now)
+    settled_at_once = settlements.settle_plain(db, results, now)
     assert settled_at_once == {three[0].charge_id: "paid", three[2].charge_id: "paid"}
     assert charges.by_id(db, other.charge_id) == before
 
@@ -202,7 +203,9 @@ def test_a_receipt_on_record_for_another_is_left_for_the_single_verb(
     before = settled(db, purchase(db, market, now, payer=msisdn(20)), now)
     results = said(three)
     results[three[0].charge_id] = paid(three[0], f"R{before.reference}")
-    assert charges.settle_plain(db, results, now).keys() == {each.charge_id for each in three[1:]}
+    assert settlements.settle_plain(db, results, now).keys() == {
+        each.charge_id for each in three[1:]
+    }
 
 
 def test_a_part_of_the_price_is_left_for_the_single_verb(
@@ -211,21 +214,21 @@ def test_a_part_of_the_price_is_left_for_the_single_verb(
     part, whole = three[0], three[1]
     db.run("UPDATE charges SET amount_cents = 10000 WHERE id = %s", [part.charge_id])
     results = said([replace(part, total_cents=10_000), whole])
-    assert charges.settle_plain(db, results, now) == {whole.charge_id: "paid"}
+    assert settlements.settle_plain(db, results, now) == {whole.charge_id: "paid"}
 
 
 def test_nothing_to_settle_and_unknown_charges_change_nothing(db: Db, now: datetime) -> None:
     result = ChargeResult("callback", "paid", "0", 100, "RCPT000001")
-    assert charges.settle_plain(db, {db.new_id(): result}, now) == {}
-    assert charges.settle_plain(db, {}, now) == {}
+    assert settlements.settle_plain(db, {db.new_id(): result}, now) == {}
+    assert settlements.settle_plain(db, {}, now) == {}
 
 
 def test_settled_again_at_once_nothing_is_left_to_do(
     db: Db, three: list[Purchase], now: datetime
 ) -> None:
-    charges.settle_plain(db, said(three), now)
+    settlements.settle_plain(db, said(three), now)
     with undone(db):
         before = db.value(_ENDS)
-        assert charges.settle_plain(db, said(three), now + A_DAY) == {}
+        assert settlements.settle_plain(db, said(three), now + A_DAY) == {}
         assert db.value(_ENDS) == before
     assert messages.told_since(db, "paid", three[0].payer, now - A_DAY)

@@ -13,7 +13,6 @@ import pytest
 from core import (
     approvals,
     cases,
-    charges,
     disputes,
     float_moves,
     freezes,
@@ -21,6 +20,7 @@ from core import (
     number_changes,
     pin_resets,
     resolutions,
+    settlements,
     staff,
     suspense,
     treasury,
@@ -281,7 +281,7 @@ def test_money_nobody_could_explain_pays_its_order(desk: Court) -> None:
     deal = quarrel.deal
     assert desk.type("suspense") == (0, "Nothing is unexplained.")
     receipt = c2b("MAMA MBOGA", deal.now, "RCPT000009", 10_000)
-    assert charges.receive(quarrel.db, receipt, deal.now) == "suspense"
+    assert settlements.receive(quarrel.db, receipt, deal.now) == "suspense"
     code, said = desk.type("suspense")
     assert code == 0
     assert {"RCPT000009", "100", "MBOGA"} <= set(said.split())
@@ -298,7 +298,7 @@ def test_money_nobody_could_explain_pays_its_order(desk: Court) -> None:
 def test_money_for_nothing_of_ours_goes_back_to_the_member_who_sent_it(desk: Court) -> None:
     quarrel = desk.quarrel
     receipt = c2b("MAMA MBOGA", quarrel.deal.now, "RCPT000009", 10_000)
-    assert charges.receive(quarrel.db, receipt, quarrel.deal.now) == "suspense"
+    assert settlements.receive(quarrel.db, receipt, quarrel.deal.now) == "suspense"
     why = "--reason 'She showed her SMS of it.' --by olive"
     assert desk.type(f"give-back RCPT000009 +254799999999 {why}")[0] == 1
     number = members.by_id(quarrel.db, quarrel.deal.buyer).msisdn

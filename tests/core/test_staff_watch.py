@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core import audit, charges, incidents, outbox, payouts
+from core import audit, incidents, outbox, payouts, settlements
 from core.database import Db
 from core.staff.watch import BY_HAND, TO_DO
 from tests.core.deal import Deal
@@ -166,9 +166,9 @@ def test_there_is_nothing_to_ask_about_what_has_ended_or_was_never_sent(desk: Wa
     bought = purchase(db, open_market(db, now), now)
     assert "nothing to say" in desk.type(f"ask {bought.reference} --by olive")[1]
     pushed(db, bought, now)
-    assert charges.settle(db, bought.charge_id, failed(), now) == "failed"
+    assert settlements.settle(db, bought.charge_id, failed(), now) == "failed"
     assert "nothing to say" in desk.type(f"ask {bought.reference} --by olive")[1]
-    assert charges.settle(db, bought.charge_id, paid(bought), now) == "paid"
+    assert settlements.settle(db, bought.charge_id, paid(bought), now) == "paid"
     assert "nothing to say" in desk.type(f"ask {bought.reference} --by olive")[1]
 
 

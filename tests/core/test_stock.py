@@ -7,7 +7,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from core import charges, checkouts, stock
+from core import checkouts, settlements, stock
 from core.database import Db
 from tests.core.market import (
     RULES,
@@ -67,7 +67,7 @@ def test_a_promise_outlives_its_time_while_the_payer_may_still_pay(
     pushed(db, bought, now)
     late = now + 16 * MINUTE
     assert left(db, market.tomatoes, late) == 8_000
-    charges.settle(db, bought.charge_id, failed(), late)
+    settlements.settle(db, bought.charge_id, failed(), late)
     assert left(db, market.tomatoes, late) == 10_000
 
 
@@ -75,7 +75,7 @@ def test_a_promise_outlives_a_failed_payment_until_its_time_is_up(
     db: Db, market: Market, bought: Purchase, now: datetime
 ) -> None:
     pushed(db, bought, now)
-    charges.settle(db, bought.charge_id, failed(), now)
+    settlements.settle(db, bought.charge_id, failed(), now)
     assert left(db, market.tomatoes, now + 14 * MINUTE) == 8_000
     assert left(db, market.tomatoes, now + 15 * MINUTE) == 10_000
 
@@ -84,7 +84,7 @@ def test_paid_goods_are_allocated_and_stay_so(
     db: Db, market: Market, bought: Purchase, now: datetime
 ) -> None:
     pushed(db, bought, now)
-    charges.settle(db, bought.charge_id, paid(bought), now)
+    settlements.settle(db, bought.charge_id, paid(bought), now)
     assert left(db, market.tomatoes, now + timedelta(days=30)) == 8_000
     row = db.value("SELECT allocated_milli FROM stock WHERE offer_id = %s", [market.tomatoes])
     assert row == 2_000
@@ -101,7 +101,7 @@ def test_a_new_prompt_does_not_revive_a_promise_that_a_faster_clock_gave_away(
     db: Db, market: Market, bought: Purchase, now: datetime
 ) -> None:
     pushed(db, bought, now)
-    charges.settle(db, bought.charge_id, failed(), now)
+    settlements.settle(db, bought.charge_id, failed(), now)
     ahead, behind = now + 15 * MINUTE, now + 14 * MINUTE
     checkouts.add(db, market.otieno, market.tomatoes, 9_000, None, ahead)
     assert checkouts.place(db, market.otieno, msisdn(50), 225_000, RULES, ahead) == "placed"

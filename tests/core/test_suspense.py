@@ -9,7 +9,6 @@ import pytest
 
 from core import (
     audit,
-    charges,
     deliveries,
     incidents,
     ledger,
@@ -18,6 +17,7 @@ from core import (
     receipts,
     refunds,
     reversals,
+    settlements,
     suspense,
 )
 from core.database import Database, Db
@@ -50,7 +50,7 @@ class Stall:
         self.olive = hire(db, "olive")
         self.peter = hire(db, "peter", ["operator", "approver"])
         self.bought: Purchase = pushed(db, purchase(db, self.market, now), now)
-        assert charges.receive(db, c2b(NAMED, now, RECEIPT, cents), now) == "suspense"
+        assert settlements.receive(db, c2b(NAMED, now, RECEIPT, cents), now) == "suspense"
 
     @property
     def number(self) -> int:
@@ -121,7 +121,7 @@ def test_another_amount_is_the_buyers_and_pays_if_it_is_enough(
 
 def test_for_orders_paid_meanwhile_it_goes_back_to_the_buyer(stall: Stall) -> None:
     stall.explain()
-    charges.settle(stall.db, stall.bought.charge_id, paid(stall.bought), stall.now)
+    settlements.settle(stall.db, stall.bought.charge_id, paid(stall.bought), stall.now)
     assert stall.approve() == "second_payment"
     assert stall.cents()["L.buyer"] == TOTAL_CENTS
 
@@ -131,7 +131,7 @@ def test_what_mpesa_says_of_it_later_is_a_repeat(stall: Stall) -> None:
     stall.approve()
     before = stall.cents()
     again = c2b(NAMED, stall.now, RECEIPT)
-    assert charges.receive(stall.db, again, stall.now) == "repeat"
+    assert settlements.receive(stall.db, again, stall.now) == "repeat"
     assert stall.cents() == before
 
 
@@ -231,11 +231,11 @@ def test_what_mpesa_says_of_it_after_it_was_given_back_moves_nothing(stall: Stal
     stall.give_back()
     stall.approve()
     before = stall.cents()
-    assert charges.receive(stall.db, c2b(NAMED, stall.now, RECEIPT), stall.now) == "repeat"
+    assert settlements.receive(stall.db, c2b(NAMED, stall.now, RECEIPT), stall.now) == "repeat"
     named = c2b(stall.bought.reference, stall.now, RECEIPT)
-    assert charges.receive(stall.db, named, stall.now) == "conflict"
+    assert settlements.receive(stall.db, named, stall.now) == "conflict"
     called = paid(stall.bought, RECEIPT)
-    assert charges.settle(stall.db, stall.bought.charge_id, called, stall.now) == "conflict"
+    assert settlements.settle(stall.db, stall.bought.charge_id, called, stall.now) == "conflict"
     assert reversals.find(stall.db, RECEIPT, TOTAL_CENTS) is None
     assert stall.cents() == before
 

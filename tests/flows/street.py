@@ -25,6 +25,7 @@ from core import (
     pin_resets,
     pins,
     places,
+    settlements,
     shortages,
     staff,
     trips,
@@ -251,7 +252,7 @@ class Street:
             result = ChargeResult(
                 "callback", "paid", "0", charge.amount_cents, f"R{charge.reference}", charge.msisdn
             )
-            settled = charges.settle(self.db, charge_id, result, self.clock())
+            settled = settlements.settle(self.db, charge_id, result, self.clock())
             assert settled in {"paid", "part", "late"}, settled
 
     def ask_next_parts(self) -> None:
@@ -275,7 +276,7 @@ class Street:
         """She presses Cancel on the prompt."""
         for charge_id in self.open_charges():
             result = ChargeResult("callback", "failed", "1032")
-            assert charges.settle(self.db, charge_id, result, self.clock()) == "failed"
+            assert settlements.settle(self.db, charge_id, result, self.clock()) == "failed"
 
     def run_out(self) -> None:
         """The time to pay is over, and the worker has seen it."""

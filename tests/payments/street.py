@@ -16,7 +16,7 @@ from werkzeug.serving import make_server
 from core import charges, checkouts, ledger, orders, outbox
 from core.charges import Charge
 from core.database import Database
-from core.messages import SendAnswer
+from core.sendings import SendAnswer
 from payments import africastalking, callbacks, insights
 from payments.daraja import Account, Daraja
 from simulator.books import account

@@ -25,6 +25,7 @@ from core import (
     receipts,
     refunds,
     reversals,
+    settlements,
     stock,
     treasury,
 )
@@ -151,7 +152,7 @@ def a_callback_is_believed_whatever_amount_it_names() -> Iterator[object]:
     def make(doubts: Any) -> Any:
         return lambda *given: [each for each in doubts(*given) if each != "amount"]
 
-    with _instead(charges, "_doubts", make):
+    with _instead(settlements, "_doubts", make):
         yield
 
 
@@ -173,7 +174,7 @@ def a_failed_charge_stays_failed_whatever_is_proved() -> Iterator[object]:
 
     with ExitStack() as stack:
         for verb in ("_accept", "_prove", "receive"):
-            stack.enter_context(_instead(charges, verb, make))
+            stack.enter_context(_instead(settlements, verb, make))
         yield
 
 
@@ -189,7 +190,7 @@ def a_paid_charge_fails_when_a_failure_is_told_after_it() -> Iterator[object]:
 
         return last_word
 
-    with _instead(charges, "settle", make):
+    with _instead(settlements, "settle", make):
         yield
 
 
@@ -581,7 +582,7 @@ def a_part_of_a_price_counts_twice() -> Iterator[object]:
 
         return doubled
 
-    with _instead(charges, "_take_part", make):
+    with _instead(settlements, "_take_part", make):
         yield
 
 

@@ -15,10 +15,10 @@ from channels import sms_africastalking
 from channels.sms_africastalking import Account, AfricasTalking
 from channels.switchboard import Switchboard
 from channels.ussd import Hopper
-from core import broadcasts, messages, orders, outbox
+from core import broadcasts, messages, orders, outbox, sendings
 from core.database import Database
 from core.errors import Unavailable
-from core.messages import SendAnswer
+from core.sendings import SendAnswer
 from flows import conversations
 from simulator.server import Server, listen
 from simulator.sms import Message
@@ -273,7 +273,7 @@ def test_without_balance_nothing_is_sent_and_all_of_it_later(office: Office) -> 
     office.wait(400)
     assert office.phone() == []
     assert office.stands() == [("queued", False)] * 3
-    assert office.value("SELECT array_agg(kind) FROM incidents") == [messages.HALTED]
+    assert office.value("SELECT array_agg(kind) FROM incidents") == [sendings.HALTED]
     assert office.value("SELECT sum(attempts) FROM messages") <= 3
 
     office.world.rulebook.change({"sms_code": 101})

@@ -10,7 +10,7 @@ import pytest
 
 from core import deliveries, outbox
 from core.database import Database
-from core.messages import SendAnswer
+from core.sendings import SendAnswer
 from tests.core.market import RULES, open_market, order_of, purchase, settled
 from worker import tasks
 

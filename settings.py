@@ -280,6 +280,11 @@ class Settings(BaseModel):
     difference_second_above: int = _setting(
         5_000, "shillings of a difference with M-Pesa above which two people of ours book it", ge=0
     )
+    decisions_alone_max: int = _setting(
+        50_000,
+        "shillings of disputes and differences that one of ours decides alone in a day",
+        ge=0,
+    )
     payout_automatic_max: int = _setting(
         20_000, "shillings a member is sent in a day without a second person's eyes", ge=0
     )
@@ -417,6 +422,7 @@ class Settings(BaseModel):
             support_msisdn=self.support_msisdn,
             dispute_second_above_cents=self.dispute_second_above * 100,
             difference_second_above_cents=self.difference_second_above * 100,
+            decisions_alone_max_cents=self.decisions_alone_max * 100,
             paybill=self.daraja_shortcode,
             payout_shortcode=self.daraja_b2c_shortcode,
             sms_an_hour_max=self.sms_an_hour_max,

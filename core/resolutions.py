@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from core import (
     differences,
+    discretion,
     incidents,
     ledger,
     matching,
@@ -127,7 +128,8 @@ def decide(
 ) -> Resolved:
     """An operator says where a difference is to be booked, and why.
 
-    "proposed": it is so much that a second person must approve. "no_such_posting": a payment that
+    "proposed": it is so much, or they decided so much alone today, that a second person must
+    approve. "no_such_posting": a payment that
     only M-Pesa has goes to suspense, where it finds its owner, and to no other account; one that it
     gave back is taken from where that payment lies; of a balance nobody knows what it is, so
     nothing can be posted. "too_little": an account would go below zero. "asked_for": that reversal
@@ -138,6 +140,7 @@ def decide(
     """
     if not by.may("operator"):
         return "not_allowed"
+    discretion.lock(db, by)
     statement_lines.lock(db)
     difference = differences.numbered(db, number)
     if difference is None or difference.state != "open":
@@ -151,8 +154,10 @@ def decide(
         return "no_reason"
     if refused := _refused(db, difference, against):
         return refused
+    gap_cents, one_max_cents = abs(difference.gap_cents), rules.difference_second_above_cents
+    alone = discretion.suffices(db, by, gap_cents, one_max_cents, rules, now)
     resolution = _propose(db, difference, by, against, reason, now)
-    if abs(difference.gap_cents) <= rules.difference_second_above_cents:
+    if alone:
         _carry_out(db, difference, resolution, by, None, now)
         return "resolved"
     after = {"state": "proposed", **_shown(resolution)}

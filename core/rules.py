@@ -17,6 +17,7 @@ class Rules:
     support_msisdn: str = "+254700000000"  # whom people call who can no longer dial us
     dispute_second_above_cents: int = 20_000_00  # held by a dispute; of more two people decide
     difference_second_above_cents: int = 5_000_00  # between M-Pesa and our books; as for disputes
+    decisions_alone_max_cents: int = 50_000_00  # of both, by one of ours alone in a day
     paybill: str = "174379"  # where people pay by hand
     payout_shortcode: str = "600997"  # from which we pay out
     sms_an_hour_max: int = 60  # to one phone, whatever is asked for; advertising besides

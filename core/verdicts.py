@@ -7,7 +7,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import disputes, escrow, incidents, orders, reasons, staff, stock
+from core import discretion, disputes, escrow, incidents, orders, reasons, staff, stock
 from core.database import Db, metadata
 from core.disputes import Dispute
 from core.money import CENTS, show
@@ -103,11 +103,12 @@ def decide(
 ) -> Decided:
     """An operator says who gets how much of what is held, and why.
 
-    seller_cents: with the fee that he pays of it. "proposed": it is so much that a second person
-    must approve. "not_yet": the seller still has time to answer. "wrong_sum": it is not what is
-    held, in whole shillings. "party": it is their own money, or paid from their phone; that is an
-    incident. A refusal moves nothing.
+    seller_cents: with the fee that he pays of it. "proposed": it is so much, or they decided so
+    much alone today, that a second person must approve. "not_yet": the seller still has time to
+    answer. "wrong_sum": it is not what is held, in whole shillings. "party": it is their own money,
+    or paid from their phone; that is an incident. A refusal moves nothing.
     """
+    discretion.lock(db, by)
     dispute = disputes.lock(db, dispute_id)
     refused = _refused(db, dispute, by, "operator", now)
     if refused is not None:
@@ -124,8 +125,10 @@ def decide(
     held_cents = escrow.frozen_cents(db, dispute.order_id)
     if not _divides(held_cents, buyer_cents, seller_cents):
         return "wrong_sum"
+    one_max_cents = rules.dispute_second_above_cents
+    alone = discretion.suffices(db, by, held_cents, one_max_cents, rules, now)
     verdict = _propose(db, dispute, by, buyer_cents, seller_cents, reason, now)
-    if held_cents <= rules.dispute_second_above_cents:
+    if alone:
         _carry_out(db, dispute, verdict, by, None, now)
         return "decided"
     shares = {"buyer_cents": buyer_cents, "seller_cents": seller_cents}

@@ -32,7 +32,7 @@ from tests.core.office import WHY, at_work, hire
 from tests.core.parts import WRONG_LINES, WRONG_REDUCTIONS, WRONG_SUMS
 from tests.core.test_payers import REST_CENTS, SISTER, SUM_CENTS, Lorry
 
-ONE_PERSON = Rules(difference_second_above_cents=10**9)
+ONE_PERSON = Rules(difference_second_above_cents=10**9, decisions_alone_max_cents=10**9)
 TWO_PEOPLE = Rules(difference_second_above_cents=9_999)
 OURS_CENTS = 1_000_000
 TOMATOES, BEANS = 50_000, 18_100

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
-from core import payouts, staff
+from core import halts, payout_queue, payouts, staff
 from core.database import Db
-from core.payouts import Halt, Payout
+from core.halts import Halt
+from core.payouts import Payout
 from core.rules import Rules
 from core.staff import Actor
 
@@ -56,8 +57,8 @@ def resume(
     if not by.may("operator"):
         return "not_allowed"
     reasons: tuple[Halt, ...] = ("initiator", "float") if why is None else (why,)
-    halted = [reason for reason in reasons if payouts.is_halted(db, reason)]
-    again = payouts.resume(db, by.name, now, rules, why)
+    halted = [reason for reason in reasons if halts.is_halted(db, reason)]
+    again = payout_queue.resume(db, by.name, now, rules, why)
     after = {"halted": [], "sent_anew": len(again)}
     by.write(db, "payouts_resumed", "payouts", {"halted": halted}, after, now)
     return "resumed"

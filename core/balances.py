@@ -12,7 +12,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import float_moves, incidents, initiator, ledger, outbox, payouts, reply_paths
+from core import float_moves, halts, incidents, initiator, ledger, outbox, reply_paths
 from core.database import Db, metadata
 from core.rules import Rules
 
@@ -78,7 +78,7 @@ def ask(db: Db, of: Float, rules: Rules, now: datetime) -> Question | None:
 
     Where it is only not known yet whether it is, the question is asked a little later.
     """
-    if payouts.is_halted(db, "initiator"):
+    if halts.is_halted(db, "initiator"):
         return None
     if not initiator.may_call(db, rules, now):
         outbox.put(db, "ask_balance", due_at=now + initiator.PROBE_FOR, float=of)
@@ -113,7 +113,7 @@ def hear(db: Db, question_id: UUID, told: Mapping[str, int] | None, now: datetim
     if told is None:
         _keep(db, question_id, "unreadable", None, None, now)
         return "unreadable"
-    payouts.vouch(db, question.asked_at, now)
+    halts.vouch(db, question.asked_at, now)
     held_cents = sum(cents for name, cents in told.items() if name != OWED)
     _keep_accounts(db, question_id, told)
     float_ = account(question.of)

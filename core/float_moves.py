@@ -12,19 +12,19 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import incidents, initiator, ledger, outbox, payouts, reply_paths, solvency
+from core import halts, incidents, initiator, ledger, outbox, payouts, reply_paths, solvency
 from core.database import Db, metadata
 from core.money import CENTS
-from core.payouts import (
+from core.payout_calls import (
     CLAIM_LOST_AFTER,
     QUERY_AFTER,
     REFUSALS_BEFORE_INCIDENT,
     RESULT_WITHIN,
     RETRY_SECONDS_MAX,
-    SYSTEM,
     PayoutAnswer,
-    PayoutResult,
 )
+from core.payout_proofs import PayoutResult
+from core.payouts import SYSTEM
 from core.rules import Rules
 
 Refused = Literal["not_whole", "too_small", "one_is_open", "overdrawn"]
@@ -179,7 +179,7 @@ def claim(db: Db, move_id: UUID, rules: Rules, now: datetime) -> ClaimedMove | N
     asks for it again.
     """
     move = _lock(db, move_id)
-    if move.state != "requested" or payouts.is_halted(db, "initiator"):
+    if move.state != "requested" or halts.is_halted(db, "initiator"):
         return None
     if not initiator.may_call(db, rules, now):
         due_at = now + initiator.PROBE_FOR
@@ -252,7 +252,7 @@ def query_due(db: Db, move_id: UUID, rules: Rules, now: datetime) -> MoveToQuery
     time is set here; after a week an incident takes its place.
     """
     move = _lock(db, move_id)
-    if move.state not in SENT or payouts.is_halted(db, "initiator"):
+    if move.state not in SENT or halts.is_halted(db, "initiator"):
         return None  # who ends the halt asks for `keep`
     assert move.claimed_at is not None, f"float move {move_id} is {move.state}, never claimed"
     patience = {
@@ -292,10 +292,10 @@ def settle(db: Db, move_id: UUID, result: PayoutResult, now: datetime) -> Settle
     """
     move = _lock(db, move_id)
     if result.halts is not None:
-        payouts.halt(db, result.halts, result.code, now)
+        halts.halt(db, result.halts, result.code, now)
     doubts = _doubts(db, move, result)
     if result.halts is None and result.verdict in ("paid", "failed"):
-        payouts.vouch(db, result.asked_at or move.claimed_at, now, doubted=bool(doubts))
+        halts.vouch(db, result.asked_at or move.claimed_at, now, doubted=bool(doubts))
     if doubts:
         incidents.open(
             db, "float_move_doubted", move_id, now,

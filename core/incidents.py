@@ -97,6 +97,13 @@ def close(db: Db, incident_id: UUID, note: str, now: datetime) -> None:
     )
 
 
+def end(db: Db, kind: str, subject: object, note: str, now: datetime) -> None:
+    """Close the one that is open for this kind and subject, if one is."""
+    found = find_open(db, kind, subject)
+    if found is not None:
+        close(db, found.id, note, now)
+
+
 @dataclass(frozen=True)
 class Open:
     """One that waits for somebody. subject: the id or name of what it is about."""

@@ -53,7 +53,7 @@ def refund_balance(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Refu
     "too_small": some or all of it is less than M-Pesa sends, stays on the balance, and she is told.
     "nowhere": hers is no number that M-Pesa could know, so it stays here, and somebody calls her.
     """
-    own_msisdn = _lock(db, member_id)
+    own_msisdn = payouts.lock_member(db, member_id)
     left_cents = ledger.balance(db, ledger.buyer(member_id))
     left_cents -= left_cents % money.CENTS
     if not left_cents:
@@ -123,14 +123,6 @@ _PROVED_SINCE: Final[LiteralString] = """(
                 WHERE o.checkout_id = told.checkout_id AND y.kind IN ('refund', 'decision')
                   AND y.key LIKE y.kind || ':' || o.id || '%%')))
     ORDER BY told.updated_at DESC, told.id DESC LIMIT 1)"""
-
-
-def _lock(db: Db, member_id: UUID) -> str | None:
-    """The member, before her account, as every payout does; her own line."""
-    msisdn: str | None = db.value(
-        "SELECT msisdn FROM members WHERE id = %(id)s FOR NO KEY UPDATE", {"id": member_id}
-    )
-    return msisdn
 
 
 @dataclass(frozen=True)

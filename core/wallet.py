@@ -10,7 +10,18 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, LiteralString
 from uuid import UUID
 
-from core import days, freezes, ledger, members, messages, money, numbers, payouts, solvency
+from core import (
+    days,
+    freezes,
+    ledger,
+    members,
+    messages,
+    money,
+    numbers,
+    payouts,
+    solvency,
+    withdrawals,
+)
 from core.database import Db
 from core.rules import Rules
 
@@ -90,7 +101,7 @@ class Balance:
     @property
     def sendable_cents(self) -> int:
         """What M-Pesa could be given of it now: whole shillings, of each account enough."""
-        return sum(payouts.sendable(self.earned_cents, self.returned_cents))
+        return sum(withdrawals.sendable(self.earned_cents, self.returned_cents))
 
 
 @dataclass(frozen=True)
@@ -229,7 +240,7 @@ def withdraw(db: Db, member_id: UUID, cents: int, rules: Rules, now: datetime) -
 
     She is told either way; a refusal moves nothing.
     """
-    asked = payouts.withdraw(db, member_id, cents, rules, now)
+    asked = withdrawals.withdraw(db, member_id, cents, rules, now)
     if isinstance(asked, str):
         return asked
     found = [payouts.by_id(db, payout_id) for payout_id in asked]

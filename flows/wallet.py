@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import days, earnings, money, payouts, phone, wallet
+from core import days, earnings, money, payouts, phone, wallet, withdrawals
 from core.errors import Invalid
 from core.payouts import Payout
 from core.wallet import Movement
@@ -64,7 +64,7 @@ def send(context: Context, _answers: Any) -> Literal["sent"]:
 
 @hints("whole_shillings", "at_least", "at_most")
 def amount(context: Context, _answers: Any, text: str) -> int:
-    cents = payouts.parse_amount(text)
+    cents = withdrawals.parse_amount(text)
     if cents < money.PAYOUT_CENTS_MIN:
         raise Invalid("at_least")
     sendable_cents = wallet.balance(context.db, context.buyer.id).sendable_cents

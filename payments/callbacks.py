@@ -16,9 +16,11 @@ from core import (
     balances,
     charges,
     float_moves,
+    halts,
     inbox,
     incidents,
-    payouts,
+    payout_calls,
+    payout_proofs,
     reply_paths,
     settlements,
     sim_checks,
@@ -28,7 +30,7 @@ from core.database import Database, Db
 from core.days import EAST_AFRICA_TIME, YEARS
 from core.errors import Unavailable
 from core.money import CENTS
-from core.payouts import PayoutResult
+from core.payout_proofs import PayoutResult
 from core.receipts import Receipt
 from core.reply_paths import ReplyPath
 from payments import insights
@@ -313,27 +315,27 @@ def _settle_reply(db: Db, kept: inbox.Item, path: ReplyPath, now: datetime) -> s
     if kept.source == "timeout":
         match path.kind:
             case "payout" | "reversal":
-                return payouts.record_timeout(db, path.subject_id, now)
+                return payout_calls.record_timeout(db, path.subject_id, now)
             case "top_up":
                 return float_moves.record_timeout(db, path.subject_id, now)
         return "not_answered"  # a question: it is asked again
     match path.kind:
         case "payout":
-            return payouts.settle(db, path.subject_id, parse_payout(kept.body), now)
+            return payout_proofs.settle(db, path.subject_id, parse_payout(kept.body), now)
         case "reversal":
-            return payouts.settle(db, path.subject_id, parse_reversal(kept.body), now)
+            return payout_proofs.settle(db, path.subject_id, parse_reversal(kept.body), now)
         case "payout_query":
             status = parse_status(kept.body, path.opened_at)
-            return payouts.settle(db, path.subject_id, status, now)
+            return payout_proofs.settle(db, path.subject_id, status, now)
         case "top_up":
             return float_moves.settle(db, path.subject_id, parse_top_up(kept.body), now)
         case "top_up_query":
             status = parse_status(kept.body, path.opened_at)
             return float_moves.settle(db, path.subject_id, status, now)
     assert path.kind == "balance", f"nobody reads a reply to a {path.kind}"
-    halts = _halts(_result(kept.body).code, None)
-    if halts is not None:
-        payouts.halt(db, halts, _result(kept.body).code, now)
+    why = _halts(_result(kept.body).code, None)
+    if why is not None:
+        halts.halt(db, why, _result(kept.body).code, now)
     return balances.hear(db, path.subject_id, parse_balances(kept.body), now)
 
 
@@ -392,7 +394,7 @@ def _result(body: bytes) -> _Result:
     )
 
 
-def _halts(code: str, float_is: Literal["float"] | None) -> payouts.Halt | None:
+def _halts(code: str, float_is: Literal["float"] | None) -> halts.Halt | None:
     if code in INITIATOR_CODES:
         return "initiator"
     return float_is if code == FLOAT_CODE else None

@@ -30,7 +30,7 @@ from core.charges import ChargeResult, PushAnswer
 from core.days import EAST_AFRICA_TIME, YEARS
 from core.errors import Declined, Unavailable
 from core.money import CENTS, whole_shillings
-from core.payouts import PayoutAnswer
+from core.payout_calls import PayoutAnswer
 from core.receipts import Receipt
 from payments import wire
 from payments.access_token import Fetched, SharedToken

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 from core.balances import Float
 from core.charges import ChargeResult, PushAnswer
-from core.payouts import PayoutAnswer
+from core.payout_calls import PayoutAnswer
 from core.receipts import Receipt
 
 

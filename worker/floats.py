@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from core import balances, float_moves, outbox, payouts
+from core import balances, float_moves, outbox, payout_queue
 from core.database import Db
 from worker.work import Work, in_the_end
 
@@ -59,7 +59,7 @@ def float_arrived(work: Work, item: outbox.Item) -> None:
     """Let go what waited for money in the payout float."""
     with work.database.begin() as db:
         now = work.database.clock()
-        payouts.float_arrived(db, work.rules, now)
+        payout_queue.float_arrived(db, work.rules, now)
         outbox.done(db, item.id, now)
 
 

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import structlog
 
-from core import earnings, outbox, payouts, refunds
+from core import earnings, outbox, payout_calls, payout_queue, refunds
 from core.database import Db
-from core.payouts import ClaimedPayout, PayoutAnswer, PayoutToQuery
+from core.payout_calls import ClaimedPayout, PayoutAnswer, PayoutToQuery
 from payments.gateway import Gateway
 from worker.work import Work, in_the_end
 
@@ -23,7 +23,7 @@ def submit_payout(work: Work, item: outbox.Item) -> None:
     database, payout_id = work.database, _payout_id(item)
     work.gateway.prepare_payouts()  # if that fails nothing is claimed, and the row comes back
     with database.begin() as db:
-        claimed = payouts.claim_for_submit(db, payout_id, work.rules, database.clock())
+        claimed = payout_calls.claim_for_submit(db, payout_id, work.rules, database.clock())
         if claimed is None:
             outbox.done(db, item.id, database.clock())
     if claimed is not None:
@@ -36,7 +36,7 @@ def query_payout(work: Work, item: outbox.Item) -> None:
     work.gateway.prepare_payouts()
     with database.begin() as db:
         now = database.clock()
-        asked = payouts.query_due(db, _payout_id(item), work.rules, now)
+        asked = payout_calls.query_due(db, _payout_id(item), work.rules, now)
         if not isinstance(asked, ClaimedPayout):
             outbox.done(db, item.id, now)
     match asked:
@@ -53,7 +53,7 @@ def resume_payouts(work: Work, item: outbox.Item) -> None:
     with work.database.begin() as db:
         now = work.database.clock()
         look = item.arguments.get("look")
-        payouts.resume_waiting(db, now, None if look is None else int(look))
+        payout_queue.resume_waiting(db, now, None if look is None else int(look))
         outbox.done(db, item.id, now)
 
 
@@ -86,7 +86,7 @@ def _send(work: Work, item: outbox.Item, claimed: ClaimedPayout) -> None:
     answer = _call(work.gateway, claimed)
 
     def record(db: Db, now: datetime) -> None:
-        payouts.record_ack(db, claimed.id, answer, now)
+        payout_calls.record_ack(db, claimed.id, answer, now)
         outbox.done(db, item.id, now)
 
     in_the_end(work, record)

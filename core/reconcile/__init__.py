@@ -17,7 +17,7 @@ from core import (
     matching,
     movements,
     outbox,
-    payouts,
+    payout_proofs,
     settlements,
     statement_lines,
 )
@@ -25,7 +25,7 @@ from core.balances import Float, Seen
 from core.database import Database, Db
 from core.differences import Difference, Judged
 from core.movements import MOVED
-from core.payouts import PayoutResult
+from core.payout_proofs import PayoutResult
 from core.receipts import Receipt
 from core.staff import Actor
 from core.statement_lines import Book, Kept, Source, Statement
@@ -212,7 +212,7 @@ def settle(db: Db, proof: Proof, now: datetime, by: Actor | None = None) -> str:
             reverses_receipt=told.linked_receipt,
             charge_cents=told.charge_cents,
         )
-        verb = float_moves.settle if proof.of == "float_move" else payouts.settle
+        verb = float_moves.settle if proof.of == "float_move" else payout_proofs.settle
         outcome = verb(db, proof.subject_id, result, now)
     db.run(
         """

@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from core import approvals, balances, float_moves, ledger, outbox, payouts, solvency, treasury
+from core import (
+    approvals,
+    balances,
+    float_moves,
+    halts,
+    ledger,
+    outbox,
+    payouts,
+    solvency,
+    treasury,
+)
 from core.balances import Float
 from core.money import show
 from core.payouts import Payout
@@ -107,7 +117,7 @@ def show_floats(desk: Desk, _given: argparse.Namespace) -> str:
     if move is not None:
         cents = show(move.amount_cents)
         lines.append(f"Move {move.number} of KSh {cents} to the payout float: {move.state}")
-    lines += [f"Halted: {why}" for why in _HALTS if payouts.is_halted(db, why)]
+    lines += [f"Halted: {why}" for why in _HALTS if halts.is_halted(db, why)]
     return "\n".join(lines)
 
 
@@ -234,7 +244,7 @@ def _receipt(text: str) -> str:
     return text
 
 
-_HALTS: Final[Sequence[payouts.Halt]] = ("initiator", "float")
+_HALTS: Final[Sequence[halts.Halt]] = ("initiator", "float")
 OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     "payout": {"type": _end_of_id, "help": "as payouts names it"},
     "number": {"type": _number, "help": "of the booking"},

@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from core import ledger, outbox, payouts
+from core import ledger, outbox, payout_calls, payout_proofs, payouts
 from core.database import Db
-from core.payouts import Payout, PayoutAnswer, PayoutResult
+from core.payout_calls import PayoutAnswer
+from core.payout_proofs import PayoutResult
+from core.payouts import Payout
 from core.rules import Rules
 from tests.core.market import person
 
@@ -50,8 +52,8 @@ class Purse:
             self.db, self.member, "seller", "withdrawal", cents, RULES, self.now, **given
         )
 
-    def claim(self, payout_id: UUID) -> payouts.ClaimedPayout | None:
-        return payouts.claim_for_submit(self.db, payout_id, RULES, self.now)
+    def claim(self, payout_id: UUID) -> payout_calls.ClaimedPayout | None:
+        return payout_calls.claim_for_submit(self.db, payout_id, RULES, self.now)
 
     def submitted(self, **given: Any) -> UUID:
         payout_id = self.ask(**given)
@@ -69,13 +71,15 @@ class Purse:
         return payout_id
 
     def ack(self, payout_id: UUID, answer: PayoutAnswer) -> None:
-        payouts.record_ack(self.db, payout_id, answer, self.now)
+        payout_calls.record_ack(self.db, payout_id, answer, self.now)
 
     def settle(self, payout_id: UUID, result: PayoutResult) -> str:
-        return payouts.settle(self.db, payout_id, result, self.now)
+        return payout_proofs.settle(self.db, payout_id, result, self.now)
 
-    def query(self, payout_id: UUID) -> payouts.PayoutToQuery | payouts.ClaimedPayout | None:
-        return payouts.query_due(self.db, payout_id, RULES, self.now)
+    def query(
+        self, payout_id: UUID
+    ) -> payout_calls.PayoutToQuery | payout_calls.ClaimedPayout | None:
+        return payout_calls.query_due(self.db, payout_id, RULES, self.now)
 
     def paid(self, payout_id: UUID, receipt: str = "SG632NMUAB", **changes: Any) -> PayoutResult:
         """The Result of a payout that went well."""

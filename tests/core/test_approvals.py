@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from core import approvals, audit, freezes, ledger, payouts
+from core import approvals, audit, freezes, halts, ledger
 from core.database import Db
 from core.staff import Actor
 from tests.core.market import msisdn, person
@@ -99,9 +99,9 @@ def test_an_operator_ends_a_halt_on_the_record(purse: Purse, peter: Actor) -> No
     failed = purse.failed(payout_id, "2001", ours=True, halts="initiator")
     purse.settle(payout_id, failed)
     assert approvals.resume(purse.db, None, peter, RULES, purse.now) == "not_allowed"
-    assert payouts.is_halted(purse.db, "initiator")
+    assert halts.is_halted(purse.db, "initiator")
     olive = hire(purse.db, "olive")
     assert approvals.resume(purse.db, "initiator", olive, RULES, purse.now) == "resumed"
-    assert not payouts.is_halted(purse.db, "initiator")
+    assert not halts.is_halted(purse.db, "initiator")
     (act,) = audit.of(purse.db, "payouts")
     assert (act.who, act.before, act.after["sent_anew"]) == ("olive", {"halted": ["initiator"]}, 1)

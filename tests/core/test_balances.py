@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from core import balances, float_moves, incidents, initiator, ledger, payouts, solvency
+from core import balances, float_moves, halts, incidents, initiator, ledger, solvency
 from core.balances import Float
 from core.database import Db
 from tests.core.market import open_market, purchase
@@ -157,7 +157,7 @@ def test_an_answer_is_heard_once(teller: Teller) -> None:
 
 
 def test_nobody_is_asked_while_our_operator_is_refused(teller: Teller) -> None:
-    payouts.halt(teller.db, "initiator", "2001", teller.now)
+    halts.halt(teller.db, "initiator", "2001", teller.now)
     assert balances.ask(teller.db, "b2c", RULES, teller.now) is None
 
 

@@ -9,11 +9,12 @@ from uuid import UUID
 
 import pytest
 
-from core import float_moves, ledger, outbox, payouts, solvency
+from core import float_moves, halts, ledger, outbox, payout_calls, payout_queue, payouts, solvency
 from core.database import Db
 from core.float_moves import FloatMove
-from core.payouts import ABSENT_AFTER as PAYOUT_ABSENT_AFTER
-from core.payouts import PayoutAnswer, PayoutResult
+from core.payout_calls import PayoutAnswer
+from core.payout_proofs import ABSENT_AFTER as PAYOUT_ABSENT_AFTER
+from core.payout_proofs import PayoutResult
 from core.rules import Rules
 from tests.core.purse import EARNED_CENTS, FLOAT_CENTS, LOST, REFUSED, Purse
 from tests.core.transactions import attempt
@@ -151,7 +152,7 @@ def test_what_will_be_given_back_from_a_float_cannot_be_moved_from_it(vault: Vau
 
 def test_a_refusal_before_acting_is_called_again_and_in_the_end_given_up(vault: Vault) -> None:
     move_id = vault.request()
-    for attempt_ in range(1, payouts.REFUSALS_BEFORE_INCIDENT):
+    for attempt_ in range(1, payout_calls.REFUSALS_BEFORE_INCIDENT):
         assert float_moves.claim(vault.db, move_id, RULES, vault.now) is not None
         vault.purse.forget_work()
         float_moves.record_ack(vault.db, move_id, REFUSED, vault.now)
@@ -169,7 +170,7 @@ def test_a_failure_puts_it_back_and_the_operator_is_told_until_one_arrives(vault
     assert vault.settle(failed, "failed") == "failed"
     assert vault.floats() == {}
     assert "float_move_failed" in vault.purse.open_incidents()
-    assert not payouts.is_halted(vault.db, "float"), "too little to move stops no payout"
+    assert not halts.is_halted(vault.db, "float"), "too little to move stops no payout"
     again = vault.claimed()
     vault.settle(again, originator_id=None, conversation_id=None, receipt="SG632NMUAC")
     assert vault.purse.open_incidents() == set()
@@ -368,7 +369,7 @@ def test_the_payout_that_takes_it_below_the_floor_asks_once(db: Db, now: datetim
     purse = Purse(db, now, float_cents=1_150_000)
     claims = []
     for payout_id in (purse.ask(THOUSAND), purse.ask(THOUSAND), purse.ask(THOUSAND)):
-        assert payouts.claim_for_submit(db, payout_id, RULES, now) is not None
+        assert payout_calls.claim_for_submit(db, payout_id, RULES, now) is not None
         claims.append(purse.due("keep_float") is not None)
         db.run("UPDATE outbox SET done_at = %s WHERE kind = 'keep_float'", [now])
     assert claims == [False, True, False]
@@ -382,7 +383,7 @@ def test_when_it_arrives_what_waited_goes_on_also_what_mpesa_had_refused(
     second = purse.ask()
     assert purse.claim(second) is None
     purse.settle(first, purse.failed(first, "1", ours=True, halts="float"))
-    assert payouts.is_halted(db, "float")
+    assert halts.is_halted(db, "float")
     assert purse.due("ask_balance") == now
     assert purse.told() == [], "the seller hears of no failure"
     vault = Vault(purse, now)
@@ -390,10 +391,10 @@ def test_when_it_arrives_what_waited_goes_on_also_what_mpesa_had_refused(
     purse.forget_work()
     vault.settle(move_id)
     assert purse.due("float_arrived") == now
-    payouts.float_arrived(db, RULES, now)
-    assert not payouts.is_halted(db, "float")
+    payout_queue.float_arrived(db, RULES, now)
+    assert not halts.is_halted(db, "float")
     assert "payout_failed_by_us" not in purse.open_incidents()
-    assert payouts.resume_waiting(db, now) == 1
+    assert payout_queue.resume_waiting(db, now) == 1
     states = db.value("SELECT array_agg(state ORDER BY created_at, id) FROM payouts")
     assert states == ["failed", "approved", "approved"]
 
@@ -403,10 +404,10 @@ def test_when_it_arrives_what_waited_goes_on_also_what_mpesa_had_refused(
 
 def test_while_mpesa_refuses_our_operator_nothing_is_called_or_asked(vault: Vault) -> None:
     move_id = vault.request()
-    payouts.halt(vault.db, "initiator", "2001", vault.now)
+    halts.halt(vault.db, "initiator", "2001", vault.now)
     assert float_moves.claim(vault.db, move_id, RULES, vault.now) is None
     vault.purse.forget_work()
-    payouts.resume(vault.db, "olive", vault.now, RULES)
+    payout_queue.resume(vault.db, "olive", vault.now, RULES)
     assert vault.due("keep_float") == timedelta(0)
     assert float_moves.keep(vault.db, RULES, vault.now) is None
     assert vault.due("submit_float_move") == timedelta(0)
@@ -416,7 +417,7 @@ def test_while_mpesa_refuses_our_operator_nothing_is_called_or_asked(vault: Vaul
 def test_a_refused_operator_halts_payouts_too(vault: Vault) -> None:
     move_id = vault.called()
     assert vault.settle(move_id, "failed", code="2001", halts="initiator") == "failed"
-    assert payouts.is_halted(vault.db, "initiator")
+    assert halts.is_halted(vault.db, "initiator")
     assert vault.floats() == {}
 
 

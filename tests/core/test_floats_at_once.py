@@ -11,9 +11,20 @@ from uuid import UUID
 
 import pytest
 
-from core import approvals, balances, float_moves, ledger, payouts, solvency, treasury
+from core import (
+    approvals,
+    balances,
+    float_moves,
+    ledger,
+    payout_calls,
+    payout_queue,
+    payouts,
+    solvency,
+    treasury,
+)
 from core.database import Database, Db
-from core.payouts import PayoutAnswer, PayoutResult
+from core.payout_calls import PayoutAnswer
+from core.payout_proofs import PayoutResult
 from core.rules import Rules
 from tests.core import test_kill_points
 from tests.core.office import at_work, hire
@@ -133,7 +144,7 @@ def test_of_a_burst_by_an_unproved_operator_one_is_called(crowd: Crowd) -> None:
         ]
     )  # fmt: skip
     verbs = [
-        lambda db, id_=id_: payouts.claim_for_submit(db, id_, RULES, crowd.now) is not None
+        lambda db, id_=id_: payout_calls.claim_for_submit(db, id_, RULES, crowd.now) is not None
         for id_ in ids
     ]
     assert crowd.at_once(*verbs) == {True: 1, False: THREADS - 1}
@@ -221,7 +232,7 @@ class Errand:
         assert treasury.book(db, booking.number, at_work(db, "peter"), self.now) == "booked"
 
     def arrived(self, db: Db) -> None:
-        payouts.float_arrived(db, RULES, self.now)
+        payout_queue.float_arrived(db, RULES, self.now)
 
 
 def test_a_death_at_any_statement_leaves_no_half_of_anything(

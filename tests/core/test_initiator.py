@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from core import initiator, payouts
+from core import initiator, payout_calls, payout_queue
 from core.database import Db
 from tests.core.purse import ACCEPTED, LOST, REFUSED, RULES, Purse
 
@@ -20,7 +20,7 @@ def purse(db: Db, now: datetime) -> Purse:
 
 
 def claim(purse: Purse, payout_id: UUID) -> bool:
-    return payouts.claim_for_submit(purse.db, payout_id, GUARDED, purse.now) is not None
+    return payout_calls.claim_for_submit(purse.db, payout_id, GUARDED, purse.now) is not None
 
 
 def three(purse: Purse) -> tuple[UUID, UUID, UUID]:
@@ -34,7 +34,7 @@ def test_of_a_burst_one_is_called_and_the_others_wait_for_it(purse: Purse) -> No
     assert purse.due("resume_payouts") == purse.now + initiator.PROBE_FOR
     purse.settle(ids[0], purse.paid(ids[0]))
     assert purse.due("resume_payouts") == purse.now
-    assert payouts.resume_waiting(purse.db, purse.now) == 2
+    assert payout_queue.resume_waiting(purse.db, purse.now) == 2
     assert [claim(purse, id_) for id_ in ids[1:]] == [True, True]
 
 
@@ -47,7 +47,7 @@ def test_a_wrong_password_costs_one_call_at_the_start_and_one_after_each_halt(pu
         purse.settle(claimed[0], purse.failed(claimed[0], "2001", ours=True, halts="initiator"))
         assert [claim(purse, id_) for id_ in ids] == [False, False, False]
         purse.now += timedelta(minutes=1)
-        ids = (*[id_ for id_ in ids if id_ != claimed[0]], *payouts.resume(
+        ids = (*[id_ for id_ in ids if id_ != claimed[0]], *payout_queue.resume(
             purse.db, "olive", purse.now, GUARDED
         ))  # fmt: skip
     assert called == 3
@@ -91,9 +91,9 @@ def test_another_password_is_tried_anew_and_the_old_ones_results_show_nothing_of
     first, second, third = three(purse)
     assert claim(purse, first)
     purse.now += timedelta(minutes=1)
-    assert payouts.claim_for_submit(purse.db, second, CHANGED, purse.now) is not None
+    assert payout_calls.claim_for_submit(purse.db, second, CHANGED, purse.now) is not None
     purse.settle(first, purse.paid(first))
-    assert payouts.claim_for_submit(purse.db, third, CHANGED, purse.now) is None
+    assert payout_calls.claim_for_submit(purse.db, third, CHANGED, purse.now) is None
     assert initiator.may_call(purse.db, GUARDED, purse.now)
 
 

@@ -22,6 +22,9 @@ from core import (
     opt_outs,
     orders,
     outbox,
+    payout_calls,
+    payout_proofs,
+    payout_queue,
     payouts,
     pins,
     refunds,
@@ -264,9 +267,9 @@ def test_a_payout_waits_until_the_new_number_has_cooled(counter: Counter) -> Non
     assert counter.stands(payout_id) == (NEW, "approved", "cooling")
     counter.purse.forget_work()
     just_before = counter.now + COOLED - timedelta(seconds=1)
-    assert payouts.resume_waiting(counter.db, just_before) == 0
+    assert payout_queue.resume_waiting(counter.db, just_before) == 0
     counter.purse.now = counter.now + COOLED
-    assert payouts.resume_waiting(counter.db, counter.purse.now) == 1
+    assert payout_queue.resume_waiting(counter.db, counter.purse.now) == 1
     claimed = counter.purse.claim(payout_id)
     assert claimed is not None
     assert claimed.msisdn == NEW
@@ -282,7 +285,7 @@ def test_what_the_new_number_itself_paid_is_reversed_at_once(db: Db, now: dateti
     assert refunds.refund_balance(db, market.buyer, RULES, now) == "sent"
     (payout,) = payouts.of_member(db, market.buyer, 5)
     assert (payout.kind, payout.msisdn) == ("reversal", NEW)
-    assert payouts.claim_for_submit(db, payout.id, RULES, now) is not None
+    assert payout_calls.claim_for_submit(db, payout.id, RULES, now) is not None
 
 
 def test_the_end_of_cooling_is_a_timer(counter: Counter) -> None:
@@ -300,7 +303,7 @@ def test_who_looks_before_the_end_of_cooling_sets_the_timer_anew(counter: Counte
     outbox.put(counter.db, "resume_payouts", due_at=counter.now)
     due = outbox.take_due(counter.db, counter.now, 1000)
     (row,) = (item for item in due if item.kind == "resume_payouts")
-    assert payouts.resume_waiting(counter.db, counter.now) == 0
+    assert payout_queue.resume_waiting(counter.db, counter.now) == 0
     outbox.done(counter.db, row.id, counter.now)
     assert counter.purse.due("resume_payouts") == counter.now + COOLED
 
@@ -326,7 +329,7 @@ def test_what_had_failed_by_us_is_sent_anew_to_the_new_number(counter: Counter) 
     failed = counter.purse.failed(payout_id, "2001", ours=True, halts="initiator")
     assert counter.purse.settle(payout_id, failed) == "failed"
     counter.change()
-    (again,) = payouts.resume(counter.db, "olive", counter.now, RULES)
+    (again,) = payout_queue.resume(counter.db, "olive", counter.now, RULES)
     assert counter.stands(again)[0] == NEW
 
 
@@ -407,14 +410,14 @@ def test_what_was_to_go_back_to_another_and_was_not_sent_follows_her_to_the_new_
     assert refunds_of(db, bought) == [(kind, number(70), "approved")]
     move_number(db, njeri, NEW, now)
     (payout,) = payouts.of_member(db, bought.buyer, 5)
-    assert payouts.claim_for_submit(db, payout.id, RULES, now) is None
+    assert payout_calls.claim_for_submit(db, payout.id, RULES, now) is None
     assert refunds.refund_balance(db, bought.buyer, RULES, now) == "sent"
     assert refunds_of(db, bought) == [(kind, number(70), "failed"), ("refund", NEW, "approved")]
     again = payouts.of_member(db, bought.buyer, 1)[0]
     legs = [ledger.debit(ledger.B2C, 100_000), ledger.credit(ledger.CAPITAL, 100_000)]
     ledger.post(db, "test", "test:capital", legs, now)
-    assert payouts.claim_for_submit(db, again.id, RULES, now) is None, "the new number cools"
-    assert payouts.claim_for_submit(db, again.id, RULES, now + COOLED) is not None
+    assert payout_calls.claim_for_submit(db, again.id, RULES, now) is None, "the new number cools"
+    assert payout_calls.claim_for_submit(db, again.id, RULES, now + COOLED) is not None
 
 
 def test_what_had_failed_by_us_to_another_is_sent_anew_to_her_new_number(
@@ -427,13 +430,13 @@ def test_what_had_failed_by_us_to_another_is_sent_anew_to_her_new_number(
     ledger.post(db, "test", "test:capital", legs, now)
     assert refunds.refund_balance(db, bought.buyer, RULES, now) == "sent"
     (payout,) = payouts.of_member(db, bought.buyer, 5)
-    assert payouts.claim_for_submit(db, payout.id, RULES, now) is not None
-    refused = payouts.PayoutResult(
+    assert payout_calls.claim_for_submit(db, payout.id, RULES, now) is not None
+    refused = payout_proofs.PayoutResult(
         "result", "failed", "2001", originator_id=str(payout.id), ours=True, halts="initiator"
     )
-    assert payouts.settle(db, payout.id, refused, now) == "failed"
+    assert payout_proofs.settle(db, payout.id, refused, now) == "failed"
     move_number(db, njeri, NEW, now)
-    payouts.resume(db, "olive", now, RULES)
+    payout_queue.resume(db, "olive", now, RULES)
     assert refunds.refund_balance(db, bought.buyer, RULES, now) == "sent"
     assert refunds_of(db, bought)[1:] == [("refund", NEW, "approved")]
 
@@ -653,11 +656,11 @@ def test_money_waits_where_the_sim_was_swapped_since_the_last_pin(
     last_pin = now - timedelta(days=60)
     counter.db.run("UPDATE members SET pin_right_at = %s", [last_pin])
     payout_id = purse.ask()
-    assert payouts.claim_for_submit(counter.db, payout_id, rules, now) is None
+    assert payout_calls.claim_for_submit(counter.db, payout_id, rules, now) is None
     check_id = counter.db.value("SELECT id FROM sim_checks")
     answer = SimAnswer("Swapped", "swapped", (now - swapped_before).date())
     sim_checks.record(counter.db, check_id, answer, now)
-    claimed = payouts.claim_for_submit(counter.db, payout_id, rules, now)
+    claimed = payout_calls.claim_for_submit(counter.db, payout_id, rules, now)
     assert (claimed is None) is is_held
     assert purse.state(payout_id) == ("requested" if is_held else "submitting")
 
@@ -709,7 +712,7 @@ def test_a_payout_that_is_claimed_at_that_instant_goes_to_one_of_the_two_as_it_s
 
         def claim(payout_id: UUID) -> str | None:
             with database.begin() as db:
-                claimed = payouts.claim_for_submit(db, payout_id, RULES, now)
+                claimed = payout_calls.claim_for_submit(db, payout_id, RULES, now)
             return claimed.msisdn if claimed else None
 
         with ThreadPoolExecutor(4) as pool:

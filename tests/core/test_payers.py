@@ -15,17 +15,21 @@ from core import (
     messages,
     opt_outs,
     orders,
+    payout_calls,
+    payout_proofs,
     payouts,
     refunds,
     sendings,
     settlements,
     stock,
+    withdrawals,
     wordings,
 )
 from core.charges import AMOUNT_CENTS_MAX, Charge, ChargeResult, PushAnswer
 from core.database import Db
 from core.orders import Receiver
-from core.payouts import PayoutAnswer, PayoutResult
+from core.payout_calls import PayoutAnswer
+from core.payout_proofs import PayoutResult
 from tests.core.market import (
     QUERIED_PAID,
     RULES,
@@ -555,9 +559,9 @@ def sent(db: Db, buyer: UUID) -> list[tuple[str, int, str]]:
 def arrives(db: Db, buyer: UUID, line: str, now: datetime) -> None:
     """M-Pesa has sent what is on its way to this line."""
     (payout,) = (p for p in payouts.of_member(db, buyer, 10) if p.msisdn == line)
-    assert payouts.claim_for_submit(db, payout.id, RULES, now) is not None
+    assert payout_calls.claim_for_submit(db, payout.id, RULES, now) is not None
     answer = PayoutAnswer("accepted", "0", payout.originator_id or "29115-1", "AG_1")
-    payouts.record_ack(db, payout.id, answer, now)
+    payout_calls.record_ack(db, payout.id, answer, now)
     paid_out = PayoutResult(
         "result",
         "paid",
@@ -567,7 +571,7 @@ def arrives(db: Db, buyer: UUID, line: str, now: datetime) -> None:
         originator_id=answer.originator_id,
         reverses_receipt=payout.reverses_receipt,
     )
-    assert payouts.settle(db, payout.id, paid_out, now) == "paid"
+    assert payout_proofs.settle(db, payout.id, paid_out, now) == "paid"
 
 
 def test_each_line_has_back_what_came_back_of_its_own_payment(
@@ -593,11 +597,11 @@ def test_each_line_has_back_what_came_back_of_its_own_payment(
 def comes_back(db: Db, buyer: UUID, kind: str, code: str, now: datetime) -> None:
     """M-Pesa could not send it."""
     (payout,) = (p for p in payouts.of_member(db, buyer, 10) if p.kind == kind)
-    assert payouts.claim_for_submit(db, payout.id, RULES, now) is not None
+    assert payout_calls.claim_for_submit(db, payout.id, RULES, now) is not None
     answer = PayoutAnswer("accepted", "0", payout.originator_id or "29115-1", "AG_1")
-    payouts.record_ack(db, payout.id, answer, now)
+    payout_calls.record_ack(db, payout.id, answer, now)
     failed_ = PayoutResult("result", "failed", code, originator_id=answer.originator_id)
-    assert payouts.settle(db, payout.id, failed_, now) == "failed"
+    assert payout_proofs.settle(db, payout.id, failed_, now) == "failed"
 
 
 @pytest.mark.parametrize(("kind", "sellers"), [("reversal", 2), ("refund", 1)])
@@ -620,7 +624,7 @@ def test_what_the_buyer_could_not_withdraw_goes_back_to_the_line_that_had_paid_i
 ) -> None:
     sisters = settled(db, purchase(db, market, now, payer=SISTER), now)
     called_off(db, sisters, market.wanjiku, now)
-    assert isinstance(payouts.withdraw(db, market.buyer, None, RULES, now), list)
+    assert isinstance(withdrawals.withdraw(db, market.buyer, None, RULES, now), list)
     comes_back(db, market.buyer, "withdrawal", "8", now)
     assert refunds.refund_balance(db, market.buyer, RULES, now + HOUR) == "sent"
     assert ("refund", 50_000, SISTER) in sent(db, market.buyer)

@@ -7,10 +7,20 @@ from uuid import uuid4
 
 import pytest
 
-from core import freezes, ledger, payouts, receipts, solvency
+from core import (
+    freezes,
+    halts,
+    ledger,
+    payout_calls,
+    payout_queue,
+    payouts,
+    receipts,
+    solvency,
+    withdrawals,
+)
 from core.database import Db
 from core.errors import Invalid
-from core.payouts import PayoutResult
+from core.payout_proofs import PayoutResult
 from tests.core.market import open_market, person, purchase, settled
 from tests.core.purse import (
     ACCEPTED,
@@ -85,12 +95,12 @@ def test_an_amount_that_cannot_be_sent_is_refused_and_moves_nothing(
 @pytest.mark.parametrize("typed", ["", "9.99", "1e309", "NaN", "-50", "ten", "٣٠", "1" * 400, "5%"])
 def test_an_amount_that_is_none_is_asked_for_again(typed: str) -> None:
     with pytest.raises(Invalid, match="whole_shillings"):
-        payouts.parse_amount(typed)
+        withdrawals.parse_amount(typed)
 
 
 @pytest.mark.parametrize(("typed", "cents"), [("50", 5000), (" 1,500 ", 150_000), ("0", 0)])
 def test_an_amount_is_typed_in_whole_shillings(typed: str, cents: int) -> None:
-    assert payouts.parse_amount(typed) == cents
+    assert withdrawals.parse_amount(typed) == cents
 
 
 @pytest.mark.parametrize(
@@ -177,7 +187,7 @@ def test_a_withdrawal_takes_what_was_earned_first(
     purse = Purse(db, now)
     purse.move("spent", purse.seller, ledger.C2B, EARNED_CENTS - earned)
     purse.move("returned", ledger.C2B, purse.buyer, returned)
-    done = payouts.withdraw(db, purse.member, asked, RULES, now)
+    done = withdrawals.withdraw(db, purse.member, asked, RULES, now)
     if isinstance(done, str):
         assert done == shares
         assert (purse.cents()["seller"], purse.cents()["buyer"]) == (earned, returned)
@@ -302,9 +312,9 @@ def test_a_low_float_makes_them_wait_in_order_and_tells_the_operator(db: Db, now
     assert purse.claim(third) is None, "it would fit, and is not the first"
     assert "float_low" in purse.open_incidents()
     assert purse.told() == []
-    assert purse.due("resume_payouts") == now + payouts.FLOAT_LOOK_AGAIN
+    assert purse.due("resume_payouts") == now + payout_queue.FLOAT_LOOK_AGAIN
     purse.move("top-up", ledger.B2C, ledger.CAPITAL, THOUSAND)
-    assert payouts.resume_waiting(db, now) == 2
+    assert payout_queue.resume_waiting(db, now) == 2
     assert purse.open_incidents() == set()
     assert purse.claim(third) is None, "the second is still before it"
     assert purse.claim(second) is not None
@@ -317,7 +327,7 @@ def test_a_float_that_stays_low_for_days_is_looked_at_every_hour(db: Db, now: da
     assert purse.claim(purse.ask()) is None
     for look, minutes in ((1, 2), (5, 32), (6, 60), (40, 60), (10_000, 60)):
         db.run("DELETE FROM outbox")
-        assert payouts.resume_waiting(db, now, look) == 0
+        assert payout_queue.resume_waiting(db, now, look) == 0
         assert purse.due("resume_payouts") == now + minutes * MINUTE
 
 
@@ -328,7 +338,7 @@ def test_what_fails_gives_its_part_of_the_float_to_who_waits(db: Db, now: dateti
     assert purse.claim(second) is None
     purse.settle(first, purse.failed(first))
     assert purse.due("resume_payouts") == now
-    assert payouts.resume_waiting(db, now) == 1
+    assert payout_queue.resume_waiting(db, now) == 1
     assert purse.claim(second) is not None
 
 
@@ -338,13 +348,13 @@ def test_a_frozen_members_approved_one_waits_until_it_is_lifted_by_another(purse
     assert freezes.freeze(purse.db, purse.member, "", OPERATOR, purse.now) == "already_frozen"
     assert purse.claim(payout_id) is None
     assert purse.payout(payout_id).waits_for == "frozen"
-    assert payouts.resume_waiting(purse.db, purse.now) == 0
+    assert payout_queue.resume_waiting(purse.db, purse.now) == 0
     assert freezes.lift(purse.db, purse.member, OPERATOR, purse.now) == "own"
     assert freezes.lift(purse.db, purse.member, str(purse.member), purse.now) == "own"
     assert freezes.lift(purse.db, purse.member, "other", purse.now) == "lifted"
     assert freezes.lift(purse.db, purse.member, "other", purse.now) == "not_frozen"
     assert purse.due("resume_payouts") == purse.now
-    assert payouts.resume_waiting(purse.db, purse.now) == 1
+    assert payout_queue.resume_waiting(purse.db, purse.now) == 1
     assert purse.claim(payout_id) is not None
 
 
@@ -553,7 +563,7 @@ def test_F18_a_claim_whose_holder_died_is_asked_about_and_never_sent_again(purse
     assert purse.state(payout_id) == "submitting"
     purse.now += SECOND
     asked = purse.query(payout_id)
-    assert isinstance(asked, payouts.PayoutToQuery)
+    assert isinstance(asked, payout_calls.PayoutToQuery)
     assert asked.originator_id == str(payout_id)
     assert purse.state(payout_id) == "unknown"
     assert purse.claim(payout_id) is None
@@ -575,11 +585,11 @@ def test_F18_a_lost_ack_is_asked_about_and_never_sent_again(purse: Purse) -> Non
 def test_F19_a_queue_timeout_is_no_failure(purse: Purse) -> None:
     payout_id = purse.accepted()
     purse.forget_work()
-    assert payouts.record_timeout(purse.db, payout_id, purse.now) == "unknown"
+    assert payout_calls.record_timeout(purse.db, payout_id, purse.now) == "unknown"
     assert (purse.state(payout_id), purse.cents(payout_id)) == ("unknown", SET_ASIDE)
     assert purse.due("query_payout") == purse.now
     assert purse.settle(payout_id, purse.paid(payout_id)) == "paid"
-    assert payouts.record_timeout(purse.db, payout_id, purse.now) == "already_settled"
+    assert payout_calls.record_timeout(purse.db, payout_id, purse.now) == "already_settled"
     assert purse.cents(payout_id) == PAID
 
 
@@ -589,7 +599,7 @@ def test_F20_a_result_that_never_comes_is_asked_for_after_five_minutes(purse: Pu
     assert purse.query(payout_id) is None
     assert purse.state(payout_id) == "accepted"
     purse.now += SECOND
-    assert isinstance(purse.query(payout_id), payouts.PayoutToQuery)
+    assert isinstance(purse.query(payout_id), payout_calls.PayoutToQuery)
     assert purse.state(payout_id) == "unknown"
     assert purse.settle(payout_id, purse.paid(payout_id, source="status")) == "paid"
 
@@ -597,8 +607,8 @@ def test_F20_a_result_that_never_comes_is_asked_for_after_five_minutes(purse: Pu
 def test_each_question_has_a_path_of_its_own(purse: Purse) -> None:
     payout_id = purse.unknown()
     first, second = purse.query(payout_id), purse.query(payout_id)
-    assert isinstance(first, payouts.PayoutToQuery)
-    assert isinstance(second, payouts.PayoutToQuery)
+    assert isinstance(first, payout_calls.PayoutToQuery)
+    assert isinstance(second, payout_calls.PayoutToQuery)
     assert first.token != second.token
 
 
@@ -610,7 +620,7 @@ def test_questions_go_on_for_a_week_and_then_a_person_is_told(purse: Purse) -> N
         purse.forget_work()
         assert purse.query(payout_id) is not None
         times += 1
-    assert times == len(payouts.QUERY_AFTER)
+    assert times == len(payout_calls.QUERY_AFTER)
     assert purse.now == begun + timedelta(days=7)
     assert "payout_unanswered" in purse.open_incidents()
     assert purse.state(payout_id) == "unknown"
@@ -634,20 +644,20 @@ def test_a_wrong_initiator_stops_everything_until_an_operator_says_so(purse: Pur
     wrong = purse.failed(first, "2001", ours=True, halts="initiator")
     assert purse.settle(first, wrong) == "failed"
     assert purse.told() == [], "a fault of ours is no news for her"
-    assert {payouts.HALTED, "payout_failed_by_us"} <= purse.open_incidents()
+    assert {halts.HALTED, "payout_failed_by_us"} <= purse.open_incidents()
     assert purse.claim(second) is None
     assert purse.payout(second).waits_for == "halted"
     assert purse.query(third) is None
-    assert payouts.resume_waiting(purse.db, purse.now) == 0
+    assert payout_queue.resume_waiting(purse.db, purse.now) == 0
     purse.forget_work()
 
-    (again,) = payouts.resume(purse.db, OPERATOR, purse.now, RULES)
+    (again,) = payout_queue.resume(purse.db, OPERATOR, purse.now, RULES)
     assert purse.open_incidents() == set()
     assert again != first
     assert purse.payout(again).amount_cents == THOUSAND
     assert purse.due("query_payout") == purse.due("resume_payouts") == purse.now
-    assert payouts.resume(purse.db, OPERATOR, purse.now, RULES) == []
-    assert payouts.resume_waiting(purse.db, purse.now) == 1
+    assert payout_queue.resume(purse.db, OPERATOR, purse.now, RULES) == []
+    assert payout_queue.resume_waiting(purse.db, purse.now) == 1
     assert purse.claim(second) is not None
 
 
@@ -663,9 +673,9 @@ def test_F21_an_empty_float_stops_payouts_and_is_no_failure_for_the_seller(purse
 def test_a_replacement_is_made_once_however_often_it_is_resumed(purse: Purse) -> None:
     payout_id = purse.accepted()
     purse.settle(payout_id, purse.failed(payout_id, "1", ours=True, halts="float"))
-    made = payouts.resume(purse.db, OPERATOR, purse.now, RULES, "float")
+    made = payout_queue.resume(purse.db, OPERATOR, purse.now, RULES, "float")
     assert len(made) == 1
-    assert payouts.resume(purse.db, OPERATOR, purse.now, RULES) == []
+    assert payout_queue.resume(purse.db, OPERATOR, purse.now, RULES) == []
     assert purse.cents(payout_id, *made) == SET_ASIDE
 
 
@@ -685,7 +695,7 @@ def test_another_member_is_not_held_back_by_a_frozen_one(purse: Purse) -> None:
     assert purse.claim(frozen) is None
     other = person(purse.db, purse.now, 44)
     purse.move("other", ledger.C2B, ledger.seller(other), THOUSAND)
-    asked = payouts.withdraw(purse.db, other, None, RULES, purse.now)
+    asked = withdrawals.withdraw(purse.db, other, None, RULES, purse.now)
     assert not isinstance(asked, str)
     assert purse.claim(asked[0]) is not None
 

@@ -15,7 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core import deliveries, ledger, payouts, refunds, solvency
+from core import (
+    deliveries,
+    ledger,
+    payout_calls,
+    payout_queue,
+    payouts,
+    refunds,
+    solvency,
+    withdrawals,
+)
 from core.database import Database, Db
 from tests.core import test_kill_points
 from tests.core.market import open_market, order_of, purchase, settled
@@ -110,7 +119,7 @@ def test_a_result_while_the_ack_is_recorded_and_a_timeout_and_a_question_comes_t
     crowd.at_once(
         lambda p: p.ack(payout_id, ACCEPTED),
         lambda p: p.settle(payout_id, p.paid(payout_id, conversation_id=None)),
-        lambda p: payouts.record_timeout(p.db, payout_id, p.now),
+        lambda p: payout_calls.record_timeout(p.db, payout_id, p.now),
         lambda p: p.query(payout_id) and None,
         times=3,
     )
@@ -119,7 +128,7 @@ def test_a_result_while_the_ack_is_recorded_and_a_timeout_and_a_question_comes_t
 
 def test_a_wallet_is_emptied_once_however_often_it_is_tapped(crowd: Crowd) -> None:
     outcomes = crowd.at_once(
-        lambda p: str(payouts.withdraw(p.db, p.member, EARNED_CENTS, RULES, p.now)), times=8
+        lambda p: str(withdrawals.withdraw(p.db, p.member, EARNED_CENTS, RULES, p.now)), times=8
     )
     assert outcomes["overdrawn"] == 7
 
@@ -195,7 +204,7 @@ def tell(purse: Purse, payout_id: UUID, told: str) -> None:
         case "ack":
             purse.ack(payout_id, ACCEPTED)
         case "timeout":
-            payouts.record_timeout(purse.db, payout_id, purse.now)
+            payout_calls.record_timeout(purse.db, payout_id, purse.now)
         case "failed":
             purse.settle(payout_id, purse.failed(payout_id))
         case "status":
@@ -250,8 +259,8 @@ def step(purse: Purse, ids: list[UUID], kind: str, which: int, shillings: int, n
         purse.move(f"spent {n}", purse.seller, ledger.FEES, shillings * 100)
         return
     if kind == "resume":
-        ids += payouts.resume(purse.db, "wambui", purse.now, RULES)
-        payouts.resume_waiting(purse.db, purse.now)
+        ids += payout_queue.resume(purse.db, "wambui", purse.now, RULES)
+        payout_queue.resume_waiting(purse.db, purse.now)
         return
     if not ids:
         return
@@ -266,7 +275,7 @@ def step(purse: Purse, ids: list[UUID], kind: str, which: int, shillings: int, n
         case "lost":
             purse.ack(payout_id, LOST)
         case "timeout":
-            payouts.record_timeout(purse.db, payout_id, purse.now)
+            payout_calls.record_timeout(purse.db, payout_id, purse.now)
         case "query":
             purse.query(payout_id)
         case "paid":

@@ -13,7 +13,7 @@ from core import (
     incidents,
     members,
     number_changes,
-    payouts,
+    payout_queue,
     pin_resets,
     pins,
     wallet,
@@ -286,9 +286,9 @@ def test_no_money_leaves_for_a_day_after_the_pin_was_chosen(counter: Counter) ->
         payout = counter.purse.payout(payout_id)
         assert (payout.state, payout.waits_for) == ("approved", "cooling")
         assert counter.purse.due("resume_payouts") == counter.now + COOLED
-    assert payouts.resume_waiting(counter.db, counter.now + COOLED - timedelta(seconds=1)) == 0
+    assert payout_queue.resume_waiting(counter.db, counter.now + COOLED - timedelta(seconds=1)) == 0
     counter.wait(COOLED)
-    assert payouts.resume_waiting(counter.db, counter.now) == 2
+    assert payout_queue.resume_waiting(counter.db, counter.now) == 2
     assert counter.purse.claim(asked_before) is not None
 
 

@@ -6,7 +6,16 @@ from uuid import UUID
 
 import pytest
 
-from core import checkouts, float_moves, ledger, payouts, receipts, refunds, settlements
+from core import (
+    checkouts,
+    float_moves,
+    ledger,
+    payout_calls,
+    payouts,
+    receipts,
+    refunds,
+    settlements,
+)
 from core.database import Db
 from core.statement_lines import Line, Statement
 from core.statements import Session
@@ -219,7 +228,7 @@ def reversed_late(bank: Bank, bought: Purchase, market: Market, now: datetime) -
     assert refunds.refund_balance(bank.db, market.buyer, RULES, now) == "sent"
     (reversal,) = payouts.of_member(bank.db, market.buyer, 9)
     assert reversal.kind == "reversal"
-    assert payouts.claim_for_submit(bank.db, reversal.id, RULES, now) is not None
+    assert payout_calls.claim_for_submit(bank.db, reversal.id, RULES, now) is not None
     return reversal.id
 
 

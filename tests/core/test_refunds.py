@@ -15,13 +15,16 @@ from core import (
     freezes,
     incidents,
     ledger,
+    payout_calls,
+    payout_proofs,
     payouts,
     refunds,
     settlements,
 )
 from core.charges import PushAnswer
 from core.database import Db
-from core.payouts import PayoutAnswer, PayoutResult
+from core.payout_calls import PayoutAnswer
+from core.payout_proofs import PayoutResult
 from core.rules import Rules
 from tests.core.market import (
     RULES,
@@ -78,9 +81,9 @@ class Back:
     def balance(self) -> int:
         return ledger.balance(self.db, ledger.buyer(self.buyer))
 
-    def claim(self) -> payouts.ClaimedPayout:
+    def claim(self) -> payout_calls.ClaimedPayout:
         (payout,) = payouts.of_member(self.db, self.buyer, 1)
-        claimed = payouts.claim_for_submit(self.db, payout.id, RULES, self.now)
+        claimed = payout_calls.claim_for_submit(self.db, payout.id, RULES, self.now)
         assert claimed is not None
         return claimed
 
@@ -338,7 +341,7 @@ def result_of(back: Back, **changes: Any) -> PayoutResult:
 
 def settle(back: Back, result: PayoutResult) -> str:
     (payout,) = payouts.of_member(back.db, back.buyer, 1)
-    return payouts.settle(back.db, payout.id, result, back.now)
+    return payout_proofs.settle(back.db, payout.id, result, back.now)
 
 
 ACK = PayoutAnswer("accepted", "0", "29115-1", "AG_9")
@@ -347,7 +350,7 @@ ACK = PayoutAnswer("accepted", "0", "29115-1", "AG_9")
 def accept(back: Back) -> UUID:
     claimed = back.claim()
     assert claimed.originator_id is None
-    payouts.record_ack(back.db, claimed.id, ACK, back.now)
+    payout_calls.record_ack(back.db, claimed.id, ACK, back.now)
     return claimed.id
 
 
@@ -362,7 +365,7 @@ def test_a_reversal_is_paid_from_the_collection_float(reversing: Back) -> None:
 def test_a_reversal_before_its_ack_is_believed_by_its_path(reversing: Back) -> None:
     claimed = reversing.claim()
     assert settle(reversing, result_of(reversing)) == "paid"
-    payouts.record_ack(reversing.db, claimed.id, ACK, reversing.now)
+    payout_calls.record_ack(reversing.db, claimed.id, ACK, reversing.now)
     assert payouts.by_id(reversing.db, claimed.id).state == "paid"  # type: ignore[union-attr]
 
 
@@ -404,13 +407,15 @@ def test_a_reversal_whose_ack_was_lost_is_asked_for_again_since_mpesa_does_it_on
     reversing: Back,
 ) -> None:
     claimed = reversing.claim()
-    payouts.record_ack(reversing.db, claimed.id, PayoutAnswer("unknown", "timeout"), reversing.now)
+    payout_calls.record_ack(
+        reversing.db, claimed.id, PayoutAnswer("unknown", "timeout"), reversing.now
+    )
     reversing.now += timedelta(minutes=1)
-    again = payouts.query_due(reversing.db, claimed.id, RULES, reversing.now)
+    again = payout_calls.query_due(reversing.db, claimed.id, RULES, reversing.now)
     assert again == claimed
-    payouts.record_ack(reversing.db, claimed.id, ACK, reversing.now)
-    asked = payouts.query_due(reversing.db, claimed.id, RULES, reversing.now)
-    assert isinstance(asked, payouts.PayoutToQuery)
+    payout_calls.record_ack(reversing.db, claimed.id, ACK, reversing.now)
+    asked = payout_calls.query_due(reversing.db, claimed.id, RULES, reversing.now)
+    assert isinstance(asked, payout_calls.PayoutToQuery)
     assert (asked.originator_id, asked.is_reversal) == ("29115-1", True)
 
 
@@ -419,13 +424,15 @@ def test_of_a_reversal_that_was_called_twice_the_failure_of_one_call_is_no_proof
 ) -> None:
     """The collection float was too low for the first; the second is on its way, and succeeds."""
     claimed = reversing.claim()
-    payouts.record_ack(reversing.db, claimed.id, PayoutAnswer("unknown", "timeout"), reversing.now)
+    payout_calls.record_ack(
+        reversing.db, claimed.id, PayoutAnswer("unknown", "timeout"), reversing.now
+    )
     reversing.now += timedelta(minutes=1)
-    assert payouts.query_due(reversing.db, claimed.id, RULES, reversing.now) == claimed
+    assert payout_calls.query_due(reversing.db, claimed.id, RULES, reversing.now) == claimed
     first = result_of(reversing, verdict="failed", code="1", receipt=None, originator_id="29115-0")
     assert settle(reversing, first) == "pending"
     assert reversing.balance() == 0, "it is not paid out by the other road as well"
-    payouts.record_ack(reversing.db, claimed.id, ACK, reversing.now)
+    payout_calls.record_ack(reversing.db, claimed.id, ACK, reversing.now)
     assert settle(reversing, result_of(reversing)) == "paid"
     assert reversing.refund() == "nothing"
     assert ledger.balance(reversing.db, ledger.LOSS) == 0
@@ -435,10 +442,12 @@ def test_of_a_reversal_that_was_called_twice_the_failure_of_the_named_call_ends_
     reversing: Back,
 ) -> None:
     claimed = reversing.claim()
-    payouts.record_ack(reversing.db, claimed.id, PayoutAnswer("unknown", "timeout"), reversing.now)
+    payout_calls.record_ack(
+        reversing.db, claimed.id, PayoutAnswer("unknown", "timeout"), reversing.now
+    )
     reversing.now += timedelta(minutes=1)
-    assert payouts.query_due(reversing.db, claimed.id, RULES, reversing.now) == claimed
-    payouts.record_ack(reversing.db, claimed.id, ACK, reversing.now)
+    assert payout_calls.query_due(reversing.db, claimed.id, RULES, reversing.now) == claimed
+    payout_calls.record_ack(reversing.db, claimed.id, ACK, reversing.now)
     assert settle(reversing, result_of(reversing, verdict="failed", code="1")) == "failed"
     assert reversing.balance() == TOTAL_CENTS
 

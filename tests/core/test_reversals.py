@@ -15,12 +15,15 @@ from core import (
     disputes,
     ledger,
     members,
+    payout_calls,
+    payout_proofs,
     payouts,
     receipts,
     refunds,
     resolutions,
     settlements,
     verdicts,
+    withdrawals,
 )
 from core.database import Database, Db
 from core.rules import Rules
@@ -285,14 +288,14 @@ def test_a_loss_waits_until_what_the_buyer_withdraws_is_there_or_back(
     office: Office, deal: Deal
 ) -> None:
     assert deal.cancel() == "cancelled"
-    assert isinstance(payouts.withdraw(office.db, deal.buyer, None, RULES, office.now), list)
+    assert isinstance(withdrawals.withdraw(office.db, deal.buyer, None, RULES, office.now), list)
     (sent,) = payouts.of_member(office.db, deal.buyer, 9)
     number, before = gone(office, deal), office.money()
     assert office.decide(number) == "on_its_way"
     assert office.money() == before
-    assert payouts.claim_for_submit(office.db, sent.id, RULES, office.now) is not None
-    failed = payouts.PayoutResult("result", "failed", "8", originator_id=sent.originator_id)
-    assert payouts.settle(office.db, sent.id, failed, office.now) == "failed"
+    assert payout_calls.claim_for_submit(office.db, sent.id, RULES, office.now) is not None
+    failed = payout_proofs.PayoutResult("result", "failed", "8", originator_id=sent.originator_id)
+    assert payout_proofs.settle(office.db, sent.id, failed, office.now) == "failed"
     assert office.decide(number) == "resolved"
     assert office.money() == {}
 
@@ -422,9 +425,9 @@ def test_what_we_are_to_reverse_ourselves_is_booked_by_the_proof_of_that_alone(
     assert office.decide(number, against) == "asked_for"
     assert office.money() == before
     assert payouts.approve(office.db, ours.id, "peter", office.now) == "approved"
-    assert payouts.claim_for_submit(office.db, ours.id, RULES, office.now) is not None
-    done = payouts.PayoutResult("result", "reversed", "R000001")
-    assert payouts.settle(office.db, ours.id, done, office.now) == "paid"
+    assert payout_calls.claim_for_submit(office.db, ours.id, RULES, office.now) is not None
+    done = payout_proofs.PayoutResult("result", "reversed", "R000001")
+    assert payout_proofs.settle(office.db, ours.id, done, office.now) == "paid"
     assert office.money() == {}
     assert office.is_clean()
 

@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from core import incidents, ledger, payouts, sim_checks
+from core import incidents, ledger, payout_calls, payouts, sim_checks
 from core.database import Db
-from core.payouts import PayoutResult
+from core.payout_proofs import PayoutResult
 from core.sim_checks import Finding, SimAnswer
 from tests.core.market import msisdn
 from tests.core.purse import REFUSED, RULES, Purse
@@ -38,13 +38,13 @@ def test_an_answer_that_came_before_its_id_ends_the_check(db: Db, now: datetime)
     assert sim_checks.finding(db, ONE, None, RULES, now) == Finding(None)
 
 
-def checked(purse: Purse, payout_id: UUID, answer: SimAnswer) -> payouts.ClaimedPayout | None:
+def checked(purse: Purse, payout_id: UUID, answer: SimAnswer) -> payout_calls.ClaimedPayout | None:
     """The payout is claimed, once its line was asked about."""
     rules = replace(RULES, sim_check=True)
-    assert payouts.claim_for_submit(purse.db, payout_id, rules, purse.now) is None
+    assert payout_calls.claim_for_submit(purse.db, payout_id, rules, purse.now) is None
     check_id = purse.db.value("SELECT id FROM sim_checks WHERE ended_at IS NULL")
     sim_checks.record(purse.db, check_id, answer, purse.now)
-    return payouts.claim_for_submit(purse.db, payout_id, rules, purse.now)
+    return payout_calls.claim_for_submit(purse.db, payout_id, rules, purse.now)
 
 
 @pytest.mark.parametrize("rejected", [False, True])

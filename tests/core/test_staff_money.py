@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from core import audit, balances, float_moves, ledger, payouts
+from core import audit, balances, float_moves, halts, ledger
 from core.database import Db
 from tests.core.office import Terminal
 from tests.core.purse import LOST, RULES, Purse
@@ -49,7 +49,7 @@ def test_a_payout_is_stopped_with_a_reason(desk: Till) -> None:
 
 
 def test_what_was_halted_goes_on(desk: Till) -> None:
-    payouts.halt(desk.purse.db, "initiator", "2001", desk.purse.now)
+    halts.halt(desk.purse.db, "initiator", "2001", desk.purse.now)
     assert "Halted: initiator" in desk.ok("floats")
     assert desk.ok("resume-payouts --why initiator --by olive") == "resumed; what waited goes on"
     assert "Halted" not in desk.ok("floats")

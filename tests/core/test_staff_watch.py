@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core import audit, incidents, outbox, payouts, settlements
+from core import audit, halts, incidents, outbox, settlements
 from core.database import Db
 from core.staff.watch import BY_HAND, TO_DO
 from tests.core.deal import Deal
@@ -104,11 +104,11 @@ def test_nobody_closes_the_incident_that_tells_of_themselves(desk: Watch) -> Non
 
 
 def test_an_incident_that_holds_money_back_is_ended_by_no_note(desk: Watch) -> None:
-    payouts.halt(desk.db, "initiator", "2001", desk.now)
+    halts.halt(desk.db, "initiator", "2001", desk.now)
     (name,) = re.findall(r"^([0-9a-f]{8}) .*payouts_halted", desk.ok("incidents"), re.MULTILINE)
     code, said = desk.type(f"close-incident {name} --note 'Never mind that.' --by olive")
     assert (code, "ends by itself" in said) == (1, True)
-    assert payouts.is_halted(desk.db, "initiator")
+    assert halts.is_halted(desk.db, "initiator")
 
 
 def test_a_stuck_purchase_is_found_by_all_its_names_and_told_from_end_to_end(

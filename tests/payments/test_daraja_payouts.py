@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from pytest_httpserver import HTTPServer
 
 from core.errors import Declined, Unavailable
-from core.payouts import PayoutAnswer
+from core.payout_calls import PayoutAnswer
 from core.receipts import Receipt
 from payments import daraja as adapter
 from payments.daraja import Daraja, security_credential

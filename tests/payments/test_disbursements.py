@@ -12,7 +12,17 @@ from uuid import UUID
 
 import pytest
 
-from core import deliveries, ledger, outbox, payouts, refunds, reply_paths
+from core import (
+    deliveries,
+    halts,
+    ledger,
+    outbox,
+    payout_queue,
+    payouts,
+    refunds,
+    reply_paths,
+    withdrawals,
+)
 from core.payouts import Payout
 from tests.core.market import RULES, TOTAL_CENTS, msisdn, order_of
 from tests.payments.street import (
@@ -56,7 +66,7 @@ class Till:
 
     def withdraw(self, cents: int = PAID_CENTS) -> UUID:
         with self.street.database.begin() as db:
-            asked = payouts.withdraw(db, self.seller, cents, RULES, self.street.now)
+            asked = withdrawals.withdraw(db, self.seller, cents, RULES, self.street.now)
         assert not isinstance(asked, str), asked
         return asked[0]
 
@@ -354,10 +364,10 @@ def test_F21_mpesas_float_is_empty_though_our_books_say_otherwise(till: Till) ->
     assert till.state(first) == "failed"
     assert till.payout(second).waits_for == "halted"
     assert till.sent() == 1, "it is not tried in vain"
-    assert {payouts.HALTED, "payout_failed_by_us"} <= till.street.incidents()
+    assert {halts.HALTED, "payout_failed_by_us"} <= till.street.incidents()
     till.fund(B2C_UTILITY, FLOAT_CENTS)
     with till.street.database.begin() as db:
-        payouts.resume(db, "wambui", till.street.now, RULES, "float")
+        payout_queue.resume(db, "wambui", till.street.now, RULES, "float")
     till.street.wait(10)
     assert till.state(second) == "paid"
     assert till.phone_has() == 150_000
@@ -379,7 +389,7 @@ def test_a_wrong_password_is_tried_once_and_never_locks_us_out(till: Till) -> No
     assert not till.world.initiator.is_locked
     till.world.initiator.change(password=till.world.place.initiator_password)
     with till.street.database.begin() as db:
-        payouts.resume(db, "wambui", till.street.now, RULES)
+        payout_queue.resume(db, "wambui", till.street.now, RULES)
     till.street.wait(10)
     assert till.phone_has() == 150_000
     till.books_agree()

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from core import balances, float_moves, ledger, outbox, payouts, reply_paths
+from core import balances, float_moves, halts, ledger, outbox, reply_paths
 from core.float_moves import FloatMove
 from tests.core.market import RULES
 from tests.payments.street import B2C_UTILITY, UTILITY
@@ -157,7 +157,7 @@ def test_too_little_at_mpesa_is_a_failure_and_stops_no_payout(vault: Vault) -> N
     vault.fund(UTILITY, EARNED_CENTS)
     assert vault.never_left(move_id)
     with vault.street.database.begin() as db:
-        assert not payouts.is_halted(db, "float")
+        assert not halts.is_halted(db, "float")
 
 
 def test_a_low_float_is_filled_up_by_itself_and_what_waited_goes_out(vault: Vault) -> None:
@@ -197,7 +197,7 @@ def test_a_question_that_our_operator_may_not_ask_halts_everything(vault: Vault)
     vault.ask("b2c")
     vault.street.wait(10)
     with vault.street.database.begin() as db:
-        assert payouts.is_halted(db, "initiator")
+        assert halts.is_halted(db, "initiator")
     payout_id, asked = vault.withdraw(), vault.calls("balance")
     vault.ask("c2b")
     vault.street.wait(10)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from core import days, payouts
+from core import days, payout_queue, payouts
 from core.sim_checks import SimAnswer
 from payments import insights
 from tests.core.market import msisdn
@@ -159,7 +159,7 @@ def test_who_is_woken_again_before_its_turn_is_asked_for_once(till: Till) -> Non
     till.street.wait(1)
     with till.street.database.begin() as db:
         db.run("UPDATE sim_checks SET outcome = 'clean', ended_at = %s", [till.street.now])
-        woken = [payouts.resume_waiting(db, till.street.now) for _ in range(3)]
+        woken = [payout_queue.resume_waiting(db, till.street.now) for _ in range(3)]
     assert woken == [1, 0, 0]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.payouts import PayoutResult
+from core.payout_proofs import PayoutResult
 from payments.callbacks import (
     UNREADABLE,
     parse_balances,

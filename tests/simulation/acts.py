@@ -23,6 +23,7 @@ from core import (
     ledger,
     members,
     opt_outs,
+    payout_queue,
     payouts,
     resolutions,
     shortages,
@@ -31,6 +32,7 @@ from core import (
     treasury,
     trips,
     verdicts,
+    withdrawals,
 )
 from core.database import Db
 from core.differences import Difference
@@ -491,7 +493,7 @@ def withdraws(town: Town, dice: random.Random) -> Deed | None:
     cents = dice.choice([None, None, 1_000, 20_000, 50_000, 999, 2_550])
 
     def verb(db: Db, now: datetime) -> object:
-        asked = payouts.withdraw(db, member.id, cents, town.rules, now)
+        asked = withdrawals.withdraw(db, member.id, cents, town.rules, now)
         return asked if isinstance(asked, str) else "asked"
 
     what = "all" if cents is None else f"{cents / 100:g}"
@@ -741,7 +743,7 @@ def clearing(town: Town) -> list[Deed]:
         return lambda db, now: payouts.approve(db, payout.id, "peter", now)
 
     def resume(db: Db, now: datetime) -> object:
-        payouts.resume(db, "olive", now, town.rules)
+        payout_queue.resume(db, "olive", now, town.rules)
         return "resumed"
 
     def deed(who: str, what: str, verb: Callable[[Db, datetime], object]) -> Deed:
@@ -759,7 +761,7 @@ def clearing(town: Town) -> list[Deed]:
 @act(1)
 def resumes(town: Town, dice: random.Random) -> Deed:
     def verb(db: Db, now: datetime) -> object:
-        return f"{len(payouts.resume(db, 'olive', now, town.rules))} anew"
+        return f"{len(payout_queue.resume(db, 'olive', now, town.rules))} anew"
 
     deed = _verb(town, "Olive", "resumes payouts", verb)
     return Deed(deed.who, deed.what, deed.do)

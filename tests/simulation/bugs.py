@@ -17,10 +17,13 @@ from core import (
     charges,
     deliveries,
     escrow,
+    incidents,
     ledger,
     messages,
     orders,
     outbox,
+    payout_calls,
+    payout_proofs,
     payouts,
     receipts,
     refunds,
@@ -28,6 +31,7 @@ from core import (
     settlements,
     stock,
     treasury,
+    withdrawals,
 )
 from core.statements import Session
 from simulator.books import Books
@@ -374,7 +378,7 @@ def a_refused_withdrawal_takes_what_there_is() -> Iterator[object]:
 
         return greedy
 
-    with _instead(payouts, "withdraw", make):
+    with _instead(withdrawals, "withdraw", make):
         yield
 
 
@@ -394,11 +398,11 @@ def an_unanswered_payout_is_sent_again_under_a_new_name() -> Iterator[object]:
             if asked is None or payout is None or payout.query_count > 1:
                 return asked
             name = str(uuid5(payout_id, str(next(numbers))))
-            return replace(payouts._claimed(db, payout, rules, now), originator_id=name)
+            return replace(payout_calls._claimed(db, payout, rules, now), originator_id=name)
 
         return again
 
-    with _instead(payouts, "query_due", make):
+    with _instead(payout_calls, "query_due", make):
         yield
 
 
@@ -416,11 +420,11 @@ def what_nobody_knows_is_taken_for_a_failure() -> Iterator[object]:
             record_ack(db, payout_id, answer, now)
             payout = payouts.by_id(db, payout_id)
             if payout is not None and payout.state == "unknown":
-                payouts._give_back(db, payout, "timeout", now)
+                payouts.give_back(db, payout, "timeout", now)
 
         return hasty
 
-    with _instead(payouts, "record_ack", make):
+    with _instead(payout_calls, "record_ack", make):
         yield
 
 
@@ -438,7 +442,7 @@ def a_failed_payout_stays_failed_whatever_is_proved() -> Iterator[object]:
 
         return deaf
 
-    with _instead(payouts, "settle", make):
+    with _instead(payout_proofs, "settle", make):
         yield
 
 
@@ -477,8 +481,8 @@ def nobody_asks_again_what_became_of_a_payout() -> Iterator[object]:
 
         return quiet
 
-    once = patch.object(payouts, "QUERY_AFTER", payouts.QUERY_AFTER[:1])
-    with once, _instead(payouts.incidents, "open", make):
+    once = patch.object(payout_calls, "QUERY_AFTER", payout_calls.QUERY_AFTER[:1])
+    with once, _instead(incidents, "open", make):
         yield
 
 

@@ -18,10 +18,12 @@ from core import (
     disputes,
     float_moves,
     members,
+    payout_queue,
     payouts,
     shortages,
     trips,
     verdicts,
+    withdrawals,
 )
 from core.database import Db
 from simulator.books import PAID_IN
@@ -148,7 +150,7 @@ class Story:
         """A person who hears nothing looks at the balance before asking again."""
         if db.value("SELECT count(*) FROM payouts WHERE requested_by = %s", [str(member.id)]):
             return "asked before"
-        return payouts.withdraw(db, member.id, cents, self.town.rules, self.town.now)
+        return withdrawals.withdraw(db, member.id, cents, self.town.rules, self.town.now)
 
     def pay_by_hand(self, reference: str, cents: int, phone: str = "") -> None:
         phone = phone or self.amina.msisdn
@@ -336,7 +338,7 @@ def _sent_at_last(story: Story) -> None:
     story.passes(hours=27)
 
     def resume(db: Db) -> object:
-        return len(payouts.resume(db, "olive", story.town.now, story.town.rules))
+        return len(payout_queue.resume(db, "olive", story.town.now, story.town.rules))
 
     story.tries("resume", resume)
     for payout in acts.waiting_payouts(story.town):

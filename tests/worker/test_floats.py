@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from core import float_moves, ledger, outbox, payouts
+from core import float_moves, halts, ledger, outbox, payout_proofs
 from core.database import Database
-from core.payouts import PayoutAnswer
+from core.payout_calls import PayoutAnswer
 from core.rules import Rules
 from tests.core.purse import ACCEPTED, LOST, REFUSED, Purse
 from tests.payments.street import Mute
@@ -152,11 +152,11 @@ def test_each_hour_the_floats_are_looked_after(vault: Vault) -> None:
 
 def test_money_that_arrived_lets_go_what_waited(vault: Vault) -> None:
     with vault.database.begin() as db:
-        payouts.halt(db, "float", "1", vault.clock.now)
+        halts.halt(db, "float", "1", vault.clock.now)
         outbox.put(db, "float_arrived", due_at=vault.clock.now)
     assert "float_arrived" in vault.run_due()
     with vault.database.begin() as db:
-        assert not payouts.is_halted(db, "float")
+        assert not halts.is_halted(db, "float")
     assert vault.value("SELECT count(*) FROM outbox WHERE kind = 'resume_payouts'") == 1
 
 
@@ -167,7 +167,7 @@ def test_a_low_float_is_filled_up_by_its_task(vault: Vault) -> None:
         vault.purse.move("spent", ledger.CAPITAL, ledger.B2C, 100_000_000)
     vault.run_due()
     with vault.database.begin() as db:
-        said = payouts.PayoutResult("result", "paid", "0", THOUSAND, "SG632NMUAB")
+        said = payout_proofs.PayoutResult("result", "paid", "0", THOUSAND, "SG632NMUAB")
         float_moves.settle(db, vault.move_id, said, vault.clock.now)
         outbox.put(db, "keep_float", due_at=vault.clock.now)
     vault.clock.passes(1)

@@ -10,10 +10,11 @@ from uuid import UUID
 
 import pytest
 
-from core import deliveries, inbox, outbox, payouts, refunds, reply_paths
+from core import deliveries, halts, inbox, outbox, payout_queue, payouts, refunds, reply_paths
 from core.database import Database
 from core.errors import Unavailable
-from core.payouts import Payout, PayoutAnswer
+from core.payout_calls import PayoutAnswer
+from core.payouts import Payout
 from tests.core.market import open_market, order_of, purchase, settled
 from tests.core.purse import ACCEPTED, LOST, REFUSED, RULES, Purse
 from tests.payments.street import PAYOUT_KINDS, Mute
@@ -223,12 +224,12 @@ def test_a_refund_and_what_waits_are_tasks_too(office: Office) -> None:
             order = order_of(db, bought, seller)
             deliveries.refuse(db, order.id, seller, office.clock.now)
         refunds.due(db, bought.buyer, office.clock.now)
-        payouts.halt(db, "initiator", "2001", office.clock.now)
+        halts.halt(db, "initiator", "2001", office.clock.now)
     office.run_due()
     assert office.run_due() == ["submit_payout"]
     assert (office.gateway.paid, office.gateway.reversed) == ([], [])
     with office.database.begin() as db:
-        payouts.resume(db, "wambui", office.clock.now, RULES)
+        payout_queue.resume(db, "wambui", office.clock.now, RULES)
     assert office.run_due() == ["resume_payouts"]
     assert sorted(office.run_due()) == ["submit_payout", "submit_payout"]
     ((receipt, cents, _, _),) = office.gateway.reversed

@@ -5,17 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
-from core import (
-    halts,
-    incidents,
-    ledger,
-    messages,
-    money,
-    outbox,
-    payout_calls,
-    payouts,
-    receipts,
-)
+from core import halts, incidents, ledger, messages, money, outbox, payout_calls, payouts, receipts
 from core.database import Db
 from core.halts import Halt
 from core.money import CENTS

@@ -5,17 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from core import (
-    freezes,
-    halts,
-    incidents,
-    initiator,
-    ledger,
-    numbers,
-    outbox,
-    payouts,
-    sim_checks,
-)
+from core import freezes, halts, incidents, initiator, ledger, numbers, outbox, payouts, sim_checks
 from core.database import Db
 from core.halts import Halt
 from core.payouts import Payout

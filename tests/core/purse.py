@@ -23,6 +23,17 @@ PAID_CHARGE_CENTS = 500  # for KSh 101 to 1,500
 ACCEPTED = PayoutAnswer("accepted", "0", None, "AG_1")
 REFUSED = PayoutAnswer("refused", "500.003.02")
 LOST = PayoutAnswer("unknown", "timeout")
+OPERATOR = "wambui"
+THOUSAND = 100_000  # KSh 1,000 in cents
+# Where the money is before a payout of that much, while it is on its way, and after it.
+UNTOUCHED = {"seller": EARNED_CENTS, "b2c": FLOAT_CENTS, "c2b": EARNED_CENTS}
+SET_ASIDE = {**UNTOUCHED, "seller": EARNED_CENTS - THOUSAND, "out": THOUSAND}
+PAID = {
+    "seller": EARNED_CENTS - THOUSAND,
+    "b2c": FLOAT_CENTS - THOUSAND,
+    "c2b": EARNED_CENTS,
+    "charges": PAID_CHARGE_CENTS,
+}
 
 
 class Purse:

@@ -21,13 +21,7 @@ from payments import africastalking, callbacks, insights
 from payments.daraja import Account, Daraja
 from simulator.books import account
 from simulator.server import Server, listen
-from simulator.world import (
-    SANDBOX_B2C_SHORTCODE,
-    SANDBOX_PASSKEY,
-    SANDBOX_SHORTCODE,
-    Place,
-    World,
-)
+from simulator.world import SANDBOX_B2C_SHORTCODE, SANDBOX_PASSKEY, SANDBOX_SHORTCODE, Place, World
 from tests.core.market import RULES, Purchase, msisdn, open_market, purchase
 from worker import tasks
 from worker.relay import Relay

@@ -25,13 +25,7 @@ from core import (
 )
 from core.payouts import Payout
 from tests.core.market import RULES, TOTAL_CENTS, msisdn, order_of
-from tests.payments.street import (
-    B2C_UTILITY,
-    PAYMENT_KINDS,
-    PAYOUT_KINDS,
-    UTILITY,
-    Street,
-)
+from tests.payments.street import B2C_UTILITY, PAYMENT_KINDS, PAYOUT_KINDS, UTILITY, Street
 from tests.payments.street import street as open_street
 
 FLOAT_CENTS = 10_000_000

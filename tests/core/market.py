@@ -28,6 +28,7 @@ from tests.core.people import place
 RULES = Rules(pin_pepper=b"pepper for tests", token_key=b"token key for tests", sim_check=False)
 PRICE_CENTS = 25_000  # of a kilo of tomatoes, from Wanjiku
 OTHER_PRICE_CENTS = 12_050  # of a kilo of beans, from Otieno; half kilos too
+SAID_LATE = {"dial": "*384*7042#", "paybill": "174379", "code": "4821"}
 
 
 def msisdn(number: int) -> str:
@@ -168,17 +169,26 @@ def paid(bought: Purchase, receipt: str = "RCPT000001", **changes: object) -> Ch
     return replace(result, **changes)
 
 
+def pay(db: Db, bought: Purchase, now: datetime, receipt: str = "RCPT000001") -> None:
+    """She answers the prompt."""
+    assert settlements.settle(db, bought.charge_id, paid(bought, receipt), now) == "paid"
+
+
 def settled(db: Db, bought: Purchase, now: datetime) -> Purchase:
     """It was paid, so its orders are their sellers' to accept."""
     pushed(db, bought, now, push=bought.reference)
-    receipt = f"R{bought.reference}"
-    assert settlements.settle(db, bought.charge_id, paid(bought, receipt), now) == "paid"
+    pay(db, bought, now, f"R{bought.reference}")
     return bought
 
 
 def order_of(db: Db, bought: Purchase, seller_id: UUID) -> Order:
     (order,) = (o for o in orders.lock(db, bought.checkout_id) if o.seller_id == seller_id)
     return order
+
+
+def late(_db: Db, name: str, _order_id: UUID | None) -> str | None:
+    """What is said of an order only while its message is sent."""
+    return SAID_LATE[name]
 
 
 def failed(code: str = "1032", source: str = "callback") -> ChargeResult:

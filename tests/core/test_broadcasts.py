@@ -9,8 +9,7 @@ from core import broadcasts, opt_outs, outbox, sendings
 from core.database import Db
 from core.rules import Rules
 from core.sendings import Claimed, NotYet, SendAnswer
-from tests.core.market import RULES, person
-from tests.core.test_messages import late
+from tests.core.market import RULES, late, person
 
 TEXTS = {"en": "Tomatoes are cheap today.", "sw": "Nyanya ni bei nafuu leo."}
 HOUR = timedelta(hours=1)

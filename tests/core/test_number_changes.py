@@ -38,7 +38,16 @@ from core.sim_checks import SimAnswer
 from core.staff import Actor
 from tests.core.deal import Deal
 from tests.core.handshake import Handshake
-from tests.core.market import RULES, Purchase, open_market, order_of, person, purchase, settled
+from tests.core.market import (
+    RULES,
+    Purchase,
+    late,
+    open_market,
+    order_of,
+    person,
+    purchase,
+    settled,
+)
 from tests.core.market import msisdn as number
 from tests.core.office import hire
 from tests.core.people import RULES as PIN_RULES
@@ -478,7 +487,7 @@ def test_what_was_to_be_told_at_the_old_phone_is_told_at_the_new_one(counter: Co
     messages.of_member(counter.db, "pin_changed", counter.member, {}, counter.now)
     told = newest_message(counter.db)
     counter.change()
-    claimed = sendings.claim(counter.db, told, never_late, counter.now)
+    claimed = sendings.claim(counter.db, told, late, counter.now)
     assert claimed is not None
     assert not isinstance(claimed, sendings.NotYet)
     assert claimed.msisdn == NEW
@@ -491,14 +500,14 @@ def test_what_was_to_go_to_a_chat_goes_to_the_new_phone(counter: Counter) -> Non
     def ways(_db: Db, _msisdn: str) -> list[tuple[str, str]]:
         return [("telegram", "4711")]
 
-    assert sendings.claim(counter.db, told, never_late, counter.now, ways=ways) is None
+    assert sendings.claim(counter.db, told, late, counter.now, ways=ways) is None
     assert sendings.chat_of(counter.db, told) == "4711"
     counter.change()
     work_is_done(counter.db, counter.now)
-    by_chat = sendings.claim(counter.db, told, never_late, counter.now, by="telegram")
+    by_chat = sendings.claim(counter.db, told, late, counter.now, by="telegram")
     assert by_chat is None
     assert [item.kind for item in outbox.take_due(counter.db, counter.now, 9)] == ["sms"]
-    claimed = sendings.claim(counter.db, told, never_late, counter.now)
+    claimed = sendings.claim(counter.db, told, late, counter.now)
     assert isinstance(claimed, sendings.Claimed)
     assert (claimed.msisdn, claimed.chat) == (NEW, None)
 
@@ -508,7 +517,7 @@ def test_an_answer_to_the_old_phone_is_not_sent_any_more(counter: Counter) -> No
         counter.db, "1", OLD, "en", "How many?", counter.now, member_id=counter.member
     )
     counter.change()
-    assert sendings.claim(counter.db, told, never_late, counter.now) is None
+    assert sendings.claim(counter.db, told, late, counter.now) is None
     assert state_of_message(counter.db, told) == "failed"
 
 
@@ -568,7 +577,7 @@ def test_whoever_lost_a_number_hears_nothing_at_it(counter: Counter) -> None:
     messages.of_member(counter.db, "pin_changed", counter.member, {}, counter.now)
     told = newest_message(counter.db)
     counter.change(None)
-    assert sendings.claim(counter.db, told, never_late, counter.now) is None
+    assert sendings.claim(counter.db, told, late, counter.now) is None
     assert state_of_message(counter.db, told) == "failed"
     messages.of_member(counter.db, "pin_changed", counter.member, {}, counter.now)
     assert newest_message(counter.db) == told  # nothing was even written
@@ -744,10 +753,6 @@ def newcomer(counter: Counter) -> UUID:
     """To whom the network gave Wanjiku's old number."""
     place = counter.db.value("SELECT place_id FROM members WHERE id = %s", [counter.member])
     return member(counter.db, counter.now, 9, "Kamau", place_id=place)
-
-
-def never_late(_db: Db, _name: str, _order_id: UUID | None) -> str:
-    return "*384*7042#"
 
 
 def newest_message(db: Db) -> UUID:

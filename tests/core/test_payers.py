@@ -33,12 +33,14 @@ from core.payout_proofs import PayoutResult
 from tests.core.market import (
     QUERIED_PAID,
     RULES,
+    SAID_LATE,
     TOTAL_CENTS,
     Market,
     Purchase,
     c2b,
     failed,
     fill_cart,
+    late,
     msisdn,
     open_market,
     order_of,
@@ -56,7 +58,6 @@ PRICE_CENTS = 5_000_000  # a tonne of tomatoes, KSh 50,000
 SUM_CENTS = 8 * PRICE_CENTS  # KSh 400,000: one payment of 250,000 and one of 150,000
 REST_CENTS = SUM_CENTS - AMOUNT_CENTS_MAX
 MOTHER = Receiver("Mama Juma", msisdn(77))
-LATE = {"dial": "*384*7042#", "paybill": "174379", "code": "4821"}
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def told(db: Db, trigger: str) -> list[str]:
         "SELECT array_agg(text ORDER BY created_at, id) FROM messages WHERE trigger = %s",
         [trigger],
     )
-    return [wordings.complete(text, LATE) for text in texts or []]
+    return [wordings.complete(text, SAID_LATE) for text in texts or []]
 
 
 def told_to(db: Db, phone: str) -> list[str]:
@@ -524,7 +525,7 @@ def test_a_phone_that_refuses_such_prompts_still_gets_news(
     messages.of_member(db, "pin_changed", market.buyer, {}, now)
     message_id: UUID = db.value("SELECT id FROM messages")
     db.run("UPDATE messages SET class = 'marketing'")
-    claimed = sendings.claim(db, message_id, lambda _db, name, _order: LATE[name], now)
+    claimed = sendings.claim(db, message_id, late, now)
     assert isinstance(claimed, sendings.Claimed)
 
 

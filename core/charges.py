@@ -579,17 +579,6 @@ def by_token(db: Db, token: str) -> Charge | None:
     )
 
 
-def by_push_id(db: Db, push_id: str) -> Charge | None:
-    return db.row(
-        Charge,
-        f"""
-        SELECT {_COLUMNS}
-        FROM charges WHERE push_id = %(push_id)s
-        """,
-        {"push_id": push_id},
-    )
-
-
 def by_reference(db: Db, reference: str) -> Charge | None:
     """The charge whose account the payer named, however she typed it."""
     return db.row(

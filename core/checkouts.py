@@ -513,18 +513,6 @@ def orders_of(db: Db, buyer_id: UUID, limit: int) -> list[OrderLine]:
     )
 
 
-def order_of(db: Db, buyer_id: UUID, order_id: UUID) -> OrderLine | None:
-    """One of her orders; None: it is not hers."""
-    return db.row(
-        OrderLine,
-        f"""
-        {_ORDER_LINES}
-        WHERE o.buyer_id = %(buyer_id)s AND o.id = %(order_id)s
-        """,
-        {"buyer_id": buyer_id, "order_id": order_id},
-    )
-
-
 def unpaid(db: Db, buyer_id: UUID) -> list[OrderLine]:
     """Her orders that still wait for their payment, the oldest first."""
     return db.rows(

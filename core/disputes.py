@@ -106,19 +106,6 @@ class Disputable:
     total_cents: int
 
 
-@dataclass(frozen=True)
-class Answerable:
-    """A complaint of which the seller may tell his side. number: its order's.
-
-    total_cents: what is held for it.
-    """
-
-    order_id: UUID
-    number: int
-    reason: Reason
-    total_cents: int
-
-
 def open(  # noqa: A001 - read as disputes.open
     db: Db, order_id: UUID, member_id: UUID, reason: Reason, words: str | None, now: datetime
 ) -> Literal["opened", "already_open", "not_yet", "too_late", "not_yours"]:
@@ -351,21 +338,6 @@ def disputable(db: Db, member_id: UUID, limit: int) -> list[Disputable]:
         FROM orders o JOIN members s ON s.id = o.seller_id
         WHERE o.buyer_id = %(member_id)s AND o.state IN ('dispatched', 'delivered', 'disputed')
         ORDER BY o.number DESC LIMIT %(limit)s
-        """,
-        {"member_id": member_id, "limit": limit},
-    )
-
-
-def answerable(db: Db, member_id: UUID, limit: int) -> list[Answerable]:
-    """What is complained of in a seller's orders: that with the least time left first."""
-    return db.rows(
-        Answerable,
-        """
-        SELECT o.id AS order_id, o.number, d.reason,
-               o.total_cents - o.reduced_cents - o.came_cents AS total_cents
-        FROM orders o JOIN disputes d ON d.order_id = o.id
-        WHERE o.seller_id = %(member_id)s AND d.state IN ('open', 'seller_reply', 'review')
-        ORDER BY d.answered_at IS NOT NULL, d.answer_by, d.number LIMIT %(limit)s
         """,
         {"member_id": member_id, "limit": limit},
     )

@@ -1,14 +1,11 @@
 """What leaves this world for the system under test: HTTP requests and what comes of them."""
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import requests
-
-log = logging.getLogger(__name__)
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"

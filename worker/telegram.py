@@ -11,8 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import structlog
-
 from channels.telegram import words
 from channels.telegram.sender import DONE, Buttons, Sent, Writer
 from core import evidence, outbox, reach, sendings
@@ -22,8 +20,6 @@ from flows import conversations, run
 from flows.link import CHANNEL
 from flows.words import FALLBACK
 from worker.work import Work, in_the_end, late, look_again
-
-log = structlog.get_logger(__name__)
 
 TOO_OLD_AFTER: Final = timedelta(hours=1)  # for a screen that nobody could be shown so far
 ATTEMPTS_MAX: Final = 5  # while Telegram is away: then another way is taken, or none

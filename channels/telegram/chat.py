@@ -10,8 +10,6 @@ from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
-import structlog
-
 from channels.telegram import words
 from channels.telegram.updates import (
     Act,
@@ -34,8 +32,6 @@ from flows.conversations import Conversation, Wish
 from flows.link import CHANNEL, join
 from flows.run import Answer, Begin, Inbound, Reply, Tap
 from flows.words import FALLBACK
-
-log = structlog.get_logger(__name__)
 
 Method = Mapping[str, Any]  # a call of the Bot API, its name under "method"
 Said = Answer | Begin | Tap

@@ -325,15 +325,6 @@ def test_a_photo_of_the_sellers_is_wanted_as_the_buyers_is(quarrel: Quarrel) -> 
     assert evidence.wanted(db, deal.seller, deal.now) is None
 
 
-def test_the_seller_sees_what_he_may_answer(quarrel: Quarrel) -> None:
-    deal = quarrel.deal
-    (listed,) = disputes.answerable(deal.db, deal.seller, 10)
-    assert (listed.order_id, listed.reason, listed.total_cents) == (deal.id, "rotten", 50_000)
-    assert disputes.answerable(deal.db, deal.buyer, 10) == []
-    quarrel.comes_to("withdrawn")
-    assert disputes.answerable(deal.db, deal.seller, 10) == []
-
-
 # --- its timers -----------------------------------------------------------------------------------
 
 

@@ -34,7 +34,6 @@ ROOT = Path(__file__).parents[2]
 BUYER, SELLER = pages.PHONES
 MENU = "CON Karibu.\n1 Buy\n2 Help"
 NOBODY = "http://127.0.0.1:9/watch/nobody"
-START_SECONDS_MAX = 120
 
 
 # --- what it is made of

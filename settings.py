@@ -285,6 +285,12 @@ class Settings(BaseModel):
         "shillings of disputes and differences that one of ours decides alone in a day",
         ge=0,
     )
+    proposal_hours: int = _setting(
+        72,
+        "hours that a proposal of ours waits for a second person before it lapses",
+        ge=1,
+        le=720,
+    )
     payout_automatic_max: int = _setting(
         20_000, "shillings a member is sent in a day without a second person's eyes", ge=0
     )
@@ -423,6 +429,7 @@ class Settings(BaseModel):
             dispute_second_above_cents=self.dispute_second_above * 100,
             difference_second_above_cents=self.difference_second_above * 100,
             decisions_alone_max_cents=self.decisions_alone_max * 100,
+            proposal_hours=self.proposal_hours,
             paybill=self.daraja_shortcode,
             payout_shortcode=self.daraja_b2c_shortcode,
             sms_an_hour_max=self.sms_an_hour_max,

@@ -137,7 +137,7 @@ def decline(
     change = _open(db, member_id)
     if change is None or change.state != "proposed":
         return "not_proposed"
-    if not (by.may("approver") or change.proposed_by == by.who.id):
+    if not by.may_decline(change.proposed_by, change.proposed_at):
         return "not_allowed"
     _decide(db, change, "declined", by, {"why": reason}, now)
     return "taken_back"

@@ -23,8 +23,7 @@ OPEN_FOR: Final = timedelta(hours=24)  # from the approval on
 # So long whoever had a hand in a member's number approves no PIN for it: else two of ours alone
 # could take the whole account to a phone of theirs.
 HANDS_APART_FOR: Final = timedelta(days=30)
-SYSTEM: Final = "system"  # who signs in the audit log for what the member did
-LINE: Final = "the member's phone"  # and from where
+LINE: Final = "the member's phone"  # from where, in the audit log, the member did it
 OWN: Final = "pin_reset_own"  # the incident: somebody of ours, and their own PIN
 
 pin_resets = sa.Table(
@@ -173,7 +172,7 @@ def decline(
     reset = _open(db, member_id)
     if reset is None or reset.is_over(now):
         return "not_proposed"
-    if not (by.may("approver") or reset.proposed_by == by.who.id):
+    if not by.may_decline(reset.proposed_by, reset.until or reset.proposed_at):
         return "not_allowed"
     if reset.state == "approved":
         void(db, member_id, now)
@@ -223,7 +222,7 @@ def use(
         {"now": now, "cool_until": cool_until, "member_id": member_id},
     )
     before, after = {"state": "approved"}, {"state": "used", "money_from": cool_until}
-    audit.write(db, SYSTEM, LINE, "pin_reset_used", _subject(member_id), before, after, now)
+    audit.write(db, staff.SYSTEM, LINE, "pin_reset_used", _subject(member_id), before, after, now)
     return "changed"
 
 

@@ -216,11 +216,10 @@ def decline(
     if difference is None:
         return "not_open"
     resolution = proposed(db, difference.id)
-    takes_back = resolution is not None and resolution.decided_by == by.who.id
-    if not by.may("operator" if takes_back else "approver"):
-        return "not_allowed"
     if resolution is None:
         return "not_proposed"
+    if not by.may_decline(resolution.decided_by, resolution.decided_at):
+        return "not_allowed"
     reason = reasons.read(reason)
     if not reason:
         return "no_reason"

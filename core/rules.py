@@ -18,6 +18,7 @@ class Rules:
     dispute_second_above_cents: int = 20_000_00  # held by a dispute; of more two people decide
     difference_second_above_cents: int = 5_000_00  # between M-Pesa and our books; as for disputes
     decisions_alone_max_cents: int = 50_000_00  # of both, by one of ours alone in a day
+    proposal_hours: int = 72  # so long one waits for a second person, then it lapses
     paybill: str = "174379"  # where people pay by hand
     payout_shortcode: str = "600997"  # from which we pay out
     sms_an_hour_max: int = 60  # to one phone, whatever is asked for; advertising besides

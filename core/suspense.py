@@ -177,7 +177,7 @@ def decline(
     proposed = _proposed(db, receipt)
     if proposed is None:
         return "not_proposed"
-    if not (by.may("approver") or proposed.proposed_by == by.who.id):
+    if not by.may_decline(proposed.proposed_by, proposed.proposed_at):
         return "not_allowed"
     _decide(db, proposed, "declined", by, now)
     return "declined"
@@ -251,6 +251,7 @@ class _Proposed:
     charge_id: UUID | None
     member_id: UUID | None
     proposed_by: UUID
+    proposed_at: datetime
 
 
 def _proposed(db: Db, receipt: str) -> _Proposed | None:
@@ -259,7 +260,7 @@ def _proposed(db: Db, receipt: str) -> _Proposed | None:
     return db.row(
         _Proposed,
         """
-        SELECT id, receipt, charge_id, member_id, proposed_by FROM explanations
+        SELECT id, receipt, charge_id, member_id, proposed_by, proposed_at FROM explanations
         WHERE receipt = %(receipt)s AND state = 'proposed'
         """,
         {"receipt": receipt},

@@ -205,7 +205,7 @@ def names(db: Db, subjects: Sequence[str]) -> dict[str, str]:
             (SELECT 'payout ' || right(replace(id::text, '-', ''), 8)
              FROM payouts WHERE id = s.id),
             (SELECT 'case ' || number FROM differences WHERE id = s.id),
-            (SELECT 'a member' FROM members WHERE id = s.id),
+            (SELECT 'id:' || right(replace(id::text, '-', ''), 8) FROM members WHERE id = s.id),
             (SELECT 'task ' || kind FROM outbox WHERE id = s.id)) AS name
         FROM (SELECT subject, subject::uuid AS id FROM unnest(%(subjects)s::text[]) AS t (subject)
               WHERE subject ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$') AS s

@@ -169,7 +169,7 @@ def decline(
     booking = numbered(db, number)
     if booking is None or booking.state != "proposed":
         return "not_waiting"
-    if not (by.may("approver") or booking.proposed_by == by.name):
+    if not by.may_decline(booking.proposed_by, booking.proposed_at):
         return "not_allowed"
     _decide(db, booking, "declined", by, now)
     return "taken_back"

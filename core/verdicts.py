@@ -110,7 +110,7 @@ def decide(
     """
     discretion.lock(db, by)
     dispute = disputes.lock(db, dispute_id)
-    refused = _refused(db, dispute, by, "operator", now)
+    refused = _refused(db, dispute, by, by.may("operator"), now)
     if refused is not None:
         return refused
     if dispute.state in ("open", "seller_reply"):
@@ -143,7 +143,7 @@ def approve(
 ) -> Literal["decided", "not_proposed", "already_decided", "not_allowed", "party", "own"]:
     """A second person agrees, and it is carried out. "own": whoever decided cannot approve it."""
     dispute = disputes.lock(db, dispute_id)
-    refused = _refused(db, dispute, by, "approver", now)
+    refused = _refused(db, dispute, by, by.may("approver"), now)
     if refused is not None:
         return refused
     verdict = standing(db, dispute_id)
@@ -162,12 +162,12 @@ def decline(
     """A second person does not agree, or whoever decided takes it back: it is open to decide."""
     dispute = disputes.lock(db, dispute_id)
     verdict = standing(db, dispute_id)
-    takes_back = verdict is not None and verdict.decided_by == by.who.id
-    refused = _refused(db, dispute, by, "operator" if takes_back else "approver", now)
-    if refused is not None:
-        return refused
     if verdict is None:
         return "not_proposed"
+    allowed = by.may_decline(verdict.decided_by, verdict.decided_at)
+    refused = _refused(db, dispute, by, allowed, now)
+    if refused is not None:
+        return refused
     reason = reasons.read(reason)
     if not reason:
         return "no_reason"
@@ -220,9 +220,9 @@ def of_order(db: Db, order_id: UUID) -> Verdict | None:
 
 
 def _refused(
-    db: Db, dispute: Dispute, by: Actor, role: Literal["operator", "approver"], now: datetime
+    db: Db, dispute: Dispute, by: Actor, allowed: bool, now: datetime
 ) -> Literal["not_allowed", "party", "already_decided"] | None:
-    if not by.may(role):
+    if not allowed:
         return "not_allowed"
     if _is_party(db, dispute, by):
         incidents.open(db, OWN, dispute.order_id, now, case=dispute.number, by=by.name)

@@ -52,6 +52,11 @@ SCHEDULE: Final = {
         "schedule": crontab(minute="7"),
         "options": {"queue": "reports"},
     },
+    "lapse_proposals": {
+        "task": task_name("lapse_proposals"),
+        "schedule": crontab(minute="47"),
+        "options": {"queue": "reports"},
+    },
     "look_after_money": {
         "task": task_name("look_after_money"),
         "schedule": crontab(minute="37"),

@@ -26,6 +26,7 @@ from core import (
     links,
     number_changes,
     outbox,
+    proposals,
     sendings,
     settlements,
     shortages,
@@ -297,6 +298,16 @@ def look_after_money(work: Work) -> None:
             log.error("money_is_missing")
 
 
+def lapse_proposals(work: Work) -> None:
+    """What no second person agreed to in time is taken back."""
+    now = work.database.clock()
+    with work.database.begin() as db:
+        found = proposals.lapsing(db, work.rules, now)
+    for each in found:
+        with work.database.begin() as db:
+            proposals.lapse(db, each, work.rules, now)
+
+
 def roll_up_funnel(work: Work) -> None:
     """Count who came to each screen and what became of them, before the hops are forgotten."""
     with work.database.begin(seconds=funnel.SECONDS_MAX) as db:
@@ -308,6 +319,7 @@ SCHEDULED: Final[Mapping[str, Callable[[Work], None]]] = {
     "tidy": tidy,
     "roll_up_funnel": roll_up_funnel,
     "check_ledger": check_ledger,
+    "lapse_proposals": lapse_proposals,
     "look_after_money": look_after_money,
     "nudge": nudge,
     "reconcile": reconciliation.reconcile,

@@ -19,7 +19,8 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 NAME: Final = re.compile(r"[a-z][a-z0-9._-]{1,29}")
 # As which the system itself signs (core.payouts); nobody of ours is called so.
-RESERVED: Final = frozenset({"system", "automatic"})
+SYSTEM: Final = "system"
+RESERVED: Final = frozenset({SYSTEM, "automatic"})
 
 staff = sa.Table(
     "staff",
@@ -59,10 +60,14 @@ class Staff:
 
 @dataclass(frozen=True)
 class Actor:
-    """Somebody of ours at work. origin: from where, as the audit log keeps it."""
+    """Somebody of ours at work. origin: from where, as the audit log keeps it.
+
+    lapsed_by: None, or the schedule does it for them: it takes back what they proposed up to then.
+    """
 
     who: Staff
     origin: str
+    lapsed_by: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -70,6 +75,13 @@ class Actor:
 
     def may(self, role: Role) -> bool:
         return self.who.has(role)
+
+    def may_decline(self, proposed_by: UUID | str, proposed_at: datetime) -> bool:
+        """A proposal of somebody, by id or name: as an approver, or because it is their own."""
+        is_own = proposed_by in (self.who.id, self.name)
+        if self.lapsed_by is not None:
+            return is_own and proposed_at <= self.lapsed_by
+        return is_own or self.may("approver")
 
     def write(
         self,
@@ -81,7 +93,8 @@ class Actor:
         now: datetime,
     ) -> None:
         """Put down in the audit log what they did."""
-        audit.write(db, self.name, self.origin, what, subject, before, after, now)
+        signed = self.name if self.lapsed_by is None else SYSTEM
+        audit.write(db, signed, self.origin, what, subject, before, after, now)
 
 
 def add(

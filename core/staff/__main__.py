@@ -30,7 +30,7 @@ from core.disputes import Dispute
 from core.errors import Unavailable
 from core.money import show
 from core.resolutions import AGAINST
-from core.staff import ROLES, money, people, phones, resets, watch
+from core.staff import ROLES, money, people, phones, proposals, resets, watch
 from core.staff.terminal import (
     NOT_THERE,
     Command,
@@ -428,6 +428,7 @@ _OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
 }
 _COMMANDS: Final[Mapping[str, tuple[Command, Sequence[str], str]]] = {
     **watch.COMMANDS,
+    **proposals.COMMANDS,
     "add": (add, ("name", "--roles", "--msisdn", "--by"), "somebody joins, or has other roles"),
     "retire": (retire, ("name", "--by"), "somebody acts no more"),
     "list": (list_staff, (), "who is staff"),

@@ -62,6 +62,7 @@ BY_HAND: Final[Mapping[str, str]] = {
     "payout_refused": "trace it; what does M-Pesa's code say?",
     "payout_unanswered": "look at M-Pesa's portal; ask",
     "pin_reset_own": "speak with whoever it was",
+    "proposal_lapsed": "nobody agreed in time, nothing is changed: propose it anew, or leave it",
     "receipt_conflict": "one receipt, two stories: ask M-Pesa which is right",
     "refund_failed": "call the member: which phone can be paid, or why is it not?",
     "resolution_by_a_party": "speak with whoever it was",

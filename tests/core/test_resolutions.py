@@ -303,7 +303,7 @@ def test_what_is_refused_moves_nothing_and_leaves_it_open(counter: Counter) -> N
     assert counter.approve(number, counter.olive) == "not_allowed"
     assert counter.approve(number + 1_000) == "not_open"
     assert counter.decline(number) == "not_proposed"
-    assert counter.decline(number, counter.olive) == "not_allowed"
+    assert counter.decline(number, counter.olive) == "not_proposed"
     assert counter.decline(number + 1_000) == "not_open"
     assert (counter.state(number), counter.books()) == ("open", before)
     assert counter.acts(number) == []

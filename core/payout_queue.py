@@ -52,18 +52,16 @@ def resume_waiting(db: Db, now: datetime, look: int | None = None) -> int:
     lock(db)
     waiting = payouts.waiting(db)
     left_cents = payouts.free_cents(db, ledger.B2C) if waiting else 0
-    wanted, known, cooled_at, too_little = [], list[UUID](), list[datetime](), False
+    is_halted = {of_float: _is_halted(db, of_float=of_float) for of_float in (True, False)}
+    wanted, cooled_at, too_little = [], list[datetime](), False
     for payout in waiting:
-        if _is_halted_for(db, payout) or freezes.is_frozen(db, payout.member_id):
+        of_float = payout.kind != "reversal"
+        if is_halted[of_float] or freezes.is_frozen(db, payout.member_id):
             continue
         if cools_until := _cools(db, payout, now):
             cooled_at.append(cools_until)
             continue
-        if payout.waits_for == "sim":  # whether the float is enough is asked after that
-            known.append(payout.id)
-            wanted.append(outbox.Wanted("submit_payout", now, {"payout_id": payout.id}))
-            continue
-        if payout.kind != "reversal":
+        if of_float and payout.waits_for != "sim":  # of that line nobody knows whether it may go
             left_cents -= payout.amount_cents
             if left_cents < 0:  # and those behind it wait as well, however small
                 too_little = True
@@ -77,11 +75,6 @@ def resume_waiting(db: Db, now: datetime, look: int | None = None) -> int:
         outbox.put(db, "keep_float", due_at=now)
     if cooled_at:  # the row that was to bring this is the one that did
         outbox.put(db, "resume_payouts", due_at=min(cooled_at))
-    if known:  # each is asked for once: many lines are answered for at the same time
-        db.run(
-            "UPDATE payouts SET waits_for = NULL, updated_at = %(now)s WHERE id = ANY(%(ids)s)",
-            {"now": now, "ids": known},
-        )
     if wanted:
         outbox.put_all(db, wanted)
     return len(wanted)
@@ -97,7 +90,7 @@ def resume(db: Db, by: str, now: datetime, rules: Rules, why: Halt | None = None
     for reason in reasons:
         incidents.end(db, halts.HALTED, reason, f"resumed by {by}", now)
     for failed in payouts.failed_by_us(db):
-        if _is_halted_for(db, failed):
+        if _is_halted(db, of_float=failed.kind != "reversal"):
             continue
         if payouts.was_left(db, failed):  # it lies on the balance, and is looked for anew
             outbox.put(db, "refund_balance", due_at=now, member_id=failed.member_id)
@@ -171,7 +164,7 @@ def _hindrance(db: Db, payout: Payout, rules: Rules, now: datetime) -> str | Non
     """Why it cannot be sent now."""
     if freezes.is_frozen(db, payout.member_id):
         return "frozen"
-    if _is_halted_for(db, payout):
+    if _is_halted(db, of_float=payout.kind != "reversal"):
         return "halted"
     if cools_until := _cools(db, payout, now):
         outbox.put(db, "resume_payouts", due_at=cools_until)
@@ -204,9 +197,9 @@ def _cools(db: Db, payout: Payout, now: datetime) -> datetime | None:
     return numbers.cools_until(db, payout.member_id, payout.msisdn, now)
 
 
-def _is_halted_for(db: Db, payout: Payout) -> bool:
-    takes_float = payout.kind != "reversal"
-    return halts.is_halted(db, "initiator") or (takes_float and halts.is_halted(db, "float"))
+def _is_halted(db: Db, *, of_float: bool) -> bool:
+    """of_float: whether it is the payout float that would be less by it."""
+    return halts.is_halted(db, "initiator") or (of_float and halts.is_halted(db, "float"))
 
 
 def _others_wait(db: Db, payout: Payout) -> bool:

@@ -124,7 +124,7 @@ def finding(
 
 
 def want(db: Db, msisdn: str, now: datetime) -> None:
-    """Have the line checked. Whoever waits for it is looked at when the check ends."""
+    """Have the line checked. The payouts that wait for that are asked for when the check ends."""
     # Locked where it is open already, so that it cannot end before whoever waits says so.
     check = db.row(
         _Check,
@@ -240,6 +240,11 @@ class _Check:
     ended_at: datetime | None
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    payout_id: UUID
+
+
 def _lock(db: Db, check_id: UUID) -> _Check:
     check = db.row(
         _Check,
@@ -267,4 +272,17 @@ def _end(db: Db, check: _Check, outcome: Outcome, swapped_on: date | None, now: 
     unanswered = incidents.find_open(db, UNANSWERED, check.id)
     if unanswered is not None:
         incidents.close(db, unanswered.id, "the network answered", now)
-    outbox.put(db, "resume_payouts", due_at=now)
+    # Of this line only, and by the line they go to by now: its owner may have another since.
+    waiting = db.rows(
+        _Waiting,
+        """
+        SELECT id AS payout_id FROM payouts
+        WHERE state = 'approved' AND waits_for = 'sim' AND msisdn = %(msisdn)s
+        ORDER BY approved_at, id
+        """,
+        {"msisdn": check.msisdn},
+    )
+    if waiting:
+        outbox.put_all(
+            db, [outbox.Wanted("submit_payout", now, {"payout_id": w.payout_id}) for w in waiting]
+        )

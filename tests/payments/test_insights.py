@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from core import days, payout_queue, payouts
+from core import days, payouts
 from core.sim_checks import SimAnswer
 from payments import insights
 from tests.core.market import msisdn
@@ -151,16 +151,6 @@ def test_what_nobody_knows_is_asked_again_and_nothing_leaves(
     assert till.is_paid_once(payout_id)
     with till.street.database.begin() as db:
         assert db.value("SELECT count(*) FROM incidents WHERE closed_at IS NULL") == 0
-
-
-def test_who_is_woken_again_before_its_turn_is_asked_for_once(till: Till) -> None:
-    """Every line's answer wakes all whose line is known by then."""
-    till.withdraw()
-    till.street.wait(1)
-    with till.street.database.begin() as db:
-        db.run("UPDATE sim_checks SET outcome = 'clean', ended_at = %s", [till.street.now])
-        woken = [payout_queue.resume_waiting(db, till.street.now) for _ in range(3)]
-    assert woken == [1, 0, 0]
 
 
 def test_two_payouts_to_one_line_ask_once(till: Till) -> None:

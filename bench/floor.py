@@ -514,7 +514,7 @@ def _tell(cur: psycopg.Cursor[Any], order_id: UUID, event_id: UUID, now: datetim
         [order_id],
     )
     message_id = uuid4()
-    text = f"Order {number}: KSh {total // 100}. Enter your M-Pesa PIN by {pay_by:%H:%M}."
+    text = f"Order {number}: pay KSh {total // 100} by M-Pesa before {pay_by:%H:%M}."
     cur.execute(
         """
         WITH told AS (

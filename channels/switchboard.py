@@ -32,6 +32,7 @@ from core.errors import Unavailable
 from core.members import Member
 from core.orders import Order
 from core.rules import Rules
+from core.worth import UNDER_WAY
 from flows import run
 from flows.conversations import Wish
 from flows.run import Answer, Begin, Inbound, Reply
@@ -322,12 +323,13 @@ def _agree(db: Db, order: Order, member: Member, now: datetime) -> _Told | None:
 
 
 def _stands(order: Order, language: str) -> _Told:
-    """For its seller, who does the rest where his PIN can be asked for."""
+    """For its seller, who does the rest where his PIN can be asked for, if there is a rest."""
     known = common().texts[f"status.{order.state}"]
     values = {
         "order": str(order.number),
         "day": order.deliver_on,
         "status": known.get(language) or known["en"],
-        "net": money.show(order.worth.net_cents),
     }
-    return _Told("sms_order", values, order.id)
+    if order.state not in UNDER_WAY:
+        return _Told("sms_order_over", values, order.id)
+    return _Told("sms_order", {**values, "net": money.show(order.worth.net_cents)}, order.id)

@@ -21,6 +21,7 @@ from core import (
     members,
     messages,
     money,
+    names,
     opt_outs,
     orders,
     outbox,
@@ -570,7 +571,7 @@ def _tell_invited(db: Db, deal: Deal, trigger: str, now: datetime) -> None:
     """In the language of the phone's owner; a stranger's is that of who knows the number."""
     opener, invited = members.by_id(db, deal.opener_id), _invited(db, deal)
     spoken = invited or opener
-    values = {**_values(deal), "name": opener.name.split()[0] if opener else "-"}
+    values = {**_values(deal), "name": names.called(opener.name) if opener else "-"}
     messages.of_phone(
         db,
         trigger,

@@ -85,8 +85,8 @@ class SellerOrder(Worth):
     number: int
     title: str | None
     lines: Sequence[Sequence[Any]]
-    buyer_name: str = field(repr=False)  # the first one
-    receiver_name: str = field(repr=False)  # the first one of whoever has it brought; or the same
+    buyer_name: str = field(repr=False)
+    receiver_name: str = field(repr=False)  # of whoever has it brought; or the same
     place: str
     deliver_on: date
     accept_by: datetime
@@ -132,7 +132,7 @@ class SellerLine(Worth):
 
     id: UUID
     number: int
-    buyer_name: str = field(repr=False)  # the first one
+    buyer_name: str = field(repr=False)
     deliver_on: date
 
 
@@ -552,7 +552,7 @@ def orders_of_seller(db: Db, seller_id: UUID, limit: int) -> list[SellerLine]:
     return db.rows(
         SellerLine,
         f"""
-        SELECT o.id, o.number, split_part(b.name, ' ', 1) AS buyer_name, o.deliver_on, {_WORTH}
+        SELECT o.id, o.number, b.name AS buyer_name, o.deliver_on, {_WORTH}
         FROM orders o JOIN members b ON b.id = o.buyer_id
         WHERE o.seller_id = %(seller_id)s AND o.accept_by IS NOT NULL
         ORDER BY CASE WHEN o.state IN ('paid', 'accepted', 'dispatched', 'delivered', 'disputed')
@@ -569,8 +569,7 @@ def for_seller(db: Db, order_id: UUID, seller_id: UUID, language: str) -> Seller
         SellerOrder,
         f"""
         SELECT o.id, o.number, {_WORTH}, o.title, {_LINES} AS lines,
-               split_part(b.name, ' ', 1) AS buyer_name,
-               split_part(coalesce(o.receiver_name, b.name), ' ', 1) AS receiver_name,
+               b.name AS buyer_name, coalesce(o.receiver_name, b.name) AS receiver_name,
                q.name AS place, o.deliver_on, o.accept_by, o.dispatch_by, o.inspect_by,
                coalesce(d.tries >= {TRIES_MAX}, false) AS code_locked
         FROM orders o

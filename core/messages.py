@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 
 import sqlalchemy as sa
 
-from core import gsm, money, wordings
+from core import gsm, money, names, wordings
 from core.database import Db, metadata
 from core.phone import is_kenyan_mobile
 from core.records import records
@@ -486,8 +486,8 @@ def _values(group: Sequence[_Order]) -> dict[str, object]:
         "total": money.show(sum(order.total_cents for order in group)),
         "net": money.show(sum(order.net_cents for order in group)),
         "name": first.buyer_name,
-        "buyer": first.buyer_name.split()[0],
-        "receiver": (first.receiver_name or first.buyer_name).split()[0],
+        "buyer": names.called(first.buyer_name),
+        "receiver": names.called(first.receiver_name or first.buyer_name),
         "seller": first.seller_name,
         "pay_by": first.pay_by,
         "accept_by": first.accept_by,

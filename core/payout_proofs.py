@@ -5,7 +5,18 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
-from core import halts, incidents, ledger, messages, money, outbox, payout_calls, payouts, receipts
+from core import (
+    halts,
+    incidents,
+    ledger,
+    messages,
+    money,
+    names,
+    outbox,
+    payout_calls,
+    payouts,
+    receipts,
+)
 from core.database import Db
 from core.halts import Halt
 from core.money import CENTS
@@ -257,7 +268,7 @@ def _tell_payer(db: Db, payout: Payout, now: datetime) -> None:
     member = payouts.member_paid_for(db, payout)
     if member is None:
         return
-    values = {"total": money.show(payout.amount_cents), "buyer": member.name.split()[0]}
+    values = {"total": money.show(payout.amount_cents), "buyer": names.called(member.name)}
     language = messages.language_of(db, payout.msisdn) or member.language
     key = str(payout.id)
     messages.of_phone(db, "payer_refunded", key, payout.msisdn, language, values, now)

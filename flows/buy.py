@@ -6,7 +6,18 @@ from datetime import date
 from typing import Any, Literal
 from uuid import UUID
 
-from core import catalogue, charges, checkouts, days, listings, members, money, phone, places
+from core import (
+    catalogue,
+    charges,
+    checkouts,
+    days,
+    listings,
+    members,
+    money,
+    names,
+    phone,
+    places,
+)
 from core.catalogue import OfferLine, ProductLine
 from core.checkouts import Cart
 from core.errors import Invalid
@@ -192,7 +203,7 @@ def days_ahead(context: Context, _answers: Any) -> list[Option[str]]:
 
 def confirm_line(context: Context, answers: Any) -> Values:
     place = places.by_id(context.db, answers.to_place or context.buyer.place_id)
-    to = [answers.receiver.split()[0]] if answers.receiver else []
+    to = [names.called(answers.receiver)] if answers.receiver else []
     return {
         **cart_line(context, answers),
         "to": ", ".join([*to, place.name if place else ""]),

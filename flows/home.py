@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import members, pins
+from core import members, names, pins
 from flows.account import typed_pin
 from flows.engine import RESUME, Ask, Call, Context, End, Flow, Menu
 from flows.words import Values
@@ -46,7 +46,7 @@ def unfinished(context: Context, _answers: Any) -> Values:
 
 
 def _first_name(context: Context) -> str:
-    return context.member.name.split()[0] if context.member else ""
+    return names.called(context.member.name) if context.member else ""
 
 
 HOME = Flow(

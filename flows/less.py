@@ -8,7 +8,7 @@ from core.deliveries import BuyerOrder, SellerOrder
 from core.shortages import Standing
 from core.trips import Line
 from flows.engine import Context
-from flows.words import Values, show_moment
+from flows.words import Values, common, show_moment
 
 NONE: Final = frozenset({"x", "none", "hakuna"})  # 0 is the key that goes back
 
@@ -45,11 +45,12 @@ def line_values(line: Line, milli: int) -> Values:
     }
 
 
-def less_values(line: Line, to_milli: int, from_milli: int) -> Values:
+def less_values(line: Line, to_milli: int, from_milli: int, language: str) -> Values:
     """So much of so much, and what the difference is worth."""
     has, quantity = catalogue.show_quantity(to_milli), catalogue.show_quantity(from_milli)
+    of = common().texts["of"][language]  # a stroke would read as a half
     return {
-        "less": f"{has}/{quantity} {line.units} {line.product}",
+        "less": f"{has} {of} {quantity} {line.units} {line.product}",
         "back": money.show(line.off_cents(from_milli - to_milli)),
     }
 
@@ -61,7 +62,7 @@ def standing_values(context: Context, order_id: UUID) -> Values:
         return {"less": "-", "back": "0", "until": "-"}
     said = found.reduction
     return {
-        **less_values(found.line, said.to_milli, said.from_milli),
+        **less_values(found.line, said.to_milli, said.from_milli, context.language),
         "back": money.show(said.refund_cents),
         "until": show_moment(said.answer_by, context.language),
     }

@@ -197,7 +197,7 @@ def came_line(context: Context, answers: Any) -> Values:
     line = line_of(context, answers.order, answers.line)
     return {
         "seller": _order(context, answers).seller_name,
-        **less_values(line, answers.came, line.on_road_milli),
+        **less_values(line, answers.came, line.on_road_milli, context.language),
     }
 
 

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any, Literal
 from uuid import UUID
 
-from core import days, deals, members, money, phone
+from core import days, deals, members, money, names, phone
 from core.deals import Deal, Side
 from core.errors import Invalid
 from flows.account import check_pin, typed_pin
@@ -202,7 +202,7 @@ def _values(context: Context, deal: Deal) -> Values:
         "total": money.show(deal.total_cents),
         "fee": money.show(deal.fee_cents),
         "net": money.show(deal.net_cents),
-        "name": opener.name.split()[0] if opener else "-",
+        "name": names.called(opener.name) if opener else "-",
         "number": phone.local(deal.invited_msisdn),
         "day": show_day(deal.due_on, context.language),
         "until": show_moment(deal.answer_by, context.language),

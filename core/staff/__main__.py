@@ -122,7 +122,8 @@ def list_staff(desk_: Desk, _given: argparse.Namespace) -> str:
         )
         for one in staff.everybody(desk_.db)
     ]
-    return table(("name", "roles", "", "as a member"), rows, "Nobody is staff yet.")
+    nobody = "Nobody is staff yet. The first: add NAME --roles admin"
+    return table(("name", "roles", "", "as a member"), rows, nobody)
 
 
 def list_disputes(desk_: Desk, _given: argparse.Namespace) -> str:
@@ -405,7 +406,7 @@ _OPTIONS: Final[Mapping[str, Mapping[str, object]]] = {
     "name": {"help": "what they sign with"},
     "case": {"type": _case, "help": "its number, as people say it"},
     "msisdn": {"type": people.read_msisdn, "help": "a phone number"},
-    "--roles": {"type": _roles, "required": True, "help": f"some of {', '.join(ROLES)}"},
+    "--roles": {"type": _roles, "required": True, "help": f"of {','.join(ROLES)}, as here"},
     "--msisdn": {"type": people.read_msisdn, "help": "of one who also trades here"},
     "--buyer": {"type": shillings, "metavar": "KSH", "help": "goes back to the buyer"},
     "--seller": {"type": shillings, "metavar": "KSH", "help": "the seller's, before the fee"},

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from core import desk, members, number_changes, numbers, phone
+from core import desk, members, names, number_changes, numbers, phone
 from core.days import EAST_AFRICA_TIME
 from core.errors import Invalid
 from core.staff.terminal import Desk, Refused, person
@@ -66,7 +66,7 @@ def one(at: Desk, text: str, which: int | None) -> UUID:
         return by_id(at, text)
     both = members.sharing(at.db, text)
     if len(both) > 1 and which is None:
-        first, second = (each.name.split()[0] for each in both)
+        first, second = (names.called(each.name) for each in both)
         raise Refused(f"two share that phone: --person 1 is {first}, --person 2 is {second}")
     nth = (which or 1) - 1
     found = both[nth] if nth < len(both) else members.by_msisdn(at.db, text)

@@ -194,6 +194,15 @@ def test_a_seller_is_told_how_a_sold_order_stands(hear: Hear, sent: Bargain) -> 
     assert "KSh " in told
 
 
+def test_a_seller_is_promised_nothing_of_an_order_that_has_ended(
+    hear: Hear, sent: Bargain, street: Callable[..., Any]
+) -> None:
+    hear(f"OK {sent.number} {street(lambda at: at.code(sent))}")
+    (told,) = hear(f"STATUS {sent.number}", from_=SHOP)
+    assert "completed" in told or "imekamilika" in told
+    assert "KSh" not in told
+
+
 def test_an_order_of_other_people_is_not_found(
     hear: Hear, sent: Bargain, street: Callable[..., Any]
 ) -> None:
@@ -821,7 +830,7 @@ def test_a_second_offer_is_shown_before_it_is_agreed_to(
     street(lambda at: at.take_less_back(short))
     street(lambda at: at.offer_less(short))
     (shown,) = hear(f"NDIYO {short.number}")
-    assert shown.startswith(f"{short.number}: Wanjiku Fresh can send 1/2")
+    assert shown.startswith(f"{short.number}: Wanjiku Fresh can send 1 of 2")
     assert sorted(reductions_of(street, short)) == ["open", "withdrawn"]
     hear("1")
     assert sorted(reductions_of(street, short)) == ["agreed", "withdrawn"]

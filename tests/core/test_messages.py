@@ -277,8 +277,8 @@ def test_a_placed_basket_is_one_message_with_all_its_orders(
     one, other = numbers(db, bought)
     assert told(db, "placed") == {
         "Amina": [
-            f"Order {one}, {other}: KSh 681. Enter your M-Pesa PIN by 21/11 12:15. "
-            "We hold the money until you have the goods."
+            f"Order {one}, {other}: pay KSh 681 by M-Pesa before 21/11 12:15. "
+            "We hold the money until the goods are there."
         ]
     }
 

@@ -263,7 +263,7 @@ def test_the_command_itself_works_on_a_real_database(database: Database, now: da
         )
         return done.returncode, done.stdout.strip(), done.stderr.strip()
 
-    assert run("list") == (0, "Nobody is staff yet.", "")
+    assert run("list") == (0, "Nobody is staff yet. The first: add NAME --roles admin", "")
     assert run("add grace --roles admin,operator") == (0, "added", "")
     code, out, error = run("add mallory --roles operator")
     assert (code, out) == (1, "")

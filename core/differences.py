@@ -239,6 +239,8 @@ class Difference:
             return "book it to M-Pesa's charges"
         if self.source == "pull" and self.kind != "not_with_us":
             return "wait for the statement, which has the last word"
+        if self.kind == "not_at_mpesa" and (self.movement or "").startswith("receipt:"):
+            return "ask M-Pesa for it; if it never moved, book it to suspense, where it lies"
         return _ACTIONS[self.kind]
 
     def age_days(self, now: datetime) -> int:

@@ -97,6 +97,18 @@ def unexplained(db: Db, receipt: str) -> Receipt | None:
     )
 
 
+def unexplained_cents(db: Db) -> int:
+    """All that lies in suspense under a receipt."""
+    cents: int = db.value(
+        """
+        SELECT coalesce(sum(amount_cents), 0)::bigint FROM receipts
+        WHERE charge_id IS NULL AND outcome <> ALL(%(gone)s)
+        """,
+        {"gone": list(GONE)},
+    )
+    return cents
+
+
 def given_back(db: Db, receipt: str, now: datetime) -> None:
     """It does not lie in suspense any more, and nothing that comes later finds it there."""
     db.run(

@@ -1,6 +1,6 @@
 """Resolutions: what staff decide about a difference, posted with its reason in writing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, LiteralString, get_args
@@ -15,6 +15,7 @@ from core import (
     ledger,
     matching,
     reasons,
+    receipts,
     reversals,
     settlements,
     solvency,
@@ -309,11 +310,10 @@ def _refused(
     if difference.kind == "balance":
         return "no_such_posting"
     reversal = _reversal(db, difference)  # locks what is before solvency
-    if difference.kind == "reversed":
-        if reversals.is_asked_for(db, _reversed(db, difference)):
-            return "asked_for"
-        if reversal is not None and against != "payment":
-            return "no_such_posting"
+    if difference.kind == "reversed" and reversals.is_asked_for(db, _reversed(db, difference)):
+        return "asked_for"
+    if reversal is not None and against not in _lies_in(reversal):
+        return "no_such_posting"
     solvency.lock(db)
     legs = _legs(db, difference, against)
     if legs is None:
@@ -324,6 +324,8 @@ def _refused(
     for leg in legs:
         side = 1 if leg.account.debit_normal else -1
         after_cents = ledger.balance(db, leg.account) + side * leg.amount_cents
+        if leg.account == ledger.SUSPENSE and reversal is None:  # what has a receipt is somebody's
+            after_cents -= receipts.unexplained_cents(db)
         if leg.account.kind[0] in "AL" and side * leg.amount_cents < 0 and after_cents < 0:
             return "too_little"
     before, after = solvency.surplus_cents(db), solvency.surplus_after(db, legs)
@@ -346,10 +348,21 @@ def _book(difference: Difference) -> ledger.Leg:
 
 
 def _reversal(db: Db, difference: Difference) -> reversals.Reversal | None:
-    """The payment that M-Pesa gave back; None: it is another difference, or was booked before."""
-    if difference.kind != "reversed":
+    """The payment that M-Pesa gave back; None: it is another difference, or was booked before.
+
+    Of a payment that M-Pesa never had the same, while it lies in suspense: it leaves that with its
+    receipt, or somebody would be given it yet.
+    """
+    if difference.kind == "reversed":
+        return reversals.find(db, _reversed(db, difference), -difference.gap_cents)
+    receipt = difference.receipt if difference.theirs_cents == 0 else None
+    if difference.what != "payment" or receipt is None or not receipts.unexplained(db, receipt):
         return None
-    return reversals.find(db, _reversed(db, difference), -difference.gap_cents)
+    return reversals.find(db, receipt, -difference.gap_cents)
+
+
+def _lies_in(reversal: reversals.Reversal) -> Sequence[Against]:
+    return ("payment",) if reversal.payable else ("payment", "suspense")
 
 
 def _reversed(db: Db, difference: Difference) -> str:

@@ -161,6 +161,49 @@ def test_the_rest_of_a_charge_is_booked(counter: Counter) -> None:
     assert counter.bank.open() == []
 
 
+def test_what_mpesa_never_had_leaves_suspense_with_its_receipt(
+    counter: Counter, now: datetime
+) -> None:
+    """Or it would be given to somebody yet: out of what another has there."""
+    db, bank = counter.db, counter.bank
+    assert counter.decide(counter.foreign(), "suspense") == "resolved"
+    told = c2b("NAMED", now, "SNEVER0001", LOST)
+    assert settlements.receive(db, told, now) == "suspense"
+    bank.reconcile()
+    missing = counter.case("not_at_mpesa")
+    assert missing.action.endswith("book it to suspense, where it lies")
+    for against in ("loss", "bank", "owed"):
+        assert counter.decide(missing.number, against) == "no_such_posting"
+    assert counter.decide(missing.number, "suspense") == "resolved"
+    assert [it.receipt for it in suspense.unexplained(db)] == ["RCPT000009"]
+    given = (counter.purse.msisdn, counter.olive, WHY, bank.night)
+    assert suspense.give_back(db, "SNEVER0001", *given) == "not_in_suspense"
+    assert "E.loss" not in counter.books()
+    assert ledger.balance(db, ledger.SUSPENSE) == LOST
+    bank.reconcile()
+    assert bank.open() == []
+
+
+def test_what_mpesa_never_had_and_somebody_was_given_is_our_loss(
+    counter: Counter, now: datetime
+) -> None:
+    """No other's money that lies in suspense is taken for it."""
+    db, bank = counter.db, counter.bank
+    assert counter.decide(counter.foreign(), "suspense") == "resolved"
+    told = c2b("NAMED", now, "SNEVER0001", LOST)
+    assert settlements.receive(db, told, now) == "suspense"
+    bank.reconcile()
+    missing = counter.case("not_at_mpesa").number
+    given = (counter.purse.msisdn, counter.olive, WHY, bank.night)
+    assert suspense.give_back(db, "SNEVER0001", *given) == "proposed"
+    assert counter.decide(missing, "suspense", rules=TWO_PEOPLE) == "proposed"
+    assert suspense.approve(db, "SNEVER0001", counter.peter, bank.night) == "returned"
+    assert counter.approve(missing) == "too_little"
+    assert counter.decline(missing) == "declined"
+    assert counter.decide(missing, "loss") == "resolved"
+    assert (counter.books()["E.loss"], ledger.balance(db, ledger.SUSPENSE)) == (LOST, LOST)
+
+
 def test_what_is_only_explained_moves_nothing_and_stays_so(counter: Counter) -> None:
     number = counter.foreign()
     before = counter.books()

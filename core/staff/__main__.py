@@ -36,6 +36,7 @@ from core.staff.terminal import (
     Command,
     Desk,
     Refused,
+    in_words,
     masked,
     moment,
     origin,
@@ -93,7 +94,7 @@ GOOD: Final[Mapping[str, str]] = {
     "lifted": "lifted: what waited goes on its way",
     "over": "booked; her orders are paid, and the rest goes back to her",
     "proposed": "kept; a second person must approve it before anything moves",
-    "resolved": "resolved and booked",
+    "resolved": "resolved, and booked as decided",
     "retired": "retired",
     "returned": "booked; it goes back to that member",
     "second_payment": "booked; her orders were paid before, so it goes back to her",
@@ -383,7 +384,7 @@ def _order_of(db: Db, dispute: Dispute) -> orders.Order:
 def _change(before: Mapping[str, object], after: Mapping[str, object]) -> str:
     """`state review > resolved_buyer, reason …`: only what is other than it was."""
     return ", ".join(
-        f"{name} {before[name]} > {value}" if name in before else f"{name} {value}"
+        f"{in_words(name, before[name])} > {value}" if name in before else in_words(name, value)
         for name, value in after.items()
         if before.get(name) != value
     )

@@ -14,7 +14,7 @@ from core import disputes, staff
 from core.database import Db
 from core.days import EAST_AFRICA_TIME
 from core.disputes import Dispute
-from core.money import CENTS
+from core.money import CENTS, show
 from core.rules import Rules
 from core.staff import Actor
 
@@ -77,6 +77,14 @@ def moment(at: datetime) -> str:
 def second(at: datetime) -> str:
     """A moment where minutes do not tell apart what happened."""
     return at.astimezone(EAST_AFRICA_TIME).strftime("%d/%m/%Y %H:%M:%S")
+
+
+def in_words(name: str, value: object) -> str:
+    """A detail in words: `to_buyer_cents`, 20000 is `to buyer KSh 200`; a code is as it is."""
+    words = name.replace("_", " ")
+    if name.endswith("cents") and isinstance(value, int):
+        return f"{words.removesuffix('cents')}KSh {show(value)}"
+    return f"{words} {value}"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> str:

@@ -12,7 +12,17 @@ from core import charges, incidents, payouts, traces
 from core.incidents import Open
 from core.money import show
 from core.staff import people
-from core.staff.terminal import Command, Desk, Refused, masked, moment, person, second, table
+from core.staff.terminal import (
+    Command,
+    Desk,
+    Refused,
+    in_words,
+    masked,
+    moment,
+    person,
+    second,
+    table,
+)
 from core.traces import Trace
 
 SHOWN: Final = 100
@@ -235,10 +245,7 @@ def _to_do(incident: Open) -> str:
 
 
 def _detail(incident: Open) -> str:
-    return ", ".join(
-        f"{name} {show(value) if name.endswith('cents') and isinstance(value, int) else value}"
-        for name, value in incident.detail.items()
-    )
+    return ", ".join(in_words(name, value) for name, value in incident.detail.items())
 
 
 def _whose(text: str) -> str | None:

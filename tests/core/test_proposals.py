@@ -132,7 +132,7 @@ def test_what_nobody_agreed_to_in_time_lapses_and_moves_nothing(night: Night) ->
 def test_who_proposed_what_lapsed_is_among_what_is_wrong(night: Night) -> None:
     night.propose("number")
     night.wait(PATIENCE)
-    assert f"number {night.names['member']}  proposed_by olive" in night.ok("incidents")
+    assert f"number {night.names['member']}  proposed by olive" in night.ok("incidents")
 
 
 def test_nobody_else_of_the_same_role_takes_it_back(night: Night) -> None:

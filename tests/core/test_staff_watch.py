@@ -65,7 +65,7 @@ def test_what_is_wrong_is_listed_with_what_to_do(desk: Watch) -> None:
     incidents.open(desk.db, "insolvent", "books", desk.now, missing_cents=123_400)
     said = desk.ok("incidents")
     assert re.search(rf"unknown_code +prompt {bought.reference} +code 8006 +trace it", said)
-    assert re.search(r"insolvent +books +missing_cents 1,234 +reconcile", said)
+    assert re.search(r"insolvent +books +missing KSh 1,234 +reconcile", said)
 
 
 def test_an_incident_is_closed_by_whoever_has_looked_with_a_note(desk: Watch) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from core import members, phone, pin_resets, pins, places
 from core.errors import Invalid
 from flows.answers import hints
-from flows.engine import Ask, Call, Context, End, Flow, Menu, Pick
+from flows.engine import Ask, Call, Context, End, Flow, Menu, Pick, Show, nothing
 from flows.register import languages, name, new_pin, place_words, places_meant
 from flows.words import Values
 
@@ -53,6 +53,19 @@ def typed_pin(_context: Context, _answers: Any, text: str) -> str:
 
 def check_pin(context: Context, _answers: Any, pin: str) -> pins.Checked:
     return pins.check(context.db, context.buyer.id, pin, context.rules, context.now)
+
+
+def ask_pin(state: str, *, to: str, show: Show = nothing) -> Ask:
+    """Goes on with the right PIN, asks again after a wrong one, and ends where it is locked."""
+    return Ask(
+        state,
+        show=show,
+        parse=typed_pin,
+        secret=True,
+        do=check_pin,
+        to={"right": to, "wrong": state, "locked": "locked"},
+        resume="restart",
+    )
 
 
 def support(context: Context, _answers: Any) -> Values:
@@ -111,15 +124,7 @@ ACCOUNT = Flow(
             to={"changed": "menu", "over": "old_pin"},
             resume="restart",
         ),
-        Ask(
-            "old_pin",
-            show=support,
-            parse=typed_pin,
-            secret=True,
-            do=check_pin,
-            to={"right": "new_pin", "wrong": "old_pin", "locked": "locked"},
-            resume="restart",
-        ),
+        ask_pin("old_pin", to="new_pin", show=support),
         Ask(
             "new_pin",
             parse=new_pin,

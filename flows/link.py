@@ -9,8 +9,8 @@ from core import links, members, messages
 from core.database import Db
 from core.members import Member
 from flows import conversations
-from flows.account import check_pin, typed_pin
-from flows.engine import Ask, Call, Context, End, Flow, Menu
+from flows.account import ask_pin
+from flows.engine import Call, Context, End, Flow, Menu
 from flows.words import Values
 
 CHANNEL: Final = "telegram"  # the one whose addresses nothing but a link proves
@@ -87,14 +87,7 @@ LINK = Flow(
             to={"shown": "other_phone", "linked": "linked", "free": "pin"},
         ),
         Menu("linked", to={"another": "pin", "unlink": "unlink"}, resume="restart"),
-        Ask(
-            "pin",
-            parse=typed_pin,
-            secret=True,
-            do=check_pin,
-            to={"right": "make", "wrong": "pin", "locked": "locked"},
-            resume="restart",
-        ),
+        ask_pin("pin", to="make"),
         Call("make", do=make, to={"made": "token"}),
         Menu("token", show=token_line, to={"done": "@account"}, resume="restart", hides="token"),
         Call("unlink", do=unlink, to={"unlinked": "unlinked"}),

@@ -18,7 +18,7 @@ from core import (
 )
 from core.deliveries import BuyerOrder
 from core.errors import Invalid
-from flows.account import check_pin, typed_pin
+from flows.account import ask_pin
 from flows.answers import hints
 from flows.buy import known_payer, own, payer_number
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick
@@ -364,14 +364,7 @@ MY_ORDERS = Flow(
             to={"withdraw": "pin_withdraw", "keep": "stands"},
             resume="restart",
         ),
-        Ask(
-            "pin_withdraw",
-            parse=typed_pin,
-            secret=True,
-            do=check_pin,
-            to={"right": "withdraw", "wrong": "pin_withdraw", "locked": "locked"},
-            resume="restart",
-        ),
+        ask_pin("pin_withdraw", to="withdraw"),
         Call(
             "withdraw",
             do=withdraw,
@@ -388,14 +381,7 @@ MY_ORDERS = Flow(
             do=received,
             to={"released": "thanks", "part_released": "part_thanks", "not_open": "order"},
         ),
-        Ask(
-            "pin",
-            parse=typed_pin,
-            secret=True,
-            do=check_pin,
-            to={"right": "code", "wrong": "pin", "locked": "locked"},
-            resume="restart",
-        ),
+        ask_pin("pin", to="code"),
         Menu("code", show=code_line, to={"renew": "new_code"}, resume="restart", hides="code"),
         Call("new_code", do=new_code, to={"renewed": "code", "not_open": "order"}),
         Menu("decided", show=verdict_line, to={"again": "again"}),

@@ -23,7 +23,7 @@ from core.days import EAST_AFRICA_TIME
 from core.deliveries import SellerOrder
 from core.errors import Invalid
 from core.trips import Line
-from flows.account import check_pin, typed_pin
+from flows.account import ask_pin
 from flows.answers import hints
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Moved, Option, Pick
 from flows.less import how_many, line_of, line_values, on_the_road_cents, standing_values
@@ -423,14 +423,7 @@ SELL = Flow(
     Answers,
     (
         Call("who", do=recognise, effect=False, to={"seller": "pin", "no_seller": "no_seller"}),
-        Ask(
-            "pin",
-            parse=typed_pin,
-            secret=True,
-            do=check_pin,
-            to={"right": "menu", "wrong": "pin", "locked": "locked"},
-            resume="restart",
-        ),
+        ask_pin("pin", to="menu"),
         Menu(
             "menu",
             to={"orders": "order", "offers": "offer", "money": "due"},

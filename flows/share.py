@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from core import members
-from flows.account import check_pin, typed_pin
+from flows.account import ask_pin
 from flows.engine import Ask, Call, Context, End, Flow, Menu
 from flows.register import CONSENT_VERSION, name, new_pin
 from flows.words import Values, load
@@ -46,14 +46,7 @@ SHARE = Flow(
     Answers,
     (
         Call("room", do=room, effect=False, to={"free": "pin", "full": "two"}),
-        Ask(
-            "pin",
-            parse=typed_pin,
-            secret=True,
-            do=check_pin,
-            to={"right": "name", "wrong": "pin", "locked": "locked"},
-            resume="restart",
-        ),
+        ask_pin("pin", to="name"),
         Ask("name", parse=name, to="consent", resume="restart"),
         Menu(
             "consent",
@@ -71,14 +64,7 @@ SHARE = Flow(
             resume="restart",
         ),
         Menu("two", to={"leave": "leave_pin"}, resume="restart"),
-        Ask(
-            "leave_pin",
-            parse=typed_pin,
-            secret=True,
-            do=check_pin,
-            to={"right": "leave", "wrong": "leave_pin", "locked": "locked"},
-            resume="restart",
-        ),
+        ask_pin("leave_pin", to="leave"),
         Call("leave", do=leave, to={"left": "left", "has_something": "settle_first"}),
         End("joined", show=their_name),
         End("declined"),

@@ -8,7 +8,7 @@ from core import days, earnings, money, payouts, phone, wallet, withdrawals
 from core.errors import Invalid
 from core.payouts import Payout
 from core.wallet import Movement
-from flows.account import check_pin, typed_pin
+from flows.account import ask_pin
 from flows.answers import hints
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick
 from flows.words import Values, common, show_moment
@@ -163,14 +163,7 @@ WALLET = Flow(
     "wallet",
     Answers,
     (
-        Ask(
-            "pin",
-            parse=typed_pin,
-            secret=True,
-            do=check_pin,
-            to={"right": "menu", "wrong": "pin", "locked": "locked"},
-            resume="restart",
-        ),
+        ask_pin("pin", to="menu"),
         Menu(
             "menu",
             show=balance_line,

@@ -21,8 +21,8 @@ from core import opt_outs, phone, sendings
 from core.database import Database
 from core.errors import Invalid, Unavailable
 from core.sendings import SendAnswer
-from payments.africastalking import Account, Wire, load_object
-from payments.wire import Answer, Lost, NotSent
+from payments.africastalking import Account, Wire
+from payments.wire import Answer, Lost, NotSent, load_object
 from settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -5,16 +5,12 @@ connection kept, no status on errors, no dict where the content type names a cha
 proxies from the environment. What is sent, and in what form, stays the SDK's.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from threading import local
 from typing import Any
 
-import requests
-
 from payments import wire
-from payments.wire import Answer
+from payments.wire import Answer, Sessions
 
 
 @dataclass(frozen=True)
@@ -35,13 +31,11 @@ class Wire:
         super().__init__(account.username, account.api_key)  # type: ignore[call-arg]  # the SDK's
         self._baseUrl = f"{account.base_url}/{version}"
         self._account = account
-        self._threads = local()
-        self._sessions: list[requests.Session] = []
+        self._sessions = Sessions()
 
     def close(self) -> None:
         """Let go of every connection; no call may be under way."""
-        for session in self._sessions:
-            session.close()
+        self._sessions.close()
 
     def _make_request(
         self,
@@ -59,26 +53,9 @@ class Wire:
         account = self._account
         seconds = (account.connect_seconds, account.read_seconds)
         return wire.ask(
-            *(self._session(), method, url),
+            *(self._sessions.mine(), method, url),
             seconds=seconds,
             headers=headers,
             data=data,
             params=params,
         )
-
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._threads, "session", None)
-        if session is None:
-            session = self._threads.session = requests.Session()
-            self._sessions.append(session)
-            session.trust_env = False
-        return session
-
-
-def load_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in body, whatever content type it came under; empty for anything else."""
-    try:
-        found = json.loads(body.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

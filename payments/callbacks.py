@@ -34,7 +34,7 @@ from core.payout_proofs import PayoutResult
 from core.receipts import Receipt
 from core.reply_paths import ReplyPath
 from payments import insights
-from payments.daraja import (
+from payments.codes import (
     AMOUNT_SHILLINGS_MAX,
     FLOAT_CODE,
     INITIATOR_CODES,
@@ -46,12 +46,12 @@ from payments.daraja import (
     cents_of,
     code_text,
     failure_of,
-    load_json,
     receipt_of,
     reference_of,
     status_verdict_of,
     verdict_of,
 )
+from payments.wire import load_object
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +113,7 @@ def blueprint(database: Database, *, c2b_secret: str) -> Blueprint:
     def validation(secret: str) -> Response | tuple[str, int]:
         if not _same(secret, c2b_secret):
             return "", 404
-        fields = load_json(_body())
+        fields = load_object(_body())
         try:
             with database.begin(seconds=SECONDS_MAX) as db:
                 refusal = _refusal(db, fields)
@@ -131,7 +131,7 @@ def blueprint(database: Database, *, c2b_secret: str) -> Blueprint:
             return "", 404
         body = _body()
         with database.begin(seconds=SECONDS_MAX) as db:
-            receipt = receipt_of(load_json(body).get("TransID"))
+            receipt = receipt_of(load_object(body).get("TransID"))
             _keep(db, "c2b", receipt or UNREADABLE, body, database.clock())
         return jsonify({"ResultCode": 0, "ResultDesc": "Success"})
 
@@ -144,7 +144,7 @@ def parse_stk(body: bytes) -> ChargeResult:
     A success that contradicts itself is "unknown" too; one that leaves out what it should name
     has None there, and core asks before it believes.
     """
-    envelope = load_json(body).get("Body")
+    envelope = load_object(body).get("Body")
     callback = envelope.get("stkCallback") if isinstance(envelope, dict) else None
     if not isinstance(callback, dict):
         callback = {}
@@ -171,7 +171,7 @@ def parse_confirmation(body: bytes, received_at: datetime) -> Receipt | None:
 
     received_at: stands in where TransTime is missing or nonsense.
     """
-    fields = load_json(body)
+    fields = load_object(body)
     receipt, cents = receipt_of(fields.get("TransID")), cents_of(fields.get("TransAmount"))
     if receipt is None or not cents:
         return None
@@ -375,7 +375,7 @@ def _result(body: bytes) -> _Result:
 
     Of a failure its transaction id is no receipt, whatever it looks like.
     """
-    found = load_json(body).get("Result")
+    found = load_object(body).get("Result")
     said: Mapping[str, Any] = found if isinstance(found, dict) else {}
     parameters = said.get("ResultParameters")
     listed = parameters.get("ResultParameter") if isinstance(parameters, dict) else None

@@ -1,20 +1,17 @@
 """Daraja, Safaricom's M-Pesa API: our calls to it, and what each of its answers proves.
 
-Source of codes and shapes: Safaricom's developer portal, and logs of live merchants where the
-portal is silent. An answer never means that money moved, a missing one never that it did not.
+Source of shapes and of the gateway's errors: Safaricom's developer portal, and logs of live
+merchants where the portal is silent. An answer never means that money moved, a missing one never
+that it did not.
 """
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
-from fractions import Fraction
 from pathlib import Path
-from threading import local
 from typing import Any, Literal
 
 import redis
@@ -29,23 +26,30 @@ from core.balances import Float
 from core.charges import ChargeResult, PushAnswer
 from core.days import EAST_AFRICA_TIME, YEARS
 from core.errors import Declined, Unavailable
-from core.money import CENTS, whole_shillings
+from core.money import whole_shillings
 from core.payout_calls import PayoutAnswer
 from core.receipts import Receipt
 from payments import wire
 from payments.access_token import Fetched, SharedToken
+from payments.codes import (
+    AMOUNT_SHILLINGS_MAX,
+    LIMIT_CODE,
+    cents_of,
+    code_text,
+    receipt_of,
+    reference_of,
+    verdict_of,
+)
 from payments.rate import Bucket
-from payments.wire import ANSWER_BYTES_MAX, Lost, NotSent
+from payments.wire import ANSWER_BYTES_MAX, Lost, NotSent, Sessions, load_object
 from settings import Settings
 
 log = structlog.get_logger(__name__)
 
-AMOUNT_SHILLINGS_MAX = 250_000  # of one push, and of one payout
 PAYOUT_SHILLINGS_MIN = 10
-AMOUNT_CENTS_MAX = 10**12  # far beyond any limit of M-Pesa: more is nonsense, not money
 PULLED_BYTES_MAX = 32 * 1024 * 1024  # of two days' payments, some 250 bytes each
 STATEMENT_BYTES_MAX = 64 * 1024 * 1024
-STATEMENT_SECONDS_MAX = 30.0
+STATEMENT_SECONDS_MAX = 30.0  # a task asks for three, and may take 120 s
 
 _TOKEN_PATH = "/oauth/v1/generate?grant_type=client_credentials"  # noqa: S105 - a path
 _PUSH_PATH = "/mpesa/stkpush/v1/processrequest"
@@ -92,146 +96,6 @@ _DUPLICATE_WORD = "duplicate"
 # Of an answer without an envelope only these prove that nothing behind the gateway was reached.
 _REFUSING_STATUSES = frozenset({401, 403, 404, 405, 413, 415, 429})
 
-PAID_CODE = "0"
-PENDING_CODES = frozenset({"4999"})
-FAILED_CODES = frozenset(
-    {
-        "1",  # balance insufficient
-        "2",  # below the minimum
-        "3",  # above the maximum
-        "4",  # daily limit
-        "8",  # receiver's limit
-        "17",  # same amount, same customer, within two minutes
-        "26",  # system busy
-        "1001",  # another transaction is open on that phone
-        "1019",  # expired
-        "1025",  # the prompt could not be sent
-        "9999",
-        "1031",  # cancelled by the customer
-        "1032",
-        "1037",  # no answer
-        "2001",  # wrong PIN
-        "2026",  # the session has expired
-        "2028",  # paybill taken for a till, or the reverse
-        "SFC_IC0003",
-        "8006",  # the customer's PIN is locked
-        "BW-JMS-100039",  # a fault of messaging inside M-Pesa
-        "E3008",  # sandbox: not the test number
-    }
-)
-
-LIMIT_CODE = "4"  # the payer has moved as much today as M-Pesa lets her
-
-Verdict = Literal["paid", "failed", "pending", "unknown"]
-
-# Results of payouts and reversals. Our operator's name, password or role: none of them will work.
-INITIATOR_CODES = frozenset({"18", "20", "21", "2001", "8006"})
-FLOAT_CODE = "1"  # our own balance is too low
-# Ours to mend, the member has no part in it.
-OUR_CODES = INITIATOR_CODES | {FLOAT_CODE, "11", "2006", "2028"}
-# Of the receiver or the amount; a receipt that cannot be reversed.
-_THEIR_CODES = frozenset({"2", "3", "4", "8", "2040", "SFC_IC0003", "R000002"})
-REVERSED_BEFORE = "R000001"
-ABSENT_CODE = "2032"  # of a status query: no such transaction
-# M-Pesa was busy or broke down, and where in its work it says not: we ask.
-_BROKEN_CODES = frozenset({"17", "26"})
-STATUSES: Mapping[str, Verdict] = {
-    "Completed": "paid",
-    "Cancelled": "failed",
-    "Declined": "failed",
-    "Expired": "failed",
-    "Initiated": "pending",
-    "Authorized": "pending",
-    "Pending Authorized": "pending",
-}
-
-
-def verdict_of(result_code: str) -> Verdict:
-    """What a ResultCode, of a callback or a query, says. One we do not know proves nothing."""
-    if result_code == PAID_CODE:
-        return "paid"
-    if result_code in PENDING_CODES:
-        return "pending"
-    if result_code in FAILED_CODES:
-        return "failed"
-    return "unknown"
-
-
-def failure_of(result_code: str) -> Literal["failed", "pending", "unknown"]:
-    """What the Result of a payout or a reversal says with a code that is not 0."""
-    if result_code in OUR_CODES or result_code in _THEIR_CODES:
-        return "failed"
-    return "pending" if result_code in _BROKEN_CODES else "unknown"
-
-
-def status_verdict_of(
-    result_code: str, status: str
-) -> Literal["paid", "failed", "absent", "pending", "unknown"]:
-    """What a Transaction Status says. Code 0 is of the question, the status of the payout."""
-    if result_code == PAID_CODE:
-        return STATUSES.get(status, "unknown")
-    if result_code == ABSENT_CODE:
-        return "absent"
-    return "unknown" if failure_of(result_code) == "unknown" else "pending"
-
-
-def cents_of(value: object) -> int | None:
-    """An amount in shillings, a number or text, as cents; None for what is no sane amount."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,6})?", value.strip()):
-        value = Decimal(value.strip())
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        return None
-    if not 0 <= value <= AMOUNT_CENTS_MAX // CENTS:  # before arithmetic: 1E999999 is a number too
-        return None
-    cents = Fraction(value) * CENTS if Decimal(value).adjusted() > -12 else None
-    return int(cents) if cents is not None and cents.denominator == 1 else None
-
-
-def receipt_of(value: object) -> str | None:
-    """M-Pesa's transaction id; None for what is none."""
-    text = value.strip() if isinstance(value, str) else ""
-    return text if re.fullmatch(r"[A-Z0-9]{6,20}", text) else None
-
-
-def code_text(value: object) -> str:
-    """A code or an id as text: it comes as a number here and as a string there.
-
-    "" for anything else, and for what no code has in it: blanks, signs beyond ASCII, no end.
-    """
-    if isinstance(value, bool):
-        return ""
-    if isinstance(value, int | str):
-        text = str(value).strip()
-        return text if re.fullmatch(r"[!-~]{1,64}", text) else ""
-    # Compared, not reckoned with: arithmetic rounds, and fails at 1E9999999.
-    if isinstance(value, Decimal) and -(10**9) < value < 10**9 and value == int(value):
-        return str(int(value))
-    return ""
-
-
-def reference_of(value: object) -> str:
-    """The account as the payer typed it, without the blanks and dashes people add."""
-    return re.sub(r"[\W_]", "", str(value or "")[:64])
-
-
-def load_json(body: bytes) -> dict[str, Any]:
-    """The object in body, numbers with decimals as Decimal; empty for anything else."""
-    try:
-        found = json.loads(
-            body.decode("utf-8-sig", "replace"), parse_float=_decimal, parse_constant=lambda _: None
-        )
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _decimal(text: str) -> Decimal | None:
-    """None where its exponent is beyond what Decimal itself can hold."""
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return None
-
 
 @dataclass(frozen=True)
 class Account:
@@ -266,8 +130,7 @@ class Daraja:
         self._account = account
         self._clock = clock
         self._bucket = Bucket(account.calls_per_second)
-        self._threads = local()
-        self._sessions: list[requests.Session] = []
+        self._sessions = Sessions()
         self._store = None if redis_url is None else _connect(redis_url)
         owner = hashlib.sha256(f"{account.base_url} {account.consumer_key}".encode()).hexdigest()
         self._token = SharedToken(self._fetch_token, self._store, name=f"daraja:{owner[:16]}")
@@ -489,28 +352,21 @@ class Daraja:
             "date": day.isoformat(),
         }
         try:
-            with self._session().get(
-                account.statement_url,
+            answer = wire.ask(
+                *(self._sessions.mine(), "GET", account.statement_url),
+                seconds=(account.connect_seconds, STATEMENT_SECONDS_MAX),
+                bytes_max=STATEMENT_BYTES_MAX,
                 params=query,
-                timeout=(account.connect_seconds, STATEMENT_SECONDS_MAX),
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                if answer.status_code != 200:
-                    raise Unavailable(f"no statement: HTTP {answer.status_code}")
-                file = b""
-                for piece in answer.iter_content(1 << 20):
-                    file += piece
-                    if len(file) > STATEMENT_BYTES_MAX:
-                        raise Unavailable("no statement: it has no end")
-                return file
-        except requests.RequestException as error:
-            raise Unavailable("no statement") from error
+            )
+        except (NotSent, Lost) as error:
+            raise Unavailable(f"no statement: {error.code}") from error
+        if answer.status != 200:
+            raise Unavailable(f"no statement: HTTP {answer.status}")
+        return answer.body
 
     def close(self) -> None:
         """Let go of every connection; no call may be under way."""
-        for session in self._sessions:
-            session.close()
+        self._sessions.close()
         if self._store is not None:
             self._store.close()
 
@@ -560,12 +416,12 @@ class Daraja:
     def _fetch_certificate(self) -> str:
         url = self._account.base_url + _CERTIFICATE_PATH
         try:
-            answer = self._session().get(url, timeout=(3, 3), allow_redirects=False)
-        except requests.RequestException as error:
-            raise Unavailable("no certificate") from error
-        if answer.status_code != 200 or "BEGIN CERTIFICATE" not in answer.text:
-            raise Unavailable(f"no certificate: HTTP {answer.status_code}")
-        return answer.text
+            answer = wire.ask(self._sessions.mine(), "GET", url, seconds=(3.0, 3.0))
+        except (NotSent, Lost) as error:
+            raise Unavailable(f"no certificate: {error.code}") from error
+        if answer.status != 200 or b"BEGIN CERTIFICATE" not in answer.body:
+            raise Unavailable(f"no certificate: HTTP {answer.status}")
+        return answer.body.decode("ascii", "replace")
 
     def _identity(self) -> dict[str, str]:
         # One stamp for both: Safaricom takes the Password apart by the Timestamp beside it.
@@ -638,7 +494,7 @@ class Daraja:
         except Unavailable as error:
             raise NotSent("rate") from error
         answer = wire.ask(
-            self._session(),
+            self._sessions.mine(),
             method,
             account.base_url + path,
             seconds=(account.connect_seconds, account.read_seconds),
@@ -646,16 +502,7 @@ class Daraja:
             json=fields,
             auth=basic or _Bearer(token or ""),
         )
-        return _Answer(answer.status, load_json(answer.body))
-
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._threads, "session", None)
-        if session is None:
-            session = self._threads.session = requests.Session()
-            self._sessions.append(session)
-            # Settings decide, not the proxies and passwords this machine's environment names.
-            session.trust_env = False
-        return session
+        return _Answer(answer.status, load_object(answer.body))
 
 
 def connect(settings: Settings, *, clock: Callable[[], datetime], processes: int) -> Daraja:

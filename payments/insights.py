@@ -20,8 +20,8 @@ from core import inbox
 from core.database import Database
 from core.errors import Unavailable
 from core.sim_checks import SimAnswer
-from payments.africastalking import Account, Wire, load_object
-from payments.wire import Lost, NotSent
+from payments.africastalking import Account, Wire
+from payments.wire import Lost, NotSent, load_object
 from settings import Settings
 
 log = structlog.get_logger(__name__)

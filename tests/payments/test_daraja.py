@@ -16,7 +16,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from core.errors import Unavailable
-from payments.daraja import Daraja, password, verdict_of
+from payments.codes import verdict_of
+from payments.daraja import Daraja, password
 
 PUSH = "/mpesa/stkpush/v1/processrequest"
 QUERY = "/mpesa/stkpushquery/v1/query"

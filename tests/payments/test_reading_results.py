@@ -19,7 +19,7 @@ from payments.callbacks import (
     parse_status,
     parse_top_up,
 )
-from payments.daraja import INITIATOR_CODES, OUR_CODES
+from payments.codes import INITIATOR_CODES, OUR_CODES
 
 PAYLOADS = Path(__file__).parent.parent / "payloads" / "daraja"
 ASKED = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)

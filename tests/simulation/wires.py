@@ -14,6 +14,7 @@ from requests.structures import CaseInsensitiveDict
 from channels import sms_africastalking
 from payments import daraja, insights
 from payments.africastalking import Account
+from payments.wire import Sessions
 from simulator.faults import Reset, Slow
 from tests.simulation.fate import Fate
 
@@ -138,12 +139,7 @@ class WiredDaraja(daraja.Daraja):
 
     def __init__(self, account: daraja.Account, wire: Wire, **given: Any) -> None:
         super().__init__(account, redis_url=None, **given)
-        self._wire = wire
-
-    def _session(self) -> requests.Session:
-        session = super()._session()
-        session.mount("http://", self._wire)
-        return session
+        _put_on(wire, self._sessions)
 
 
 class WiredSms(sms_africastalking.AfricasTalking):
@@ -151,7 +147,7 @@ class WiredSms(sms_africastalking.AfricasTalking):
 
     def __init__(self, account: Account, sender: str, wire: Wire) -> None:
         super().__init__(account, sender)
-        _put_on(wire, self._sdk)
+        _put_on(wire, self._sdk._sessions)
 
 
 class WiredInsights(insights.Insights):
@@ -159,15 +155,15 @@ class WiredInsights(insights.Insights):
 
     def __init__(self, account: Account, wire: Wire) -> None:
         super().__init__(account)
-        _put_on(wire, self._sdk)
+        _put_on(wire, self._sdk._sessions)
 
 
-def _put_on(wire: Wire, sdk: Any) -> None:
-    own = sdk._session
+def _put_on(wire: Wire, sessions: Sessions) -> None:
+    own = sessions.mine
 
-    def session() -> requests.Session:
-        found: requests.Session = own()
+    def mine() -> requests.Session:
+        found = own()
         found.mount("http://", wire)
         return found
 
-    sdk._session = session
+    sessions.mine = mine  # type: ignore[method-assign]

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
-from core import freezes, ledger, members, outbox, payouts, phone
+from core import freezes, ledger, members, messages, money, numbers, outbox, payouts, phone
 from core.database import Db
+from core.members import Member
 from core.money import CENTS, PAYOUT_CENTS_MIN
 from core.rules import Rules
 
@@ -51,7 +52,20 @@ def pay(db: Db, member_id: UUID, rules: Rules, now: datetime) -> Paid:
         outbox.put(db, "pay_earnings", due_at=now + INSOLVENT_AGAIN, member_id=member_id)
         return "insolvent"
     assert not isinstance(asked, str), f"the earnings of {member_id} are {asked}"
+    _tell_if_it_waits(db, member, cents, asked[0], now)
     return "sent"
+
+
+def _tell_if_it_waits(db: Db, member: Member, cents: int, first: UUID, now: datetime) -> None:
+    """For a person or for a new number or PIN: for days perhaps, where she expects minutes."""
+    payout = payouts.by_id(db, first)
+    assert payout is not None, f"no payout {first}"
+    until = numbers.cools_until(db, member.id, member.msisdn, now)
+    values = {"total": money.show(cents), "until": until}
+    if payout.state == "requested":
+        messages.of_member(db, "earnings_looked_at", member.id, values, now)
+    elif until is not None:
+        messages.of_member(db, "earnings_cooling", member.id, values, now)
 
 
 def at_once(db: Db, member_id: UUID) -> bool:

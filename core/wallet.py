@@ -37,7 +37,7 @@ MovementKind = Literal[
     "paid_with",
     "other",
 ]
-Progress = Literal["looked_at", "on_its_way", "paid", "came_back"]
+Progress = Literal["looked_at", "waits", "on_its_way", "paid", "came_back"]
 Prospect = Literal["soon", "cooling", "looked_at", "frozen", "insolvent"]
 Withdrawn = Literal[
     "soon", "cooling", "looked_at", "not_whole", "too_small", "frozen", "insolvent", "overdrawn"
@@ -87,12 +87,12 @@ ORDER BY e.id DESC
 
 @dataclass(frozen=True)
 class Balance:
-    """In cents. earned: as a seller. returned: come back as a buyer. on_its_way: set aside for
-    payouts that have not ended yet, and in neither of the two."""
+    """In cents. earned: as a seller. returned: come back as a buyer. to_come: set aside for
+    payouts that wait or are on their way, and in neither of the two."""
 
     earned_cents: int
     returned_cents: int
-    on_its_way_cents: int
+    to_come_cents: int
 
     @property
     def total_cents(self) -> int:
@@ -144,7 +144,7 @@ class Due:
 
 
 def balance(db: Db, member_id: UUID) -> Balance:
-    on_its_way_cents: int = db.value(
+    to_come_cents: int = db.value(
         """
         SELECT coalesce(sum(amount_cents), 0)::bigint FROM payouts
         WHERE member_id = %(member_id)s AND state NOT IN ('paid', 'failed')
@@ -154,7 +154,7 @@ def balance(db: Db, member_id: UUID) -> Balance:
     return Balance(
         earned_cents=ledger.balance(db, ledger.seller(member_id)),
         returned_cents=ledger.balance(db, ledger.buyer(member_id)),
-        on_its_way_cents=on_its_way_cents,
+        to_come_cents=to_come_cents,
     )
 
 
@@ -253,8 +253,10 @@ def withdraw(db: Db, member_id: UUID, cents: int, rules: Rules, now: datetime) -
 
 
 def progress(payout: payouts.Payout) -> Progress:
-    """How a payout stands, for whoever waits for it."""
+    """How a payout stands, for whoever waits for it, who need not know what it waits for."""
     match payout.state:
+        case "approved" if payout.waits_for is not None:
+            return "waits"
         case "requested":
             return "looked_at"
         case "paid":

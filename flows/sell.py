@@ -89,7 +89,7 @@ def money_line(context: Context, _answers: Any) -> Values:
     return {
         "held": money.show(sum(due.net_cents for due in held)),
         "balance": money.show(balance.total_cents),
-        "on_its_way": money.show(balance.on_its_way_cents),
+        "to_come": money.show(balance.to_come_cents),
     }
 
 

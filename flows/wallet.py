@@ -31,7 +31,7 @@ def balance_line(context: Context, _answers: Any) -> Values:
         "balance": money.show(balance.total_cents),
         "earned": money.show(balance.earned_cents),
         "returned": money.show(balance.returned_cents),
-        "on_its_way": money.show(balance.on_its_way_cents),
+        "to_come": money.show(balance.to_come_cents),
         "all": money.show(balance.sendable_cents),
         "number": _masked(context.buyer.msisdn),
     }

@@ -85,6 +85,21 @@ def test_who_keeps_it_here_is_paid_when_she_asks(purse: Purse) -> None:
     assert pay(purse) == "sent"
 
 
+@pytest.mark.parametrize("language", ["en", "sw"])
+def test_what_a_person_looks_at_first_is_told_of(purse: Purse, language: str) -> None:
+    """The sale itself was told of as money that goes to M-Pesa; she need not wonder for a day."""
+    purse.db.run("UPDATE members SET language = %s WHERE id = %s", [language, purse.member])
+    assert pay(purse) == "sent"
+    (text,) = purse.told()
+    assert "KSh 50,000" in text
+    assert {"en": "one of us looks first", "sw": "mtu wetu atakagua"}[language] in text
+
+
+def test_what_goes_within_minutes_is_told_of_when_it_is_there(purse: Purse) -> None:
+    purse.ask(4_900_000, requested_by="olive")
+    assert (pay(purse), purse.told()) == ("sent", [])
+
+
 def test_a_frozen_seller_is_paid_once_it_is_lifted(purse: Purse) -> None:
     freezes.freeze(purse.db, purse.member, "lost phone", "asha", purse.now)
     assert (pay(purse), sent(purse)) == ("frozen", [])

@@ -203,7 +203,7 @@ def test_a_seller_hears_where_the_money_is(
         orders.note(db, ids, trigger, now, case="7", back="90", dispatch_by=now.isoformat())
         heard = told(db, trigger)
         (sent_on,), (kept,) = heard["Wanjiku Fresh"], heard["Otieno Supplies"]
-        assert "is on its way to you" in sent_on
+        assert "goes to you" in sent_on
         assert "in your Sokoni balance" in kept or "in your balance" in kept
 
 
@@ -215,7 +215,7 @@ def test_of_a_seller_who_is_frozen_no_more_the_money_goes_on(
     freezes.freeze(db, market.wanjiku, "Her phone is lost.", "asha", now)
     freezes.lift(db, market.wanjiku, "baraka", now)
     orders.note(db, [order_of(db, bought, market.wanjiku).id], "completed", now)
-    assert "is on its way to your M-Pesa" in told(db, "completed")["Wanjiku Fresh"][0]
+    assert "goes to your M-Pesa" in told(db, "completed")["Wanjiku Fresh"][0]
 
 
 TOLD_BY_CHARGES = {

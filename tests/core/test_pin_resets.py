@@ -9,6 +9,7 @@ import pytest
 
 from core import (
     audit,
+    earnings,
     freezes,
     incidents,
     members,
@@ -17,6 +18,7 @@ from core import (
     pin_resets,
     pins,
     wallet,
+    wordings,
 )
 from core.database import Database, Db
 from core.staff import Actor
@@ -290,6 +292,16 @@ def test_no_money_leaves_for_a_day_after_the_pin_was_chosen(counter: Counter) ->
     counter.wait(COOLED)
     assert payout_queue.resume_waiting(counter.db, counter.now) == 2
     assert counter.purse.claim(asked_before) is not None
+
+
+def test_a_seller_is_told_that_what_she_earned_waits_and_until_when(counter: Counter) -> None:
+    counter.purse.ask(4_900_000)
+    counter.allow()
+    counter.use()
+    assert earnings.pay(counter.db, counter.member, RULES, counter.now) == "sent"
+    (text,) = counter.told("earnings_cooling")
+    assert "KSh 1,000" in text
+    assert wordings.fill("{until}", {"until": counter.now + COOLED}) in text
 
 
 def test_she_is_told_that_a_withdrawal_waits(counter: Counter) -> None:

@@ -709,11 +709,11 @@ def test_each_trip_has_people_told_of_it(mixed: Mixed) -> None:
     assert f"a part of order {number}, for KSh 310" in buyers["part_dispatched"]
     assert "KSh 310 went to Wanjiku" in buyers["part_came"]
     assert "{code}" in buyers["rest_code"]
-    assert "KSh 302 is on its way to you" in sellers["part_came"]
+    assert "KSh 302 goes to your M-Pesa" in sellers["part_came"]
     mixed.dispatch()
     mixed.enter()
     assert "KSh 371 went to" in texts(mixed, mixed.buyer)["completed"]
-    assert "KSh 362 is on its way" in texts(mixed, mixed.seller)["completed"]
+    assert "KSh 362 goes to your M-Pesa" in texts(mixed, mixed.seller)["completed"]
 
 
 def test_who_is_to_answer_is_told_of_what(deal: Deal) -> None:

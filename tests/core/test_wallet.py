@@ -1,11 +1,12 @@
 """The wallet: one purse of two accounts, its history by pages, and what leaves it."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import LiteralString
 
 import pytest
 
-from core import freezes, ledger, wallet
+from core import freezes, ledger, payouts, wallet
 from core.database import Db
 from core.statements import _numbered
 from tests.core.purse import EARNED_CENTS, RULES, Purse
@@ -27,7 +28,7 @@ def test_both_accounts_are_one_balance_and_what_is_on_its_way_is_in_neither(
     purse.move("back", ledger.C2B, purse.buyer, 30_050)
     purse.ask(100_000)
     found = wallet.balance(purse.db, purse.member)
-    assert (found.earned_cents, found.returned_cents, found.on_its_way_cents) == (
+    assert (found.earned_cents, found.returned_cents, found.to_come_cents) == (
         EARNED_CENTS - 100_000, 30_050, 100_000,
     )  # fmt: skip
     assert found.total_cents == EARNED_CENTS - 100_000 + 30_050
@@ -105,6 +106,15 @@ def test_a_withdrawal_is_what_the_screen_said_it_would_be(
         assert ("person" in purse.told()[0] or "one of us" in purse.told()[0]) == (
             outcome == "looked_at"
         )
+
+
+def test_a_payout_that_waits_is_told_of_as_waiting_whatever_it_waits_for(purse: Purse) -> None:
+    payout = purse.payout(purse.ask())
+    assert wallet.progress(payout) == "on_its_way"
+    told = {wallet.progress(replace(payout, waits_for=why)) for why in payouts.WAITS}
+    assert told == {"waits"}
+    assert wallet.progress(purse.payout(purse.ask(2_000_100))) == "looked_at"
+    assert wallet.progress(purse.payout(purse.unknown())) == "on_its_way", "it may be there"
 
 
 def test_what_is_frozen_does_not_leave(purse: Purse) -> None:

@@ -157,7 +157,7 @@ class Story:
         board.scene("M-Pesa asks her phone; the money is held, and everybody hears of it")
         self._pay(basket)
         self._until_paid(basket)
-        hers = ["Enter your M-Pesa PIN", RECEIPT, *map(CODE_OF.format, basket.orders.values())]
+        hers = ["by M-Pesa before", RECEIPT, *map(CODE_OF.format, basket.orders.values())]
         board.messages(
             *((amina, amina.sms(words)) for words in hers),
             *(

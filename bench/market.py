@@ -18,7 +18,7 @@ from psycopg import sql
 from bench import journeys, servers, wires
 from bench.journeys import Journey
 from bench.wires import PHONES, Channel, Wire
-from core import checkouts, demo
+from core import carts, checkouts, demo, order_book
 from core.database import Database, Db
 from core.rules import Rules
 from local import postgres
@@ -213,11 +213,11 @@ def _trade(db: Db, orders: int, rules: Rules, then: datetime) -> None:
     """Past orders, never paid: on empty tables the server plans its statements as for a toy."""
     wanted = db.rows(_Wanted, _WANTED, {"orders": orders})
     for one in wanted:
-        checkouts.add(db, one.buyer_id, one.offer_id, one.quantity_milli, None, then)
-        total_cents = checkouts.cart(db, one.buyer_id, "en").total_cents
+        carts.add(db, one.buyer_id, one.offer_id, one.quantity_milli, None, then)
+        total_cents = carts.read(db, one.buyer_id, "en").total_cents
         placed = checkouts.place(db, one.buyer_id, one.msisdn, total_cents, rules, then)
         assert placed == "placed", f"a past order is {placed}"
-        (order,) = checkouts.unpaid(db, one.buyer_id)
+        (order,) = order_book.unpaid(db, one.buyer_id)
         checkouts.cancel(db, order.checkout_id, one.buyer_id, then)
     db.run("UPDATE outbox SET done_at = %(then)s", {"then": then})
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import psycopg
 
-from core import charges, checkouts
+from core import carts, charges, checkouts, order_book
 from core.charges import PushAnswer
 from core.database import Database, Db
 from core.rules import Rules
@@ -176,12 +176,12 @@ def _place(url: str, rules: Rules) -> list[UUID]:
 
 def _place_one(db: Db, offer: _Offer, database: Database, rules: Rules) -> UUID:
     now = database.clock()
-    added = checkouts.add(db, offer.buyer_id, offer.offer_id, offer.quantity_milli, None, now)
+    added = carts.add(db, offer.buyer_id, offer.offer_id, offer.quantity_milli, None, now)
     assert added == "added", f"an offer of the market is {added}"
-    total_cents = checkouts.cart(db, offer.buyer_id, "en").total_cents
+    total_cents = carts.read(db, offer.buyer_id, "en").total_cents
     placed = checkouts.place(db, offer.buyer_id, offer.msisdn, total_cents, rules, now)
     assert placed == "placed", f"a checkout of the market is {placed}"
-    checkout_id = checkouts.unpaid(db, offer.buyer_id)[-1].checkout_id
+    checkout_id = order_book.unpaid(db, offer.buyer_id)[-1].checkout_id
     (charge,) = charges.of_checkout(db, checkout_id)
     assert charges.claim_for_push(db, charge.id, rules, now) is not None, "the push is not wanted"
     taken = PushAnswer("accepted", f"ws_CO_{charge.id}", f"group-{charge.id}", "0")

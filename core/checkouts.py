@@ -1,11 +1,11 @@
-"""Checkouts: a buyer's cart, and what becomes of it once she confirms."""
+"""Checkouts: carts that were confirmed: placed, paid for, or given up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
-from typing import Final, Literal, LiteralString
+from typing import Final, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -16,22 +16,12 @@ from core.money import fee_cents, line_cents
 from core.orders import Receiver
 from core.rules import Rules
 
-LINES_MAX: Final = 12
 TOTAL_CENTS_MAX: Final = 10 * charges.AMOUNT_CENTS_MAX  # ten payments, one after the other
 NEXT_PART_WITHIN: Final = timedelta(minutes=5)  # what each part after the first adds to the time
 REMIND_BEFORE: Final = timedelta(minutes=5)  # the time to pay is over
 ASK_AGAIN: Final = timedelta(seconds=60)  # whether a checkout past its time has been paid
 PART_AGAIN: Final = timedelta(seconds=15)  # whether its payer's phone may be prompted
 
-Added = Literal[
-    "added",
-    "sold_out",
-    "own_offer",
-    "below_minimum",
-    "price_changed",
-    "too_many_lines",
-    "too_large",
-]
 Placed = Literal[
     "placed",
     "cart_empty",
@@ -101,179 +91,6 @@ lines = sa.Table(
     sa.CheckConstraint("amount_cents > 0 AND amount_cents % 100 = 0", name="amount_cents"),
     sa.UniqueConstraint("checkout_id", "offer_id"),
 )
-
-
-@dataclass(frozen=True)
-class CartLine:
-    """unit: of one, "bag"; units: of many, "bags". price_cents: of one unit, as she was shown."""
-
-    id: UUID
-    checkout_id: UUID
-    offer_id: UUID
-    seller_id: UUID
-    product_name: str
-    seller_name: str
-    quantity_milli: int
-    unit: str
-    units: str
-    price_cents: int
-    amount_cents: int
-
-
-@dataclass(frozen=True)
-class Cart:
-    """checkout_id None: there is nothing in it."""
-
-    checkout_id: UUID | None
-    lines: Sequence[CartLine]
-    total_cents: int
-    sellers_count: int
-
-
-@dataclass(frozen=True)
-class OrderLine:
-    """One of a buyer's orders, as a list shows it. total_cents: less what came back of it."""
-
-    id: UUID
-    checkout_id: UUID
-    number: int
-    state: str
-    seller_name: str
-    total_cents: int
-    pay_by: datetime
-    placed_at: datetime
-
-
-def cart(db: Db, buyer_id: UUID, language: str) -> Cart:
-    """What she has chosen so far, first choice first."""
-    found = db.rows(
-        CartLine,
-        """
-        SELECT l.id, l.checkout_id, l.offer_id, l.seller_id, l.quantity_milli, l.price_cents,
-               l.amount_cents, m.name AS seller_name,
-               coalesce(p.names->>%(language)s, p.names->>'en') AS product_name,
-               coalesce(p.units->%(language)s->>'one', p.units->'en'->>'one') AS unit,
-               coalesce(p.units->%(language)s->>'many', p.units->'en'->>'many') AS units
-        FROM checkouts k
-        JOIN lines l ON l.checkout_id = k.id
-        JOIN products p ON p.id = l.product_id
-        JOIN members m ON m.id = l.seller_id
-        WHERE k.buyer_id = %(buyer_id)s AND k.state = 'draft'
-        ORDER BY l.created_at, l.id
-        """,
-        {"buyer_id": buyer_id, "language": language},
-    )
-    return Cart(
-        found[0].checkout_id if found else None,
-        found,
-        sum(line.amount_cents for line in found),
-        len({line.seller_id for line in found}),
-    )
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """An offer as it stands, and what the cart holds besides."""
-
-    product_id: UUID
-    seller_id: UUID
-    price_cents: int
-    minimum_milli: int
-    available_milli: int
-    in_cart_milli: int
-    other_lines: int
-    other_cents: int
-
-
-def add(
-    db: Db,
-    buyer_id: UUID,
-    offer_id: UUID,
-    quantity_milli: int,
-    shown_price_cents: int | None,
-    now: datetime,
-) -> Added:
-    """Put so much of an offer into her cart, on top of what is there. Nothing is reserved yet.
-
-    shown_price_cents: the price a unit that she agreed to; None: she saw none. "sold_out": there is
-    not that much, or the offer is gone. "price_changed", like every refusal, leaves the cart alone.
-    """
-    checkout_id = _draft(db, buyer_id, now)
-    choice = db.row(
-        _Choice,
-        f"""
-        SELECT o.product_id, o.seller_id, o.price_cents, o.minimum_milli,
-               {stock.AVAILABLE_MILLI} AS available_milli,
-               coalesce(mine.quantity_milli, 0) AS in_cart_milli,
-               others.lines AS other_lines, others.cents AS other_cents
-        FROM offers o
-        JOIN products p ON p.id = o.product_id AND p.active
-        JOIN members m ON m.id = o.seller_id AND m.deleted_at IS NULL
-        JOIN stock s ON s.offer_id = o.id
-        LEFT JOIN lines mine ON mine.checkout_id = %(checkout_id)s AND mine.offer_id = o.id
-        CROSS JOIN (
-            SELECT count(*) AS lines, coalesce(sum(amount_cents), 0)::bigint AS cents
-            FROM lines WHERE checkout_id = %(checkout_id)s AND offer_id <> %(offer_id)s
-        ) AS others
-        WHERE o.id = %(offer_id)s AND o.active
-        """,
-        {"checkout_id": checkout_id, "offer_id": offer_id, "now": now},
-    )
-    if choice is None:
-        return "sold_out"
-    if choice.seller_id == buyer_id:
-        return "own_offer"
-    if shown_price_cents not in (None, choice.price_cents):
-        return "price_changed"
-    wanted_milli = choice.in_cart_milli + quantity_milli
-    if wanted_milli < choice.minimum_milli:
-        return "below_minimum"
-    if wanted_milli > choice.available_milli:
-        return "sold_out"
-    if choice.other_lines >= LINES_MAX:
-        return "too_many_lines"
-    amount_cents = line_cents(choice.price_cents, wanted_milli)
-    if choice.other_cents + amount_cents > TOTAL_CENTS_MAX:
-        return "too_large"
-    db.run(
-        """
-        INSERT INTO lines (id, checkout_id, offer_id, product_id, seller_id, quantity_milli,
-                           price_cents, amount_cents, created_at, updated_at)
-        VALUES (%(id)s, %(checkout_id)s, %(offer_id)s, %(product_id)s, %(seller_id)s,
-                %(quantity_milli)s, %(price_cents)s, %(amount_cents)s, %(now)s, %(now)s)
-        ON CONFLICT (checkout_id, offer_id) DO UPDATE
-        SET quantity_milli = excluded.quantity_milli, price_cents = excluded.price_cents,
-            amount_cents = excluded.amount_cents, updated_at = %(now)s
-        """,
-        {
-            "id": db.new_id(),
-            "checkout_id": checkout_id,
-            "offer_id": offer_id,
-            "product_id": choice.product_id,
-            "seller_id": choice.seller_id,
-            "quantity_milli": wanted_milli,
-            "price_cents": choice.price_cents,
-            "amount_cents": amount_cents,
-            "now": now,
-        },
-    )
-    return "added"
-
-
-def remove(db: Db, buyer_id: UUID, line_id: UUID, now: datetime) -> None:
-    """Take a line out of her cart; what is not there is out already."""
-    db.run(
-        "DELETE FROM lines WHERE id = %(line_id)s AND checkout_id = %(checkout_id)s",
-        {"line_id": line_id, "checkout_id": _draft(db, buyer_id, now)},
-    )
-
-
-def empty(db: Db, buyer_id: UUID, now: datetime) -> None:
-    """Take everything out of her cart."""
-    db.run(
-        "DELETE FROM lines WHERE checkout_id = %(checkout_id)s",
-        {"checkout_id": _draft(db, buyer_id, now)},
-    )
 
 
 def place(
@@ -432,25 +249,6 @@ def missing_cents(db: Db, checkout_id: UUID) -> int:
     return captures.missing_cents(db, checkout_id)
 
 
-def repeat(
-    db: Db, buyer_id: UUID, order_id: UUID, now: datetime
-) -> Literal["filled", "nothing_left"]:
-    """Same as last time: her cart is filled up to what this order of hers had.
-
-    At today's prices; what is left of what is not all there; a line that is no longer offered, or
-    that the cart has no room for, stays out. "nothing_left": none of it is in the cart.
-    """
-    filled = False
-    for line in _repeatable(db, buyer_id, order_id, now):
-        wanted_milli = min(line.quantity_milli, line.available_milli)
-        more_milli = wanted_milli - wanted_milli % line.step_milli - line.in_cart_milli
-        if more_milli <= 0:
-            filled = filled or line.in_cart_milli > 0
-        elif add(db, buyer_id, line.offer_id, more_milli, None, now) == "added":
-            filled = True
-    return "filled" if filled else "nothing_left"
-
-
 def remind(db: Db, checkout_id: UUID, now: datetime) -> Literal["reminded", "not_yet", "not_open"]:
     """For the timer payment_reminder: it is not paid, and soon it will be too late; said once.
 
@@ -500,82 +298,6 @@ def cancel(
     return "cancelled"
 
 
-def orders_of(db: Db, buyer_id: UUID, limit: int) -> list[OrderLine]:
-    """Her orders in whatever state, the newest first."""
-    return db.rows(
-        OrderLine,
-        f"""
-        {_ORDER_LINES}
-        WHERE o.buyer_id = %(buyer_id)s
-        ORDER BY o.number DESC LIMIT %(limit)s
-        """,
-        {"buyer_id": buyer_id, "limit": limit},
-    )
-
-
-def unpaid(db: Db, buyer_id: UUID) -> list[OrderLine]:
-    """Her orders that still wait for their payment, the oldest first."""
-    return db.rows(
-        OrderLine,
-        f"""
-        {_ORDER_LINES}
-        WHERE o.buyer_id = %(buyer_id)s AND o.state = 'placed'
-        ORDER BY o.number
-        """,
-        {"buyer_id": buyer_id},
-    )
-
-
-def placed(db: Db, checkout_id: UUID) -> list[OrderLine]:
-    """The orders of one checkout by number."""
-    return db.rows(
-        OrderLine,
-        f"""
-        {_ORDER_LINES}
-        WHERE o.checkout_id = %(checkout_id)s
-        ORDER BY o.number
-        """,
-        {"checkout_id": checkout_id},
-    )
-
-
-def newest(db: Db, buyer_id: UUID) -> list[OrderLine]:
-    """The orders of what she confirmed last, by number."""
-    return db.rows(
-        OrderLine,
-        f"""
-        {_ORDER_LINES}
-        WHERE o.checkout_id = (
-            SELECT checkout_id FROM orders
-            WHERE buyer_id = %(buyer_id)s ORDER BY number DESC LIMIT 1
-        )
-        ORDER BY o.number
-        """,
-        {"buyer_id": buyer_id},
-    )
-
-
-_ORDER_LINES: Final[LiteralString] = """
-        SELECT o.id, o.checkout_id, o.number, o.state, m.name AS seller_name,
-               o.total_cents - o.reduced_cents AS total_cents, o.pay_by,
-               o.created_at AS placed_at
-        FROM orders o JOIN members m ON m.id = o.seller_id"""
-
-
-def _draft(db: Db, buyer_id: UUID, now: datetime) -> UUID:
-    """Her cart, made if she has none, and locked."""
-    found: UUID = db.value(
-        """
-        INSERT INTO checkouts (id, buyer_id, state, total_cents, created_at, updated_at)
-        VALUES (%(id)s, %(buyer_id)s, 'draft', 0, %(now)s, %(now)s)
-        ON CONFLICT (buyer_id) WHERE state = 'draft' DO UPDATE SET updated_at = %(now)s
-        RETURNING id
-        """,
-        {"id": db.new_id(), "buyer_id": buyer_id, "now": now},
-    )
-    return found
-
-
 @dataclass(frozen=True)
 class _Destination:
     """place_id None: the buyer's own place. receiver None: herself."""
@@ -622,38 +344,6 @@ def _chosen(db: Db, checkout_id: UUID) -> list[_Line]:
         ORDER BY l.created_at, l.id
         """,
         {"checkout_id": checkout_id},
-    )
-
-
-@dataclass(frozen=True)
-class _Repeatable:
-    """A line of an old order whose offer still stands."""
-
-    offer_id: UUID
-    quantity_milli: int
-    available_milli: int
-    in_cart_milli: int
-    step_milli: int
-
-
-def _repeatable(db: Db, buyer_id: UUID, order_id: UUID, now: datetime) -> list[_Repeatable]:
-    return db.rows(
-        _Repeatable,
-        f"""
-        SELECT l.offer_id, l.quantity_milli,
-               greatest({stock.AVAILABLE_MILLI}, 0) AS available_milli,
-               coalesce(mine.quantity_milli, 0) AS in_cart_milli, p.step_milli
-        FROM orders k
-        JOIN lines l ON l.order_id = k.id
-        JOIN offers o ON o.id = l.offer_id AND o.active
-        JOIN products p ON p.id = o.product_id AND p.active
-        JOIN stock s ON s.offer_id = o.id
-        LEFT JOIN checkouts draft ON draft.buyer_id = k.buyer_id AND draft.state = 'draft'
-        LEFT JOIN lines mine ON mine.checkout_id = draft.id AND mine.offer_id = o.id
-        WHERE k.id = %(order_id)s AND k.buyer_id = %(buyer_id)s
-        ORDER BY l.created_at, l.id
-        """,
-        {"order_id": order_id, "buyer_id": buyer_id, "now": now},
     )
 
 

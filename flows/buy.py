@@ -7,6 +7,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from core import (
+    carts,
     catalogue,
     charges,
     checkouts,
@@ -15,11 +16,12 @@ from core import (
     members,
     money,
     names,
+    order_book,
     phone,
     places,
 )
+from core.carts import Cart
 from core.catalogue import OfferLine, ProductLine
-from core.checkouts import Cart
 from core.errors import Invalid
 from core.orders import Receiver
 from flows.answers import hints
@@ -155,7 +157,7 @@ def add(
     "too_many_lines",
     "too_large",
 ]:
-    outcome = checkouts.add(
+    outcome = carts.add(
         context.db,
         context.buyer.id,
         answers.offer,
@@ -192,7 +194,7 @@ def lines(context: Context, _answers: Any) -> list[Option[UUID]]:
 
 
 def remove(context: Context, answers: Any) -> Literal["removed", "cart_empty"]:
-    checkouts.remove(context.db, context.buyer.id, answers.line, context.now)
+    carts.remove(context.db, context.buyer.id, answers.line, context.now)
     return "removed" if look(context, answers) == "filled" else "cart_empty"
 
 
@@ -294,7 +296,7 @@ def place(
 
 def placed_orders(context: Context, answers: Any) -> Values:
     """total: what is asked for now, all of it or the first part."""
-    placed = checkouts.newest(context.db, context.buyer.id)
+    placed = order_book.newest(context.db, context.buyer.id)
     first_cents, *_later = charges.parts(sum(order.total_cents for order in placed))
     return {
         "orders": ", ".join(str(order.number) for order in placed),
@@ -308,7 +310,7 @@ def basket(context: Context, _answers: Any) -> Values:
 
 
 def _cart(context: Context) -> Cart:
-    return checkouts.cart(context.db, context.buyer.id, context.language)
+    return carts.read(context.db, context.buyer.id, context.language)
 
 
 def _offer(context: Context, answers: Any) -> OfferLine | None:

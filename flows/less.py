@@ -4,7 +4,7 @@ from typing import Final
 from uuid import UUID
 
 from core import catalogue, money, shortages, trips
-from core.deliveries import BuyerOrder, SellerOrder
+from core.order_book import BuyerOrder, SellerOrder
 from core.shortages import Standing
 from core.trips import Line
 from flows.engine import Context

@@ -5,19 +5,21 @@ from typing import Any, Literal
 from uuid import UUID
 
 from core import (
+    carts,
     charges,
     checkouts,
     deliveries,
     disputes,
     money,
+    order_book,
     phone,
     reductions,
     shortages,
     trips,
     verdicts,
 )
-from core.deliveries import BuyerOrder
 from core.errors import Invalid
+from core.order_book import BuyerOrder
 from flows.account import ask_pin
 from flows.answers import hints
 from flows.buy import known_payer, own, payer_number
@@ -44,7 +46,7 @@ class Answers:
 
 
 def orders(context: Context, _answers: Any) -> list[Option[UUID]]:
-    found = checkouts.orders_of(context.db, context.buyer.id, ORDERS_SHOWN_MAX)
+    found = order_book.of_buyer(context.db, context.buyer.id, ORDERS_SHOWN_MAX)
     return [
         Option(
             order.id,
@@ -107,7 +109,7 @@ def verdict_line(context: Context, answers: Any) -> Values:
 def basket_line(context: Context, answers: Any) -> Values:
     """All orders of the basket: they are paid together. total: what is missing of their price."""
     checkout_id = _order(context, answers).checkout_id
-    together = checkouts.placed(context.db, checkout_id)
+    together = order_book.of_checkout(context.db, checkout_id)
     return {
         "orders": ", ".join(str(order.number) for order in together),
         "total": money.show(checkouts.missing_cents(context.db, checkout_id)),
@@ -247,7 +249,7 @@ def again(context: Context, answers: Any) -> Literal["filled", "deal", "nothing_
     """The same as last time; what two people agreed on, they agree on anew."""
     if _order(context, answers).title is not None:
         return "deal"
-    return checkouts.repeat(context.db, context.buyer.id, answers.order, context.now)
+    return carts.repeat(context.db, context.buyer.id, answers.order, context.now)
 
 
 def _by_herself(context: Context) -> None:
@@ -257,7 +259,7 @@ def _by_herself(context: Context) -> None:
 
 
 def _order(context: Context, answers: Any) -> BuyerOrder:
-    found = deliveries.for_buyer(context.db, answers.order, context.buyer.id, context.language)
+    found = order_book.for_buyer(context.db, answers.order, context.buyer.id, context.language)
     assert found is not None, "an order that was shown is not the buyer's"
     return found
 

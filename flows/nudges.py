@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from core import catalogue, checkouts, messages, outbox, quiet, stock
+from core import carts, catalogue, messages, outbox, quiet, stock
 from core.database import Db
 from core.rules import Rules
 from flows import conversations, engine
@@ -122,7 +122,7 @@ def _sold_out(db: Db, left: _Left, frame: Frame, now: datetime) -> bool:
         offer = catalogue.offer(db, UUID(str(looked_at)), left.language, now)
         if offer is not None and offer.available_milli >= offer.minimum_milli:
             return False
-    lines = checkouts.cart(db, left.member_id, left.language).lines
+    lines = carts.read(db, left.member_id, left.language).lines
     if looked_at is None and not lines:
         return False  # she was still choosing
     return not any(stock.available(db, [line.offer_id for line in lines], now).values())

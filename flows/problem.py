@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import deliveries, disputes, evidence, money
+from core import disputes, evidence, money, order_book
 from core.disputes import REASONS, Dispute
 from core.errors import Invalid
 from flows.answers import hints
@@ -82,7 +82,7 @@ def words(_context: Context, _answers: Any, text: str) -> str:
 
 
 def order_line(context: Context, answers: Any) -> Values:
-    order = deliveries.for_buyer(context.db, answers.order, context.buyer.id, context.language)
+    order = order_book.for_buyer(context.db, answers.order, context.buyer.id, context.language)
     assert order is not None, "an order that was shown is not the buyer's"
     return {
         "order": str(order.number),

@@ -11,6 +11,7 @@ from core import (
     disputes,
     money,
     names,
+    order_book,
     reductions,
     shortages,
     stock,
@@ -20,8 +21,8 @@ from core import (
 )
 from core.catalogue import OfferLine
 from core.days import EAST_AFRICA_TIME
-from core.deliveries import SellerOrder
 from core.errors import Invalid
+from core.order_book import SellerOrder
 from core.trips import Line
 from flows.account import ask_pin
 from flows.answers import hints
@@ -49,12 +50,12 @@ class Answers:
 
 def recognise(context: Context, _answers: Any) -> Literal["seller", "no_seller"]:
     """Whoever was ever paid for something here sells, with a shop or without."""
-    sells = context.buyer.is_seller or deliveries.sells(context.db, context.buyer.id)
+    sells = context.buyer.is_seller or order_book.sells(context.db, context.buyer.id)
     return "seller" if sells else "no_seller"
 
 
 def orders(context: Context, _answers: Any) -> list[Option[UUID]]:
-    found = deliveries.orders_of_seller(context.db, context.buyer.id, ORDERS_SHOWN_MAX)
+    found = order_book.of_seller(context.db, context.buyer.id, ORDERS_SHOWN_MAX)
     return [
         Option(
             order.id,
@@ -395,7 +396,7 @@ def _load(answers: Any) -> dict[int, int]:
 
 
 def _order(context: Context, answers: Any) -> SellerOrder:
-    found = deliveries.for_seller(context.db, answers.order, context.buyer.id, context.language)
+    found = order_book.for_seller(context.db, answers.order, context.buyer.id, context.language)
     assert found is not None, "an order that was shown is not the seller's"
     return found
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core import checkouts, members
+from core import carts, members
 from flows import conversations
 from settings import Settings
 from tests.channels.conftest import Heard
@@ -80,7 +80,7 @@ class Member:
         with self.town.database.begin() as db:
             member = members.by_msisdn(db, self.number)
             assert member is not None, "a stranger has no basket"
-            cart = checkouts.cart(db, member.id, "en")
+            cart = carts.read(db, member.id, "en")
         return [line.quantity_milli for line in cart.lines]
 
     def orders(self) -> list[str]:

@@ -5,12 +5,14 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from core import (
+    carts,
     catalogue,
     charges,
     checkouts,
     deals,
     deliveries,
     disputes,
+    order_book,
     orders,
     outbox,
     settlements,
@@ -131,9 +133,9 @@ TOTAL_CENTS = 50_000 + 18_100
 
 
 def fill_cart(db: Db, market: Market, buyer: UUID, now: datetime) -> None:
-    assert checkouts.add(db, buyer, market.tomatoes, 2000, PRICE_CENTS, now) == "added"
+    assert carts.add(db, buyer, market.tomatoes, 2000, PRICE_CENTS, now) == "added"
     a_moment_later = now + timedelta(milliseconds=1)
-    assert checkouts.add(db, buyer, market.beans, 1500, None, a_moment_later) == "added"
+    assert carts.add(db, buyer, market.beans, 1500, None, a_moment_later) == "added"
 
 
 def purchase(
@@ -143,7 +145,7 @@ def purchase(
     fill_cart(db, market, buyer, now)
     placed = checkouts.place(db, buyer, payer, TOTAL_CENTS, RULES, now)
     assert placed == "placed", placed
-    checkout_id = checkouts.orders_of(db, buyer, 1)[0].checkout_id
+    checkout_id = order_book.of_buyer(db, buyer, 1)[0].checkout_id
     (charge,) = charges.of_checkout(db, checkout_id)
     return Purchase(checkout_id, charge.id, buyer, payer, TOTAL_CENTS, charge.reference)
 

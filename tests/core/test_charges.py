@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from core import charges, checkouts, ledger, orders, outbox, settlements, stock
+from core import carts, charges, checkouts, ledger, order_book, orders, outbox, settlements, stock
 from core.charges import ChargeResult, PushAnswer
 from core.database import Db
 from tests.core.market import (
@@ -44,7 +44,7 @@ def bought(db: Db, market: Market, now: datetime) -> Purchase:
 
 def balances(db: Db, bought: Purchase) -> dict[str, int]:
     """What is where, in cents: escrow of all orders, the buyer, suspense, M-Pesa's float."""
-    ids = [order.id for order in checkouts.placed(db, bought.checkout_id)]
+    ids = [order.id for order in order_book.of_checkout(db, bought.checkout_id)]
     return {
         "escrow": sum(ledger.balance(db, ledger.escrow(order_id)) for order_id in ids),
         "buyer": ledger.balance(db, ledger.buyer(bought.buyer)),
@@ -69,7 +69,7 @@ def state(db: Db, bought: Purchase) -> str:
 
 
 def order_states(db: Db, bought: Purchase) -> set[str]:
-    return {order.state for order in checkouts.placed(db, bought.checkout_id)}
+    return {order.state for order in order_book.of_checkout(db, bought.checkout_id)}
 
 
 def open_incidents(db: Db) -> set[str]:
@@ -97,9 +97,9 @@ def test_a_paid_charge_holds_the_money_for_each_seller(
     db: Db, bought: Purchase, market: Market, now: datetime
 ) -> None:
     assert settlements.settle(db, bought.charge_id, paid(bought), now + SECOND) == "paid"
-    held = {o.seller_name: o.total_cents for o in checkouts.placed(db, bought.checkout_id)}
+    held = {o.seller_name: o.total_cents for o in order_book.of_checkout(db, bought.checkout_id)}
     assert held == {"Wanjiku Fresh": 50_000, "Otieno Supplies": 18_100}
-    for order in checkouts.placed(db, bought.checkout_id):
+    for order in order_book.of_checkout(db, bought.checkout_id):
         assert ledger.balance(db, ledger.escrow(order.id)) == order.total_cents
         kinds = [event.kind for event in orders.timeline(db, order.id)]
         assert kinds == ["placed", "paid", "delivery_code"]
@@ -403,11 +403,11 @@ def test_F8_a_late_success_does_not_take_what_another_buyer_was_promised(
 ) -> None:
     settlements.settle(db, bought.charge_id, failed(), now)
     late = now + 20 * MINUTE
-    assert checkouts.add(db, market.otieno, market.tomatoes, 9_000, None, late) == "added"
+    assert carts.add(db, market.otieno, market.tomatoes, 9_000, None, late) == "added"
     placed = checkouts.place(db, market.otieno, msisdn(50), 225_000, RULES, late)
     assert placed == "placed"
     assert settlements.settle(db, bought.charge_id, paid(bought), late) == "paid"
-    states = {o.seller_name: o.state for o in checkouts.placed(db, bought.checkout_id)}
+    states = {o.seller_name: o.state for o in order_book.of_checkout(db, bought.checkout_id)}
     assert states == {"Wanjiku Fresh": "expired", "Otieno Supplies": "paid"}
     assert balances(db, bought) == where(escrow=18_100, buyer=50_000)
 

@@ -7,7 +7,19 @@ from uuid import UUID
 
 import pytest
 
-from core import catalogue, charges, checkouts, escrow, ledger, orders, outbox, settlements, stock
+from core import (
+    carts,
+    catalogue,
+    charges,
+    checkouts,
+    escrow,
+    ledger,
+    order_book,
+    orders,
+    outbox,
+    settlements,
+    stock,
+)
 from core.database import Db
 from core.rules import Rules
 from core.statements import Session
@@ -39,7 +51,7 @@ def market(db: Db, now: datetime) -> Market:
 
 def add(db: Db, market: Market, now: datetime, quantity_milli: int = 1000, **other: Any) -> str:
     given = {"buyer_id": market.buyer, "offer_id": market.tomatoes, "shown_price_cents": None}
-    return checkouts.add(db, quantity_milli=quantity_milli, now=now, **{**given, **other})
+    return carts.add(db, quantity_milli=quantity_milli, now=now, **{**given, **other})
 
 
 def place(db: Db, market: Market, now: datetime, total: int = TOTAL_CENTS, **other: Any) -> str:
@@ -54,7 +66,7 @@ def test_a_cart_shows_what_was_chosen_in_the_buyers_language(
     db: Db, market: Market, now: datetime
 ) -> None:
     fill_cart(db, market, market.buyer, now)
-    cart = checkouts.cart(db, market.buyer, "sw")
+    cart = carts.read(db, market.buyer, "sw")
     assert [
         (x.product_name, x.seller_name, x.quantity_milli, x.unit, x.amount_cents)
         for x in cart.lines
@@ -66,30 +78,30 @@ def test_a_cart_shows_what_was_chosen_in_the_buyers_language(
 
 
 def test_who_has_chosen_nothing_has_an_empty_cart(db: Db, market: Market, now: datetime) -> None:
-    cart = checkouts.cart(db, market.buyer, "en")
+    cart = carts.read(db, market.buyer, "en")
     assert (cart.checkout_id, cart.lines, cart.total_cents) == (None, [], 0)
 
 
 def test_the_same_offer_again_adds_to_its_line(db: Db, market: Market, now: datetime) -> None:
     add(db, market, now)
     assert add(db, market, now, 2000) == "added"
-    (line,) = checkouts.cart(db, market.buyer, "en").lines
+    (line,) = carts.read(db, market.buyer, "en").lines
     assert (line.quantity_milli, line.amount_cents) == (3000, 3 * PRICE_CENTS)
 
 
 def test_a_line_can_be_taken_out_and_all_of_them(db: Db, market: Market, now: datetime) -> None:
     fill_cart(db, market, market.buyer, now)
-    first, second = checkouts.cart(db, market.buyer, "en").lines
-    checkouts.remove(db, market.otieno, first.id, now)
-    checkouts.remove(db, market.buyer, first.id, now)
-    assert [x.id for x in checkouts.cart(db, market.buyer, "en").lines] == [second.id]
-    checkouts.empty(db, market.buyer, now)
-    assert checkouts.cart(db, market.buyer, "en").lines == []
+    first, second = carts.read(db, market.buyer, "en").lines
+    carts.remove(db, market.otieno, first.id, now)
+    carts.remove(db, market.buyer, first.id, now)
+    assert [x.id for x in carts.read(db, market.buyer, "en").lines] == [second.id]
+    carts.empty(db, market.buyer, now)
+    assert carts.read(db, market.buyer, "en").lines == []
 
 
 def test_a_line_amount_is_whole_shillings(db: Db, market: Market, now: datetime) -> None:
     add(db, market, now, 500, offer_id=market.beans)
-    (line,) = checkouts.cart(db, market.buyer, "en").lines
+    (line,) = carts.read(db, market.buyer, "en").lines
     assert line.amount_cents == 6_000  # half of KSh 120.50 is 60.25
 
 
@@ -108,7 +120,7 @@ def test_what_may_be_added(
     db: Db, market: Market, now: datetime, other: dict[str, Any], outcome: str
 ) -> None:
     assert add(db, market, now, **other) == outcome
-    lines = checkouts.cart(db, market.buyer, "en").lines
+    lines = carts.read(db, market.buyer, "en").lines
     assert len(lines) == (1 if outcome == "added" else 0)
 
 
@@ -124,7 +136,7 @@ def test_a_withdrawn_offer_is_sold_out(db: Db, market: Market, now: datetime) ->
 def test_a_cart_holds_twelve_lines(db: Db, market: Market, now: datetime) -> None:
     category = db.value("SELECT id FROM categories")
     offers = []
-    for number in range(checkouts.LINES_MAX + 1):
+    for number in range(carts.LINES_MAX + 1):
         product = catalogue.add_product(
             db,
             category_id=category,
@@ -165,7 +177,7 @@ def test_a_confirmed_cart_is_one_order_and_one_escrow_for_each_seller(
     db: Db, market: Market, now: datetime
 ) -> None:
     bought = purchase(db, market, now)
-    wanjiku, otieno = checkouts.placed(db, bought.checkout_id)
+    wanjiku, otieno = order_book.of_checkout(db, bought.checkout_id)
     assert otieno.number == wanjiku.number + 1
     assert {wanjiku.total_cents, otieno.total_cents} == {50_000, 18_100}
     fees = {o.total_cents: o.fee_cents for o in orders.lock(db, bought.checkout_id)}
@@ -173,7 +185,7 @@ def test_a_confirmed_cart_is_one_order_and_one_escrow_for_each_seller(
     states = db.value("SELECT array_agg(state || captured_cents) FROM escrows")
     assert states == ["none0", "none0"]
     assert wanjiku.pay_by == now + 15 * MINUTE
-    assert checkouts.cart(db, market.buyer, "en").lines == []
+    assert carts.read(db, market.buyer, "en").lines == []
     (charge,) = charges.of_checkout(db, bought.checkout_id)
     assert (charge.amount_cents, charge.msisdn, charge.state) == (TOTAL_CENTS, msisdn(1), "created")
 
@@ -195,7 +207,7 @@ def test_a_confirmation_asks_for_its_push_and_for_its_end(
 def test_an_empty_cart_cannot_be_confirmed(db: Db, market: Market, now: datetime) -> None:
     assert place(db, market, now) == "cart_empty"
     add(db, market, now)
-    checkouts.empty(db, market.buyer, now)
+    carts.empty(db, market.buyer, now)
     assert place(db, market, now) == "cart_empty"
 
 
@@ -213,8 +225,8 @@ def test_a_changed_price_renews_the_cart_and_places_nothing(
     fill_cart(db, market, market.buyer, now)
     catalogue.set_price(db, market.tomatoes, 30_000, now)
     assert place(db, market, now) == "price_changed"
-    assert checkouts.cart(db, market.buyer, "en").total_cents == 60_000 + 18_100
-    assert checkouts.orders_of(db, market.buyer, 9) == []
+    assert carts.read(db, market.buyer, "en").total_cents == 60_000 + 18_100
+    assert order_book.of_buyer(db, market.buyer, 9) == []
     assert place(db, market, now, 60_000 + 18_100) == "placed"
 
 
@@ -223,13 +235,13 @@ def test_a_sold_out_line_is_cut_to_what_is_left_in_whole_steps(
 ) -> None:
     fill_cart(db, market, market.buyer, now)
     other = person(db, now, 9)
-    checkouts.add(db, other, market.beans, 8_700, None, now)
-    total = checkouts.cart(db, other, "en").total_cents
+    carts.add(db, other, market.beans, 8_700, None, now)
+    total = carts.read(db, other, "en").total_cents
     assert place(db, market, now, total, buyer_id=other, payer_msisdn=msisdn(9)) == "placed"
     assert place(db, market, now) == "sold_out"
-    lines = checkouts.cart(db, market.buyer, "en").lines
+    lines = carts.read(db, market.buyer, "en").lines
     assert [line.quantity_milli for line in lines] == [2000, 1000]  # 1.3 left, sold by the half
-    assert checkouts.orders_of(db, market.buyer, 9) == []
+    assert order_book.of_buyer(db, market.buyer, 9) == []
 
 
 def test_a_line_of_which_nothing_is_left_leaves_the_cart(
@@ -238,7 +250,7 @@ def test_a_line_of_which_nothing_is_left_leaves_the_cart(
     fill_cart(db, market, market.buyer, now)
     catalogue.withdraw(db, market.beans, now)
     assert place(db, market, now) == "sold_out"
-    assert [x.offer_id for x in checkouts.cart(db, market.buyer, "en").lines] == [market.tomatoes]
+    assert [x.offer_id for x in carts.read(db, market.buyer, "en").lines] == [market.tomatoes]
 
 
 def test_prices_that_outgrow_ten_payments_drop_the_last_line(
@@ -247,7 +259,7 @@ def test_prices_that_outgrow_ten_payments_drop_the_last_line(
     fill_cart(db, market, market.buyer, now)
     catalogue.set_price(db, market.beans, 200_000_000, now)
     assert place(db, market, now) == "sold_out"
-    assert checkouts.cart(db, market.buyer, "en").total_cents == 50_000
+    assert carts.read(db, market.buyer, "en").total_cents == 50_000
 
 
 def test_a_buyer_has_three_unpaid_checkouts_at_most(db: Db, market: Market, now: datetime) -> None:
@@ -281,9 +293,9 @@ def test_what_a_refused_confirmation_found_stays_as_it_was(
     db: Db, market: Market, now: datetime
 ) -> None:
     fill_cart(db, market, market.buyer, now)
-    before = checkouts.cart(db, market.buyer, "en")
+    before = carts.read(db, market.buyer, "en")
     place(db, market, now, 1)
-    assert checkouts.cart(db, market.buyer, "en") == before
+    assert carts.read(db, market.buyer, "en") == before
     assert stock.available(db, [market.tomatoes], now) == {market.tomatoes: 10_000}
 
 
@@ -299,7 +311,7 @@ def test_a_checkout_expires_when_its_time_is_up_and_nobody_is_asked(
     charges.claim_for_push(db, bought.charge_id, RULES, now + 15 * MINUTE)
     assert checkouts.expire(db, bought.checkout_id, now + 15 * MINUTE) == "expired"
     assert checkouts.expire(db, bought.checkout_id, now + 15 * MINUTE) == "not_open"
-    assert {o.state for o in checkouts.placed(db, bought.checkout_id)} == {"expired"}
+    assert {o.state for o in order_book.of_checkout(db, bought.checkout_id)} == {"expired"}
 
 
 def test_a_paid_checkout_neither_expires_nor_is_cancelled(
@@ -315,19 +327,19 @@ def test_only_the_buyer_cancels(db: Db, market: Market, now: datetime) -> None:
     bought = purchase(db, market, now)
     assert checkouts.cancel(db, bought.checkout_id, market.wanjiku, now) == "not_open"
     assert checkouts.cancel(db, bought.checkout_id, market.buyer, now) == "cancelled"
-    assert checkouts.unpaid(db, market.buyer) == []
+    assert order_book.unpaid(db, market.buyer) == []
     fill_cart(db, market, market.buyer, now)
     assert place(db, market, now) == "placed"  # the phone is free: it was never prompted
 
 
 def test_orders_are_listed_the_newest_first(db: Db, market: Market, now: datetime) -> None:
     bought = purchase(db, market, now)
-    numbers = [order.number for order in checkouts.orders_of(db, market.buyer, 9)]
+    numbers = [order.number for order in order_book.of_buyer(db, market.buyer, 9)]
     assert numbers == sorted(numbers, reverse=True)
-    assert len(checkouts.orders_of(db, market.buyer, 1)) == 1
-    assert [o.number for o in checkouts.unpaid(db, market.buyer)] == numbers[::-1]
-    assert checkouts.orders_of(db, market.wanjiku, 9) == []
-    assert bought.total_cents == sum(o.total_cents for o in checkouts.unpaid(db, market.buyer))
+    assert len(order_book.of_buyer(db, market.buyer, 1)) == 1
+    assert [o.number for o in order_book.unpaid(db, market.buyer)] == numbers[::-1]
+    assert order_book.of_buyer(db, market.wanjiku, 9) == []
+    assert bought.total_cents == sum(o.total_cents for o in order_book.unpaid(db, market.buyer))
 
 
 # --- orders and escrows by themselves -------------------------------------------------------------
@@ -389,7 +401,7 @@ def test_the_fee_is_the_one_of_the_day_it_was_placed(db: Db, market: Market, now
 
 
 def checkouts_orders(db: Db, market: Market) -> list[orders.Order]:
-    return orders.lock(db, checkouts.orders_of(db, market.buyer, 1)[0].checkout_id)
+    return orders.lock(db, order_book.of_buyer(db, market.buyer, 1)[0].checkout_id)
 
 
 def test_no_money_moves_before_it_is_paid(db: Db, market: Market, now: datetime) -> None:
@@ -402,7 +414,7 @@ def test_no_money_moves_before_it_is_paid(db: Db, market: Market, now: datetime)
 
 
 def _destinations(db: Db, market: Market) -> set[tuple[str, str]]:
-    checkout_id = checkouts.orders_of(db, market.buyer, 1)[0].checkout_id
+    checkout_id = order_book.of_buyer(db, market.buyer, 1)[0].checkout_id
     rows = db.value(
         "SELECT json_agg(json_build_array(deliver_on, p.name)) FROM orders o"
         " JOIN places p ON p.id = o.place_id WHERE checkout_id = %s",
@@ -439,7 +451,7 @@ def test_a_day_that_has_passed_since_she_chose_it_is_not_confirmed(
 ) -> None:
     fill_cart(db, market, market.buyer, now)
     assert place(db, market, now, deliver_on=date(2026, 11, 20)) == "day_over"
-    assert checkouts.orders_of(db, market.buyer, 1) == []
+    assert order_book.of_buyer(db, market.buyer, 1) == []
     assert place(db, market, now, deliver_on=date(2026, 11, 21)) == "placed"
 
 
@@ -488,7 +500,7 @@ def test_where_the_time_to_pay_is_short_nobody_is_reminded(
 
 
 def _in_cart(db: Db, market: Market, now: datetime) -> list[tuple[str, int, int]]:
-    lines = checkouts.cart(db, market.buyer, "en").lines
+    lines = carts.read(db, market.buyer, "en").lines
     return [(line.product_name, line.quantity_milli, line.amount_cents) for line in lines]
 
 
@@ -502,7 +514,7 @@ def test_an_order_is_repeated_at_todays_price(
     db: Db, market: Market, last_time: orders.Order, now: datetime
 ) -> None:
     catalogue.set_price(db, market.tomatoes, 30_000, now)
-    assert checkouts.repeat(db, market.buyer, last_time.id, now) == "filled"
+    assert carts.repeat(db, market.buyer, last_time.id, now) == "filled"
     assert _in_cart(db, market, now) == [("Tomatoes", 2000, 60_000)]
 
 
@@ -511,7 +523,7 @@ def test_repeating_twice_is_repeating_once(
 ) -> None:
     add(db, market, now, 1000)
     for _ in range(2):
-        assert checkouts.repeat(db, market.buyer, last_time.id, now) == "filled"
+        assert carts.repeat(db, market.buyer, last_time.id, now) == "filled"
         assert _in_cart(db, market, now) == [("Tomatoes", 2000, 50_000)]
 
 
@@ -519,7 +531,7 @@ def test_a_fuller_cart_is_left_as_it_is(
     db: Db, market: Market, last_time: orders.Order, now: datetime
 ) -> None:
     add(db, market, now, 5000)
-    assert checkouts.repeat(db, market.buyer, last_time.id, now) == "filled"
+    assert carts.repeat(db, market.buyer, last_time.id, now) == "filled"
     assert _in_cart(db, market, now) == [("Tomatoes", 5000, 125_000)]
 
 
@@ -527,7 +539,7 @@ def test_of_what_is_nearly_gone_what_is_left_is_taken(
     db: Db, market: Market, last_time: orders.Order, now: datetime
 ) -> None:
     assert stock.count_out(db, market.tomatoes, 6_500, "spoilt", now) == "taken"
-    assert checkouts.repeat(db, market.buyer, last_time.id, now) == "filled"
+    assert carts.repeat(db, market.buyer, last_time.id, now) == "filled"
     assert _in_cart(db, market, now) == [("Tomatoes", 1000, 25_000)]
 
 
@@ -543,7 +555,7 @@ def test_what_cannot_be_had_stays_out(
         catalogue.set_price(db, market.tomatoes, checkouts.TOTAL_CENTS_MAX, now)
     else:
         db.run("UPDATE offers SET minimum_milli = 5000")
-    assert checkouts.repeat(db, market.buyer, last_time.id, now) == "nothing_left"
+    assert carts.repeat(db, market.buyer, last_time.id, now) == "nothing_left"
     assert _in_cart(db, market, now) == []
 
 
@@ -551,5 +563,5 @@ def test_only_her_own_order_is_repeated(
     db: Db, market: Market, last_time: orders.Order, now: datetime
 ) -> None:
     stranger = person(db, now, 44)
-    assert checkouts.repeat(db, stranger, last_time.id, now) == "nothing_left"
-    assert checkouts.repeat(db, market.buyer, UUID(int=404), now) == "nothing_left"
+    assert carts.repeat(db, stranger, last_time.id, now) == "nothing_left"
+    assert carts.repeat(db, market.buyer, UUID(int=404), now) == "nothing_left"

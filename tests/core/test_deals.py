@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import (
+    carts,
     checkouts,
     days,
     deals,
@@ -18,6 +19,7 @@ from core import (
     freezes,
     messages,
     opt_outs,
+    order_book,
     orders,
     verdicts,
     wordings,
@@ -554,14 +556,14 @@ def test_its_goods_are_its_title_wherever_an_order_is_shown(shake: Handshake) ->
     shake.accept()
     shake.pay()
     order = shake.order()
-    sold = deliveries.for_seller(shake.db, order.id, order.seller_id, "en")
-    bought = deliveries.for_buyer(shake.db, order.id, order.buyer_id, "en")
+    sold = order_book.for_seller(shake.db, order.id, order.seller_id, "en")
+    bought = order_book.for_buyer(shake.db, order.id, order.buyer_id, "en")
     assert sold is not None
     assert bought is not None
     assert (sold.goods, bought.goods, sold.items) == (AGREED["title"],) * 2 + ([AGREED["title"]],)
-    assert deliveries.sells(shake.db, order.seller_id)
-    assert not deliveries.sells(shake.db, order.buyer_id)
-    assert checkouts.repeat(shake.db, order.buyer_id, order.id, shake.now) == "nothing_left"
+    assert order_book.sells(shake.db, order.seller_id)
+    assert not order_book.sells(shake.db, order.buyer_id)
+    assert carts.repeat(shake.db, order.buyer_id, order.id, shake.now) == "nothing_left"
 
 
 def test_its_words_fit_one_plain_part_with_the_longest_names(shake: Handshake) -> None:

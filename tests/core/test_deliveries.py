@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import deliveries, ledger, orders, outbox, sendings, settlements
+from core import deliveries, ledger, order_book, orders, outbox, sendings, settlements
 from core.database import Db
 from core.receipts import Receipt
 from core.rules import Rules
@@ -480,7 +480,7 @@ def test_who_gets_money_back_is_told_why(deal: Deal, reason: str) -> None:
 
 def test_the_seller_sees_what_goes_where_by_when_and_what_it_brings(deal: Deal) -> None:
     deal.accept()
-    seen = deliveries.for_seller(deal.db, deal.id, deal.seller, "en")
+    seen = order_book.for_seller(deal.db, deal.id, deal.seller, "en")
     assert seen is not None
     assert (seen.goods, seen.buyer_name, seen.place) == ("2 kilos Tomatoes", "Amina", "Village 1")
     assert str(seen.deliver_on) == "2026-11-22"
@@ -491,14 +491,14 @@ def test_the_seller_sees_what_goes_where_by_when_and_what_it_brings(deal: Deal) 
 
 def test_goods_are_named_in_the_language_of_who_looks(deal: Deal) -> None:
     other = order_of(deal.db, deal.bought, deal.market.otieno)
-    seen = deliveries.for_buyer(deal.db, other.id, deal.buyer, "sw")
+    seen = order_book.for_buyer(deal.db, other.id, deal.buyer, "sw")
     assert seen is not None
     assert (seen.goods, seen.seller_name) == ("1.5 kilos beans (sw)", "Otieno Supplies")
 
 
 def test_one_of_a_unit_is_one(deal: Deal) -> None:
     deal.db.run("UPDATE lines SET quantity_milli = 1000 WHERE order_id = %s", [deal.id])
-    seen = deliveries.for_buyer(deal.db, deal.id, deal.buyer, "en")
+    seen = order_book.for_buyer(deal.db, deal.id, deal.buyer, "en")
     assert seen is not None
     assert seen.goods == "1 kilo Tomatoes"
 
@@ -507,8 +507,8 @@ def test_a_locked_code_is_seen(deal: Deal) -> None:
     deal.comes_to("dispatched")
     for _ in range(5):
         deal.enter_wrong()
-    buyers = deliveries.for_buyer(deal.db, deal.id, deal.buyer, "en")
-    sellers = deliveries.for_seller(deal.db, deal.id, deal.seller, "en")
+    buyers = order_book.for_buyer(deal.db, deal.id, deal.buyer, "en")
+    sellers = order_book.for_seller(deal.db, deal.id, deal.seller, "en")
     assert buyers is not None
     assert sellers is not None
     assert buyers.code_locked
@@ -516,19 +516,19 @@ def test_a_locked_code_is_seen(deal: Deal) -> None:
 
 
 def test_an_order_is_shown_to_its_two_people_only(deal: Deal) -> None:
-    assert deliveries.for_seller(deal.db, deal.id, deal.buyer, "en") is None
-    assert deliveries.for_buyer(deal.db, deal.id, deal.seller, "en") is None
+    assert order_book.for_seller(deal.db, deal.id, deal.buyer, "en") is None
+    assert order_book.for_buyer(deal.db, deal.id, deal.seller, "en") is None
 
 
 def test_a_seller_sees_an_order_once_it_is_paid(db: Db, now: datetime) -> None:
     market = open_market(db, now)
     bought = purchase(db, market, now)
     order = order_of(db, bought, market.wanjiku)
-    assert deliveries.orders_of_seller(db, market.wanjiku, 10) == []
-    assert deliveries.for_seller(db, order.id, market.wanjiku, "en") is None
-    assert deliveries.for_buyer(db, order.id, market.buyer, "en") is not None
+    assert order_book.of_seller(db, market.wanjiku, 10) == []
+    assert order_book.for_seller(db, order.id, market.wanjiku, "en") is None
+    assert order_book.for_buyer(db, order.id, market.buyer, "en") is not None
     settled(db, bought, now)
-    (line,) = deliveries.orders_of_seller(db, market.wanjiku, 10)
+    (line,) = order_book.of_seller(db, market.wanjiku, 10)
     assert (line.id, line.buyer_name, line.net_cents) == (order.id, "Amina", 48_700)
 
 
@@ -541,9 +541,9 @@ def test_a_seller_sees_what_is_open_first_and_the_soonest_of_it(deal: Deal) -> N
     first, second, third = (order_of(deal.db, each, deal.seller) for each in bought)
     deal.db.run("UPDATE orders SET deliver_on = deliver_on + 3 WHERE id = %s", [first.id])
     deliveries.refuse(deal.db, second.id, deal.seller, deal.now)
-    listed = [line.id for line in deliveries.orders_of_seller(deal.db, deal.seller, 10)]
+    listed = [line.id for line in order_book.of_seller(deal.db, deal.seller, 10)]
     assert listed == [third.id, deal.id, first.id, second.id]
-    assert len(deliveries.orders_of_seller(deal.db, deal.seller, 2)) == 2
+    assert len(order_book.of_seller(deal.db, deal.seller, 2)) == 2
 
 
 # --- money that comes after the end ---------------------------------------------------------------

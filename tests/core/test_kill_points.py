@@ -11,6 +11,7 @@ import pytest
 
 from core import (
     audit,
+    carts,
     cases,
     catalogue,
     charges,
@@ -21,6 +22,7 @@ from core import (
     inbox,
     ledger,
     number_changes,
+    order_book,
     orders,
     outbox,
     payouts,
@@ -139,7 +141,7 @@ class Story:
         fill_cart(db, self.market, self.market.buyer, self.now)
 
     def place(self, db: Db) -> None:
-        total = checkouts.cart(db, self.market.buyer, "en").total_cents
+        total = carts.read(db, self.market.buyer, "en").total_cents
         placed = checkouts.place(db, self.market.buyer, msisdn(1), total, RULES, self.now)
         assert placed == "placed"
 
@@ -192,12 +194,12 @@ class Story:
         assert deliveries.refuse(db, order.id, order.seller_id, self.now) == "refused"
 
     def order(self, db: Db, seller_id: UUID) -> orders.Order:
-        (line, *_) = checkouts.orders_of(db, self.market.buyer, 1)
+        (line, *_) = order_book.of_buyer(db, self.market.buyer, 1)
         found = orders.lock(db, line.checkout_id)
         return next(order for order in found if order.seller_id == seller_id)
 
     def charge(self, db: Db) -> charges.Charge:
-        (order, *_) = checkouts.orders_of(db, self.market.buyer, 1)
+        (order, *_) = order_book.of_buyer(db, self.market.buyer, 1)
         (charge,) = charges.of_checkout(db, order.checkout_id)
         return charge
 
@@ -385,7 +387,7 @@ class Lorry:
 
     def shop(self, db: Db) -> None:
         catalogue.set_price(db, self.market.tomatoes, 5_000_000, self.now)
-        added = checkouts.add(db, self.market.buyer, self.market.tomatoes, 8_000, None, self.now)
+        added = carts.add(db, self.market.buyer, self.market.tomatoes, 8_000, None, self.now)
         assert added == "added"
 
     def place(self, db: Db) -> None:
@@ -413,7 +415,7 @@ class Lorry:
         assert self.settle(db) == "paid"
 
     def call_off(self, db: Db) -> None:
-        (line, *_) = checkouts.orders_of(db, self.market.buyer, 1)
+        (line, *_) = order_book.of_buyer(db, self.market.buyer, 1)
         called_off = deliveries.cancel(db, line.id, self.market.buyer, self.now)
         assert called_off == "cancelled"
 
@@ -429,7 +431,7 @@ class Lorry:
         return settlements.settle(db, charge.id, result, self.now + timedelta(minutes=4))
 
     def charge(self, db: Db) -> charges.Charge:
-        (line, *_) = checkouts.orders_of(db, self.market.buyer, 1)
+        (line, *_) = order_book.of_buyer(db, self.market.buyer, 1)
         (*_, newest) = charges.of_checkout(db, line.checkout_id)
         return newest
 

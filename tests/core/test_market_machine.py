@@ -16,11 +16,13 @@ from hypothesis.stateful import (
 )
 
 from core import (
+    carts,
     charges,
     checkouts,
     deliveries,
     disputes,
     ledger,
+    order_book,
     orders,
     settlements,
     shortages,
@@ -233,7 +235,7 @@ class MarketDay(RuleBasedStateMachine):
     def add(self, buyer: int, beans: bool, halves: int) -> None:
         offer = self.market.beans if beans else self.market.tomatoes
         quantity = halves * 500 if beans else halves // 2 * 1000
-        checkouts.add(self.db, self.buyers[buyer], offer, quantity, None, self.now)
+        carts.add(self.db, self.buyers[buyer], offer, quantity, None, self.now)
 
     @initialize(
         stages=st.lists(st.sampled_from(STAGES), min_size=2),
@@ -266,7 +268,7 @@ class MarketDay(RuleBasedStateMachine):
 
     @rule(buyer=st.integers(0, 2), phone=st.sampled_from(PHONES), honest=st.integers(0, 4))
     def place(self, buyer: int, phone: str, honest: int) -> None:
-        total = checkouts.cart(self.db, self.buyers[buyer], "en").total_cents
+        total = carts.read(self.db, self.buyers[buyer], "en").total_cents
         shown = total if honest else total + 100
         placed = checkouts.place(self.db, self.buyers[buyer], phone, shown, RULES, self.now)
         assert honest or placed != "placed"
@@ -294,7 +296,7 @@ class MarketDay(RuleBasedStateMachine):
     @rule(buyer=st.integers(0, 2), pick=st.data())
     def repeat(self, buyer: int, pick: Any) -> None:
         if order := self._order(pick):
-            checkouts.repeat(self.db, self.buyers[buyer], order.id, self.now)
+            carts.repeat(self.db, self.buyers[buyer], order.id, self.now)
 
     @rule(pick=st.data(), steps=st.integers(1, 3))
     def sell(self, pick: Any, steps: int) -> None:
@@ -713,7 +715,7 @@ def test_messages_in_any_order_end_in_the_balances_of_a_clean_delivery(
         bought = pushed(db, purchase(db, open_market(db, NOW), NOW), NOW)
         for message in order:
             message(db, bought)
-        escrows = [ledger.escrow(o.id) for o in checkouts.placed(db, bought.checkout_id)]
+        escrows = [ledger.escrow(o.id) for o in order_book.of_checkout(db, bought.checkout_id)]
         assert sum(ledger.balance(db, account) for account in escrows) == TOTAL_CENTS
         extra = sum(BESIDES[message] for message in besides)
         assert ledger.balance(db, ledger.buyer(bought.buyer)) == extra

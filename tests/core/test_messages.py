@@ -9,12 +9,14 @@ from uuid import UUID
 import pytest
 
 from core import (
+    carts,
     charges,
     checkouts,
     earnings,
     freezes,
     ledger,
     messages,
+    order_book,
     orders,
     outbox,
     pins,
@@ -75,7 +77,7 @@ def told(db: Db, trigger: str) -> dict[str, list[str]]:
 
 
 def numbers(db: Db, bought: Purchase) -> list[int]:
-    return [order.number for order in checkouts.placed(db, bought.checkout_id)]
+    return [order.number for order in order_book.of_checkout(db, bought.checkout_id)]
 
 
 def earn(db: Db, member_id: UUID, cents: int, now: datetime) -> None:
@@ -445,7 +447,7 @@ def test_goods_sold_out_before_the_money_came_are_told_with_their_share(
 ) -> None:
     settlements.settle(db, bought.charge_id, failed(), now)
     after = now + 20 * MINUTE
-    assert checkouts.add(db, market.otieno, market.tomatoes, 9_000, None, after) == "added"
+    assert carts.add(db, market.otieno, market.tomatoes, 9_000, None, after) == "added"
     assert checkouts.place(db, market.otieno, msisdn(50), 225_000, RULES, after) == "placed"
     pay(db, bought, after)
     ((text,),) = told(db, "sold_out").values()

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from core import (
+    carts,
     catalogue,
     charges,
     checkouts,
@@ -14,6 +15,7 @@ from core import (
     ledger,
     messages,
     opt_outs,
+    order_book,
     orders,
     payout_calls,
     payout_proofs,
@@ -74,9 +76,9 @@ class Lorry:
     def __init__(self, db: Db, market: Market, now: datetime, payer: str = OWN) -> None:
         self.db, self.market, self.now, self.buyer = db, market, now, market.buyer
         catalogue.set_price(db, market.tomatoes, PRICE_CENTS, now)
-        assert checkouts.add(db, self.buyer, market.tomatoes, 8_000, None, now) == "added"
+        assert carts.add(db, self.buyer, market.tomatoes, 8_000, None, now) == "added"
         assert checkouts.place(db, self.buyer, payer, SUM_CENTS, RULES, now) == "placed"
-        self.checkout_id = checkouts.orders_of(db, self.buyer, 1)[0].checkout_id
+        self.checkout_id = order_book.of_buyer(db, self.buyer, 1)[0].checkout_id
 
     @property
     def charges(self) -> list[Charge]:
@@ -386,7 +388,7 @@ def test_another_payer_is_told_once_who_asks_and_for_what(
     db.run("UPDATE members SET name = 'Amina Wairimu' WHERE id = %s", [market.buyer])
     bought = pushed(db, purchase(db, market, now, payer=SISTER), now)
     (words,) = told(db, "payment_asked")
-    first, second = checkouts.placed(db, bought.checkout_id)
+    first, second = order_book.of_checkout(db, bought.checkout_id)
     assert words.startswith(f"Amina asks you to pay KSh 681 by M-Pesa, Sokoni order {first.number}")
     assert str(second.number) in words
     assert "Wairimu" not in words
@@ -706,7 +708,7 @@ def gift(db: Db, market: Market, now: datetime) -> Purchase:
     db.run("UPDATE members SET name = 'Amina Wairimu' WHERE id = %s", [market.buyer])
     village: UUID = db.value("SELECT id FROM places WHERE name = 'Village 2'")
     assert placed_by(db, market, now, OWN, place_id=village, receiver=MOTHER) == "placed"
-    checkout_id = checkouts.orders_of(db, market.buyer, 1)[0].checkout_id
+    checkout_id = order_book.of_buyer(db, market.buyer, 1)[0].checkout_id
     (charge,) = charges.of_checkout(db, checkout_id)
     bought = Purchase(checkout_id, charge.id, market.buyer, OWN, TOTAL_CENTS, charge.reference)
     return settled(db, bought, now)
@@ -739,7 +741,7 @@ def test_the_seller_sees_for_whom_it_is(
     db: Db, gift: Purchase, market: Market, now: datetime
 ) -> None:
     order = order_of(db, gift, market.wanjiku)
-    seen = deliveries.for_seller(db, order.id, market.wanjiku, "en")
+    seen = order_book.for_seller(db, order.id, market.wanjiku, "en")
     assert seen is not None
     assert (seen.buyer_name, seen.receiver_name) == ("Amina Wairimu", MOTHER.name)
     assert seen.place == "Village 2"
@@ -763,7 +765,7 @@ def test_the_receiver_hears_that_it_comes_and_the_buyer_keeps_her_rights(
 
 def test_nobody_hears_of_a_gift_before_it_is_paid(db: Db, market: Market, now: datetime) -> None:
     placed_by(db, market, now, OWN, receiver=MOTHER)
-    checkout_id = checkouts.orders_of(db, market.buyer, 1)[0].checkout_id
+    checkout_id = order_book.of_buyer(db, market.buyer, 1)[0].checkout_id
     checkouts.cancel(db, checkout_id, market.buyer, now)
     assert told_to(db, MOTHER.msisdn) == []
 

@@ -13,12 +13,14 @@ from uuid import UUID
 import pytest
 
 from core import (
+    carts,
     catalogue,
     charges,
     checkouts,
     deliveries,
     disputes,
     ledger,
+    order_book,
     orders,
     outbox,
     settlements,
@@ -85,7 +87,7 @@ def test_fifty_buyers_share_five_units_and_no_more(
         with crowd.begin() as db:
             stock.receive(db, market.tomatoes, UNITS * 1000, "five more", now)
             for buyer in buyers:
-                assert checkouts.add(db, buyer, market.tomatoes, 1000, None, now) == "added"
+                assert carts.add(db, buyer, market.tomatoes, 1000, None, now) == "added"
         outcomes = Counter(
             at_once([lambda r=round_, n=n: buy(r, n) for n in range(BUYERS)])  # type: ignore[misc]
         )
@@ -200,7 +202,7 @@ def test_one_phone_is_asked_for_one_of_many_carts_at_once(
         stock.receive(db, market.tomatoes, 100_000, "plenty", now)
         buyers = [person(db, now, 100 + number) for number in range(8)]
         for buyer in buyers:
-            checkouts.add(db, buyer, market.tomatoes, 1000, None, now)
+            carts.add(db, buyer, market.tomatoes, 1000, None, now)
 
     def buy(buyer: UUID) -> str:
         with crowd.begin() as db:
@@ -401,13 +403,13 @@ def test_a_busy_market_never_locks_itself_up(
         offers = [market.tomatoes, market.beans]
         with crowd.begin() as db:
             for offer in offers if number % 2 else reversed(offers):
-                checkouts.add(db, buyers[number], offer, 1000, None, now)
-            total = checkouts.cart(db, buyers[number], "en").total_cents
+                carts.add(db, buyers[number], offer, 1000, None, now)
+            total = carts.read(db, buyers[number], "en").total_cents
         with crowd.begin() as db:
             payer = msisdn(number)
             placed = checkouts.place(db, buyers[number], payer, total, RULES, now)
             assert placed == "placed"
-            return checkouts.orders_of(db, buyers[number], 1)[0].checkout_id
+            return order_book.of_buyer(db, buyers[number], 1)[0].checkout_id
 
     def deliver(checkout_id: UUID, kind: str) -> None:
         with crowd.begin() as db:
@@ -479,11 +481,11 @@ def lorry(crowd: Database, market: Market, now: datetime) -> Purchase:
     with crowd.begin() as db:
         stock.receive(db, market.tomatoes, 10_000, "opening", now)
         catalogue.set_price(db, market.tomatoes, price_cents, now)
-        checkouts.add(db, market.buyer, market.tomatoes, 8_000, None, now)
+        carts.add(db, market.buyer, market.tomatoes, 8_000, None, now)
         total_cents = 8 * price_cents
         placed = checkouts.place(db, market.buyer, msisdn(1), total_cents, RULES, now)
         assert placed == "placed"
-        checkout_id = checkouts.orders_of(db, market.buyer, 1)[0].checkout_id
+        checkout_id = order_book.of_buyer(db, market.buyer, 1)[0].checkout_id
         (first,) = charges.of_checkout(db, checkout_id)
         bought = Purchase(
             checkout_id, first.id, market.buyer, msisdn(1), first.amount_cents, first.reference
@@ -542,10 +544,10 @@ def test_two_baskets_of_one_buyer_never_spend_one_part_twice(
     with crowd.begin() as db:
         assert settlements.settle(db, lorry.charge_id, paid(lorry), now) == "part"
         stock.receive(db, market.beans, 10_000, "opening", now)
-        checkouts.add(db, market.buyer, market.beans, 1_500, None, now)
+        carts.add(db, market.buyer, market.beans, 1_500, None, now)
         placed = checkouts.place(db, market.buyer, msisdn(2), 18_100, RULES, now)
         assert placed == "placed"
-        (line, *_) = checkouts.orders_of(db, market.buyer, 1)
+        (line, *_) = order_book.of_buyer(db, market.buyer, 1)
         (other,) = charges.of_checkout(db, line.checkout_id)
 
     def short() -> str:

@@ -10,12 +10,14 @@ import psycopg
 import pytest
 
 from core import (
+    carts,
     charges,
     checkouts,
     deliveries,
     disputes,
     escrow,
     freezes,
+    order_book,
     orders,
     outbox,
     shortages,
@@ -473,11 +475,11 @@ class Mixed(Deal):
         category = db.value("SELECT id FROM categories")
         kale = add_offer(db, category, "kale", self.seller, OTHER_PRICE_CENTS, 500, 10_000, now)
         later = now + timedelta(milliseconds=1)
-        checkouts.add(db, self.buyer, self.market.tomatoes, 2_000, PRICE_CENTS, now)
-        checkouts.add(db, self.buyer, kale, 1_500, None, later)
+        carts.add(db, self.buyer, self.market.tomatoes, 2_000, PRICE_CENTS, now)
+        carts.add(db, self.buyer, kale, 1_500, None, later)
         placed = checkouts.place(db, self.buyer, msisdn(1), TOTAL_CENTS, RULES, now)
         assert placed == "placed", placed
-        (order,) = checkouts.orders_of(db, self.buyer, 1)
+        (order,) = order_book.of_buyer(db, self.buyer, 1)
         (charge,) = charges.of_checkout(db, order.checkout_id)
         self.bought = Purchase(
             *(order.checkout_id, charge.id, self.buyer, msisdn(1), TOTAL_CENTS, charge.reference)
@@ -586,7 +588,7 @@ def test_a_rest_that_never_comes_goes_back_and_what_came_stays_paid(
     assert (mixed.state(), mixed.purses()) == ("completed", (0, 25_000, 42_000, 1_100))
     assert orders.timeline(mixed.db, mixed.id)[-1].detail == {"reason": reason, "back": "250"}
     assert mixed.goods() == (9_000, 0, 9_000)
-    seen = deliveries.for_seller(mixed.db, mixed.id, mixed.seller, "en")
+    seen = order_book.for_seller(mixed.db, mixed.id, mixed.seller, "en")
     assert seen is not None
     assert (seen.total_cents, seen.fee_cents) == (43_100, 1_100)
 
@@ -741,7 +743,7 @@ def test_the_seller_is_told_in_his_language_what_came(deal: Deal) -> None:
 
 def test_screens_show_what_is_on_the_road_and_what_it_is_worth(mixed: Mixed) -> None:
     def seen() -> tuple[str, int, int]:
-        found = deliveries.for_seller(mixed.db, mixed.id, mixed.seller, "en")
+        found = order_book.for_seller(mixed.db, mixed.id, mixed.seller, "en")
         assert found is not None
         return found.goods, found.total_cents, found.net_cents
 

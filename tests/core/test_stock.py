@@ -7,7 +7,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from core import checkouts, settlements, stock
+from core import carts, checkouts, settlements, stock
 from core.database import Db
 from tests.core.market import (
     RULES,
@@ -103,7 +103,7 @@ def test_a_new_prompt_does_not_revive_a_promise_that_a_faster_clock_gave_away(
     pushed(db, bought, now)
     settlements.settle(db, bought.charge_id, failed(), now)
     ahead, behind = now + 15 * MINUTE, now + 14 * MINUTE
-    checkouts.add(db, market.otieno, market.tomatoes, 9_000, None, ahead)
+    carts.add(db, market.otieno, market.tomatoes, 9_000, None, ahead)
     assert checkouts.place(db, market.otieno, msisdn(50), 225_000, RULES, ahead) == "placed"
     again = checkouts.pay_again(db, bought.checkout_id, bought.buyer, bought.payer, RULES, behind)
     assert again == "not_open"

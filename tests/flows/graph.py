@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from core import catalogue, checkouts, deals, evidence, links, members, opt_outs, phone
+from core import carts, catalogue, deals, evidence, links, members, opt_outs, phone
 from core.deals import Side
 from flows.book import BOOK
 from flows.engine import HOME, OFFER, RESUME, Call, Menu, Pick, State, targets
@@ -225,7 +225,7 @@ def _chose_long_ago(street: Street, answers: Any) -> None:
 
 
 def _empty_basket(street: Street, answers: Any) -> None:
-    checkouts.empty(street.db, street.owner, street.clock())
+    carts.empty(street.db, street.owner, street.clock())
 
 
 def _unpaid_order(street: Street) -> None:

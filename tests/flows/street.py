@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from core import (
+    carts,
     cases,
     catalogue,
     charges,
@@ -21,6 +22,7 @@ from core import (
     ledger,
     members,
     number_changes,
+    order_book,
     outbox,
     pin_resets,
     pins,
@@ -177,7 +179,7 @@ class Street:
         self.add(self.offer(product, seller), round(quantity * 1000))
 
     def add(self, offer_id: UUID, quantity_milli: int) -> None:
-        added = checkouts.add(self.db, self.owner, offer_id, quantity_milli, None, self.clock())
+        added = carts.add(self.db, self.owner, offer_id, quantity_milli, None, self.clock())
         assert added == "added", f"{quantity_milli} of {offer_id}: {added}"
 
     def neighbour_buys(self, quantity: float, product: str, seller: str) -> None:
@@ -192,7 +194,7 @@ class Street:
 
     def place(self, payer: str = "") -> UUID:
         """The buyer's basket is confirmed; its checkout."""
-        cart = checkouts.cart(self.db, self.owner, "en")
+        cart = carts.read(self.db, self.owner, "en")
         placed = checkouts.place(
             self.db,
             self.owner,
@@ -217,13 +219,11 @@ class Street:
     @contextmanager
     def basket_put_aside(self) -> Iterator[None]:
         """What is in her basket now is not part of what happens inside."""
-        kept = checkouts.cart(self.db, self.owner, "en").lines
-        checkouts.empty(self.db, self.owner, self.clock())
+        kept = carts.read(self.db, self.owner, "en").lines
+        carts.empty(self.db, self.owner, self.clock())
         yield
         for line in kept:
-            checkouts.add(
-                self.db, self.owner, line.offer_id, line.quantity_milli, None, self.clock()
-            )
+            carts.add(self.db, self.owner, line.offer_id, line.quantity_milli, None, self.clock())
 
     def open_charges(self) -> list[UUID]:
         found: list[UUID] | None = self.db.value(
@@ -265,7 +265,7 @@ class Street:
 
     def pay_what_waits(self) -> None:
         """She was asked again for what she had not paid, and pays it."""
-        for order in checkouts.unpaid(self.db, self.owner):
+        for order in order_book.unpaid(self.db, self.owner):
             asked = checkouts.pay_again(
                 self.db, order.checkout_id, self.owner, self.msisdn, self.rules, self.clock()
             )
@@ -287,7 +287,7 @@ class Street:
 
     def cancel(self) -> None:
         """She cancels what is unpaid, elsewhere."""
-        for order in checkouts.unpaid(self.db, self.owner):
+        for order in order_book.unpaid(self.db, self.owner):
             checkouts.cancel(self.db, order.checkout_id, self.owner, self.clock())
 
     def link_chat(self) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core import catalogue, charges, checkouts
+from core import carts, catalogue, charges, checkouts, order_book
 from core.charges import AMOUNT_CENTS_MAX, Charge
 from simulator.c2b import NotPaid
 from tests.core.market import RULES, Purchase, msisdn
@@ -22,9 +22,9 @@ def lorry(street: Street, payer: str = OWN) -> Purchase:
     with street.database.begin() as db:
         market, now = street.market, street.now
         catalogue.set_price(db, market.tomatoes, SUM_CENTS // 8, now)
-        assert checkouts.add(db, market.buyer, market.tomatoes, 8_000, None, now) == "added"
+        assert carts.add(db, market.buyer, market.tomatoes, 8_000, None, now) == "added"
         assert checkouts.place(db, market.buyer, payer, SUM_CENTS, RULES, now) == "placed"
-        checkout_id = checkouts.orders_of(db, market.buyer, 1)[0].checkout_id
+        checkout_id = order_book.of_buyer(db, market.buyer, 1)[0].checkout_id
         (first,) = charges.of_checkout(db, checkout_id)
     return Purchase(checkout_id, first.id, market.buyer, payer, SUM_CENTS, first.reference)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from core import (
+    carts,
     checkouts,
     days,
     deals,
@@ -198,9 +199,9 @@ def basket(
     def do() -> str:
         for offer_id, quantity_milli in (each for each in wanted if each[1]):
             with town.database.begin() as db:
-                checkouts.add(db, buyer.id, offer_id, quantity_milli, None, town.now)
+                carts.add(db, buyer.id, offer_id, quantity_milli, None, town.now)
         with town.database.begin() as db:
-            total = checkouts.cart(db, buyer.id, "en").total_cents
+            total = carts.read(db, buyer.id, "en").total_cents
             return checkouts.place(
                 db, buyer.id, phone, total, town.rules, town.now, receiver=receiver
             )

@@ -9,7 +9,7 @@ A line that is not the buyer's own has paid where it answered our prompt. What w
 come from any phone, whose number M-Pesa masks, so what is left of that goes to the buyer.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, LiteralString
 from uuid import UUID
@@ -105,44 +105,34 @@ _PAYER: Final[LiteralString] = f"""CASE WHEN EXISTS (
     THEN {numbers.PAYER_NOW} ELSE m.msisdn END"""
 
 
-# Of what was sent to the buyer's own line and came back: the charge it had come from, if only its
-# confirmation was here when we asked, which names no payer, and its prompt's answer came later.
-_PROVED_SINCE: Final[LiteralString] = """(
-    SELECT told.id FROM checkouts k JOIN charges told ON told.checkout_id = k.id
-    WHERE k.buyer_id = %(member_id)s AND of.failed_msisdn = m.msisdn
-      AND told.state = 'paid' AND told.amount_cents >= of.failed_cents
-      AND of.failed_asked_at < (SELECT min(p.at) FROM charge_codes p
-                                WHERE p.charge_id = told.id AND p.meaning = 'paid')
-      AND NOT EXISTS (SELECT FROM receipts other
-                      WHERE other.charge_id = told.id AND other.receipt <> told.receipt)
-      AND EXISTS (
-          SELECT FROM entries x JOIN transfers y ON y.id = x.transfer_id
-          WHERE x.account_id = e.account_id AND x.amount_cents < 0 AND y.at <= of.failed_asked_at
-            AND (y.key LIKE 'capture:' || told.id || '%%' OR EXISTS (
-                SELECT FROM orders o
-                WHERE o.checkout_id = told.checkout_id AND y.kind IN ('refund', 'decision')
-                  AND y.key LIKE y.kind || ':' || o.id || '%%')))
-    ORDER BY told.updated_at DESC, told.id DESC LIMIT 1)"""
-
-
 @dataclass(frozen=True)
 class _Credit:
-    """What came to the balance. msisdn: the line it had come from; None: not known."""
+    """What came to the balance. msisdn: the line it had come from; None: not known.
+
+    asked_at: of what was sent as a refund and came back, when that was asked for; the refund before
+    it, that did not come back, was asked for at before_at.
+    """
 
     amount_cents: int
     msisdn: str | None = field(repr=False)
+    at: datetime
+    asked_at: datetime | None
+    before_at: datetime | None
 
 
 def _credits(db: Db, member_id: UUID) -> list[_Credit]:
     """The newest first; what a reversal has taken back is none.
 
-    What was sent and came back is still whose it was, or of whoever has turned out since to have
-    paid it. What she could not withdraw is whose it was before she asked, so that is none either.
+    What was sent and came back is whose it was, by what is known now. What she could not withdraw
+    is whose it was before she asked, so that is none either.
     """
-    return db.rows(
+    found = db.rows(
         _Credit,
         f"""
-        SELECT -e.amount_cents AS amount_cents, paid.msisdn
+        SELECT -e.amount_cents AS amount_cents, paid.msisdn, t.at, of.asked_at,
+               (SELECT max(p.created_at) FROM payouts p
+                WHERE p.member_id = m.id AND p.kind <> 'withdrawal' AND p.state <> 'failed'
+                  AND p.created_at < of.asked_at) AS before_at
         FROM entries e
         JOIN transfers t ON t.id = e.transfer_id
         JOIN members m ON m.id = %(member_id)s
@@ -153,8 +143,7 @@ def _credits(db: Db, member_id: UUID) -> list[_Credit]:
                         THEN split_part(t.key, ':', 2)::uuid END AS charge_id,
                    CASE WHEN t.kind = 'receipt' THEN split_part(t.key, ':', 2)
                         ELSE failed.reverses_receipt END AS receipt,
-                   failed.msisdn AS failed_msisdn, failed.amount_cents AS failed_cents,
-                   failed.created_at AS failed_asked_at
+                   failed.msisdn AS failed_msisdn, failed.created_at AS asked_at
             FROM (SELECT) AS always
             LEFT JOIN payouts failed ON t.kind = 'payout_failed' AND failed.kind <> 'withdrawal'
                 AND failed.id = CASE WHEN t.kind = 'payout_failed'
@@ -168,7 +157,6 @@ def _credits(db: Db, member_id: UUID) -> list[_Credit]:
                 (SELECT last.id FROM orders o JOIN charges last ON last.checkout_id = o.checkout_id
                  WHERE o.id = of.order_id AND last.state = 'paid'
                  ORDER BY last.updated_at DESC, last.id DESC LIMIT 1),
-                {_PROVED_SINCE},
                 (SELECT last.id FROM checkouts k JOIN charges last ON last.checkout_id = k.id
                  WHERE k.buyer_id = %(member_id)s AND last.msisdn = of.failed_msisdn
                    AND last.state = 'paid'
@@ -195,6 +183,26 @@ def _credits(db: Db, member_id: UUID) -> list[_Credit]:
             "reversed": receipts.REVERSED,
         },
     )
+    return [_by_what_is_known_now(credit, found) for credit in found]
+
+
+def _by_what_is_known_now(credit: _Credit, found: list[_Credit]) -> _Credit:
+    """What came back of a refund, by the line that what it was made of turned out to be from.
+
+    A confirmation names no payer (Daraja masks it), so what came by one goes to the buyer until the
+    answer to her prompt says who paid; that may be after it was sent to her. A refund takes all
+    that lies there, so it was made of what had come since the one before. Where that is more than
+    one line's, nobody knows how much of this was whose, and it is still whose it was sent to.
+    """
+    if credit.asked_at is None:
+        return credit
+    since = credit.before_at
+    lines = {
+        each.msisdn
+        for each in found
+        if each.asked_at is None and each.at <= credit.asked_at and (not since or each.at > since)
+    }
+    return credit if len(lines) != 1 else replace(credit, msisdn=lines.pop() or credit.msisdn)
 
 
 def _by_line(found: list[_Credit], cents: int, own_msisdn: str) -> list[_Whole]:

@@ -653,6 +653,41 @@ def test_what_came_back_goes_to_the_line_that_turned_out_to_have_paid_it(
     assert again.msisdn == (SISTER if answers_later else OWN)
 
 
+@pytest.mark.parametrize("hers", ["was sent before", "is part of it", "came since"])
+def test_what_came_back_of_two_payments_goes_to_another_line_only_if_both_were_of_it(
+    db: Db, market: Market, now: datetime, hers: str
+) -> None:
+    """Whose it was of the two cannot be told of what was sent in one."""
+    own = settled(db, purchase(db, market, now), now)
+    sisters = pushed(db, purchase(db, market, now + MINUTE, payer=SISTER), now + MINUTE)
+    assert settlements.receive(db, c2b(sisters.reference, now, "SISTERS001"), now) == "captured"
+    if hers == "was sent before":
+        called_off(db, own, market.otieno, now)
+        assert refunds.refund_balance(db, market.buyer, RULES, now) == "sent"
+        arrives(db, market.buyer, OWN, now)
+    if hers == "is part of it":
+        called_off(db, own, market.otieno, now)
+    called_off(db, sisters, market.wanjiku, now + MINUTE)
+    assert refunds.refund_balance(db, market.buyer, RULES, now + 2 * MINUTE) == "sent"
+    cents = 50_000 + (18_100 if hers == "is part of it" else 0)
+    assert ("refund", cents, OWN) in sent(db, market.buyer)
+    if hers == "came since":
+        called_off(db, own, market.otieno, now + 3 * MINUTE)
+    said = ChargeResult("callback", "paid", "0", TOTAL_CENTS, "SISTERS001", SISTER)
+    settlements.settle(db, sisters.charge_id, said, now + 3 * MINUTE)
+    (failing,) = (p for p in payouts.of_member(db, market.buyer, 9) if p.amount_cents == cents)
+    assert payout_calls.claim_for_submit(db, failing.id, RULES, now) is not None
+    failed_ = PayoutResult("result", "failed", "8", originator_id=failing.originator_id)
+    assert payout_proofs.settle(db, failing.id, failed_, now + HOUR) == "failed"
+    assert refunds.refund_balance(db, market.buyer, RULES, now + HOUR) == "sent"
+    wanted = {"was sent before": SISTER, "is part of it": OWN, "came since": SISTER}[hers]
+    (again,) = (
+        p for p in payouts.of_member(db, market.buyer, 9)
+        if p.created_at == now + HOUR and p.amount_cents == cents
+    )  # fmt: skip
+    assert again.msisdn == wanted
+
+
 def test_a_whole_payment_of_another_line_is_reversed_and_that_line_is_told(
     db: Db, market: Market, now: datetime
 ) -> None:

@@ -141,7 +141,7 @@ def decide(
     """
     if not by.may("operator"):
         return "not_allowed"
-    discretion.lock(db, by)
+    discretion.lock(db, by.who.id)
     statement_lines.lock(db)
     difference = differences.numbered(db, number)
     if difference is None or difference.state != "open":
@@ -156,7 +156,7 @@ def decide(
     if refused := _refused(db, difference, against):
         return refused
     gap_cents, one_max_cents = abs(difference.gap_cents), rules.difference_second_above_cents
-    alone = discretion.suffices(db, by, gap_cents, one_max_cents, rules, now)
+    alone = discretion.suffices(db, by.who.id, gap_cents, one_max_cents, rules, now)
     resolution = _propose(db, difference, by, against, reason, now)
     if alone:
         _carry_out(db, difference, resolution, by, None, now)

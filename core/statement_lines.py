@@ -45,6 +45,8 @@ readings = sa.Table(
     sa.Column("until_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("lines", sa.Integer, nullable=False),
     sa.Column("read_at", sa.DateTime(timezone=True), nullable=False),
+    # Of ours, from a file; NULL: M-Pesa told us.
+    sa.Column("read_by", sa.Uuid, sa.ForeignKey("staff.id")),
     sa.CheckConstraint(_of("source", SOURCES), name="source"),
     sa.CheckConstraint(_of("book", BOOKS), name="book"),
     sa.CheckConstraint("from_at <= until_at", name="period"),
@@ -90,6 +92,11 @@ lines = sa.Table(
     sa.CheckConstraint("gone_at IS NULL OR movement IS NULL", name="gone"),
     sa.Index("ix_statement_lines_receipt", "receipt"),
     sa.Index("ix_statement_lines_completed_at", "completed_at"),
+    sa.Index(
+        "ix_statement_lines_booked",
+        "reading_id",
+        postgresql_where=sa.text("outcome IS NOT NULL"),
+    ),
     sa.Index(
         "ix_statement_lines_unmatched",
         "id",
@@ -152,18 +159,21 @@ class Kept:
     new: int
 
 
-def keep(db: Db, statement: Statement, now: datetime) -> Kept:
+def keep(db: Db, statement: Statement, now: datetime, read_by: UUID | None = None) -> Kept:
     """Keep what was read. A line known before stays as it is; one that M-Pesa shows no more is
-    marked so."""
+    marked so.
+
+    read_by: who of ours brought it; None: M-Pesa told us.
+    """
     lock(db)
     since, until = statement.between or _covered(statement, now)
     reading_id = db.new_id()
     db.run(
         """
         INSERT INTO statement_readings (id, source, shortcode, book, from_at, until_at, lines,
-                                        read_at)
+                                        read_at, read_by)
         VALUES (%(id)s, %(source)s, %(shortcode)s, %(book)s, %(since)s, %(until)s, %(lines)s,
-                %(now)s)
+                %(now)s, %(read_by)s)
         """,
         {
             "id": reading_id,
@@ -174,6 +184,7 @@ def keep(db: Db, statement: Statement, now: datetime) -> Kept:
             "until": until,
             "lines": len(statement.lines),
             "now": now,
+            "read_by": read_by,
         },
     )
     new = _insert(db, statement, reading_id, now)

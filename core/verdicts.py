@@ -108,7 +108,7 @@ def decide(
     answer. "wrong_sum": it is not what is held, in whole shillings. "party": it is their own money,
     or paid from their phone; that is an incident. A refusal moves nothing.
     """
-    discretion.lock(db, by)
+    discretion.lock(db, by.who.id)
     dispute = disputes.lock(db, dispute_id)
     refused = _refused(db, dispute, by, by.may("operator"), now)
     if refused is not None:
@@ -126,7 +126,7 @@ def decide(
     if not _divides(held_cents, buyer_cents, seller_cents):
         return "wrong_sum"
     one_max_cents = rules.dispute_second_above_cents
-    alone = discretion.suffices(db, by, held_cents, one_max_cents, rules, now)
+    alone = discretion.suffices(db, by.who.id, held_cents, one_max_cents, rules, now)
     verdict = _propose(db, dispute, by, buyer_cents, seller_cents, reason, now)
     if alone:
         _carry_out(db, dispute, verdict, by, None, now)

@@ -38,7 +38,7 @@ TASKS: Final[Mapping[str, Callable[[Work, outbox.Item], None]]] = {"reconcile_da
 def of_day(work: Work, day: date) -> day_end.Reconciled:
     """Any day, as far as M-Pesa still tells of it; what cannot be had now comes with the next."""
     told = [*_statements(work, day), *_pulled(work, day)]
-    done = day_end.run(work.database, day, told)
+    done = day_end.run(work.database, day, work.rules, told)
     log.info(
         "reconciled",
         day=str(day),

@@ -13,6 +13,7 @@ from uuid import UUID
 from core import (
     balances,
     differences,
+    discretion,
     float_moves,
     matching,
     movements,
@@ -27,6 +28,7 @@ from core.differences import Difference, Judged
 from core.movements import MOVED
 from core.payout_proofs import PayoutResult
 from core.receipts import Receipt
+from core.rules import Rules
 from core.staff import Actor
 from core.statement_lines import Book, Kept, Source, Statement
 
@@ -34,6 +36,7 @@ SECONDS_MAX: Final = 100.0  # of a transaction here: a task is killed after 120
 # What was sent is no further from its line than this: clocks differ, and a call is made anew.
 _BEFORE: Final = timedelta(minutes=5)
 _AFTER: Final = timedelta(days=7)
+LEFT: Final = "left"  # what came of a proof that is too much for whoever brought it
 _PROOF: Final = "Completed"  # the code under which a line settles a payout, as a status would
 
 
@@ -49,7 +52,11 @@ class Reconciled:
 
 
 def run(
-    database: Database, day: date, statements: Sequence[Statement] = (), by: Actor | None = None
+    database: Database,
+    day: date,
+    rules: Rules,
+    statements: Sequence[Statement] = (),
+    by: Actor | None = None,
 ) -> Reconciled:
     """Keep what was read, book what it proves, find what differs; for the command and the task.
 
@@ -62,13 +69,12 @@ def run(
     with database.begin(seconds=SECONDS_MAX) as db:
         matching.match(db, database.clock())
         proofs = provable(db)
+    settled = 0
     for proof in proofs:
         with database.begin() as db:
-            settle(db, proof, database.clock(), by)
-    judged = look(database, day)
-    return Reconciled(
-        sum(each.lines for each in kept), sum(each.new for each in kept), len(proofs), judged
-    )
+            settled += settle(db, proof, rules, database.clock(), by) != LEFT
+    lines, new = sum(each.lines for each in kept), sum(each.new for each in kept)
+    return Reconciled(lines, new, settled, look(database, day))
 
 
 def look(database: Database, day: date) -> Judged:
@@ -85,7 +91,7 @@ def ask(db: Db, day: date, by: Actor, now: datetime) -> None:
 
 
 def _keep(db: Db, day: date, statement: Statement, by: Actor | None, now: datetime) -> Kept:
-    kept = statement_lines.keep(db, statement, now)
+    kept = statement_lines.keep(db, statement, now, by.who.id if by is not None else None)
     if by is not None:
         after = {"account": statement.book, "lines": kept.lines, "new": kept.new}
         by.write(db, "statement_read", _subject(day), {}, after, now)
@@ -99,11 +105,14 @@ def _subject(day: date) -> str:
 
 @dataclass(frozen=True)
 class Proof:
-    """A line that shows what became of something of ours. subject_id: the id of that."""
+    """A line that shows what became of something of ours. subject_id: the id of that. read_by: who
+    of ours brought it; None: M-Pesa told us.
+    """
 
     line_id: UUID
     of: Literal["payment", "payout", "reversal", "float_move"]
     subject_id: UUID
+    read_by: UUID | None
 
 
 def provable(db: Db) -> list[Proof]:
@@ -159,7 +168,10 @@ def provable(db: Db) -> list[Proof]:
         ), told_once AS (
             SELECT DISTINCT ON (of, receipt) * FROM proofs ORDER BY of, receipt, source DESC
         )
-        SELECT line_id, of, subject_id FROM told_once ORDER BY completed_at, line_id
+        SELECT o.line_id, o.of, o.subject_id, r.read_by
+        FROM told_once o JOIN statement_lines l ON l.id = o.line_id
+        JOIN statement_readings r ON r.id = l.reading_id
+        ORDER BY o.completed_at, o.line_id
         """,
         {"before": _BEFORE, "after": _AFTER},
     )
@@ -177,11 +189,15 @@ class _Told:
     charge_cents: int | None
 
 
-def settle(db: Db, proof: Proof, now: datetime, by: Actor | None = None) -> str:
+def settle(db: Db, proof: Proof, rules: Rules, now: datetime, by: Actor | None = None) -> str:
     """Book what the line proves by the way everything else takes, which knows repeats.
 
-    by: whoever brought the line; None: M-Pesa told us of it.
+    by: who of ours has it booked; None: the worker. A payment that only a file shows is LEFT for
+    two people (core.resolutions) where it is more than whoever brought the file may decide alone:
+    a file is written as easily as read.
     """
+    if proof.read_by is not None:
+        discretion.lock(db, proof.read_by)
     told = db.row(
         _Told,
         """
@@ -196,6 +212,10 @@ def settle(db: Db, proof: Proof, now: datetime, by: Actor | None = None) -> str:
         {"id": proof.line_id},
     )
     assert told is not None, f"no line {proof.line_id}"
+    if proof.of == "payment" and proof.read_by is not None:
+        cents, one_max_cents = told.amount_cents, rules.difference_second_above_cents
+        if not discretion.suffices(db, proof.read_by, cents, one_max_cents, rules, now):
+            return LEFT
     if proof.of == "payment":
         receipt = Receipt(
             told.source, told.receipt, told.amount_cents, told.reference, told.completed_at

@@ -23,6 +23,7 @@ from core.differences import Difference
 from core.errors import Unavailable
 from core.money import CENTS, show
 from core.reconcile import Read, Reconciled, Report, Total
+from core.rules import Rules
 from core.staff import Actor
 from core.staff.terminal import NOT_THERE, origin
 from core.statement_files import Shortcodes, Unreadable
@@ -59,10 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     settings = from_environment()
     assert settings.database_url is not None, "settings without a database were let through"
-    ours = Shortcodes(settings.daraja_shortcode, settings.daraja_b2c_shortcode)
     database = Database(settings.database_url)
     try:
-        return run(database, ours, arguments)
+        return run(database, settings.rules(), arguments)
     except Unavailable:
         print("Refused: the database cannot be reached", file=sys.stderr)
         return UNUSABLE
@@ -70,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         database.close()
 
 
-def run(database: Database, ours: Shortcodes, arguments: Sequence[str] | None) -> int:
-    now = database.clock()
+def run(database: Database, rules: Rules, arguments: Sequence[str] | None) -> int:
+    now, ours = database.clock(), Shortcodes(rules.paybill, rules.payout_shortcode)
     given = _parser(now).parse_args(arguments)
     try:
         if given.date > today(now):
@@ -90,7 +90,7 @@ def run(database: Database, ours: Shortcodes, arguments: Sequence[str] | None) -
     if by is None:
         reconcile.look(database, given.date)
     else:
-        done = reconcile.run(database, given.date, statements, by)
+        done = reconcile.run(database, given.date, rules, statements, by)
     with database.begin() as db:
         report, to_book = reconcile.report(db, given.date), len(reconcile.provable(db))
         if given.ask and by is not None:
@@ -101,7 +101,10 @@ def run(database: Database, ours: Shortcodes, arguments: Sequence[str] | None) -
             f"\n{_count(done.lines, 'line')} read, {done.new:,} new; {done.settled:,} booked now."
         )
     if to_book:
-        print(f"\n{_count(to_book, 'line')} to be booked as they prove: --by NAME does it.")
+        print(
+            f"\n{_count(to_book, 'line')} to be booked as proved: --by NAME does it,"
+            " or resolve does what is too much for one."
+        )
     if given.ask:
         print("\nM-Pesa is being asked for more; look again in a minute.")
     if given.csv is not None:

@@ -10,6 +10,7 @@ from core import differences, matching, movements, reconcile, statement_lines
 from core.database import Db
 from core.differences import Difference, Judged
 from core.movements import MOVED
+from core.rules import Rules
 from core.statement_lines import Book, Line, Source, Statement
 
 DAY = date(2026, 11, 21)
@@ -76,7 +77,8 @@ class Bank:
             statement_lines.keep(self.db, statement, self.night)
         matching.match(self.db, self.night)
         self.outcomes = [
-            reconcile.settle(self.db, proof, self.night) for proof in reconcile.provable(self.db)
+            reconcile.settle(self.db, proof, Rules(), self.night)
+            for proof in reconcile.provable(self.db)
         ]
         matching.match(self.db, self.night)
         return differences.judge(self.db, DAY, self.night)

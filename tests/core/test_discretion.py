@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from core import differences, matching, reconcile, resolutions, statement_lines
 from core.database import Database, Db
 from core.rules import Rules
 from core.statement_lines import Line
-from tests.core.bank import Bank
+from tests.core import market
+from tests.core.bank import DAY, Bank
 from tests.core.deal import Deal
 from tests.core.market import RULES
-from tests.core.office import Quarrel, hire
+from tests.core.office import WHY, Quarrel, hire
 from tests.core.purse import Purse
 from tests.core.test_resolutions import Counter
 
@@ -84,6 +86,64 @@ def test_a_day_later_there_is_room_again(day: Day) -> None:
     assert day.books(day.second, TAKEN) == "resolved"
 
 
+@pytest.mark.parametrize(
+    ("one", "day_", "state"),
+    [
+        (market.TOTAL_CENTS, market.TOTAL_CENTS, "paid"),
+        (market.TOTAL_CENTS - 1, market.TOTAL_CENTS, "placed"),
+        (market.TOTAL_CENTS, market.TOTAL_CENTS - 1, "placed"),
+    ],
+)
+def test_a_file_pays_no_more_than_whoever_brought_it_may_decide_alone(
+    db: Db, now: datetime, one: int, day_: int, state: str
+) -> None:
+    """A file is written as easily as read; what is too much for one is resolved by two."""
+    rules = Rules(difference_second_above_cents=one, decisions_alone_max_cents=day_)
+    bank, olive = Bank(db, now), hire(db, "olive")
+    peter = hire(db, "peter", ["approver"])
+    bought = market.pushed(db, market.purchase(db, market.open_market(db, now), now), now)
+    bank.paid_in("RCPT000001", market.TOTAL_CENTS, bought.reference)
+    for each in bank.statements():
+        statement_lines.keep(db, each, bank.night, olive.who.id)
+    for by in (olive, None):  # the worker comes by, and books no more than she may
+        for proof in reconcile.provable(db):
+            reconcile.settle(db, proof, rules, bank.night, by)
+        matching.match(db, bank.night)
+        assert _state(db) == state
+    differences.judge(db, DAY, bank.night)
+    left = [it for it in bank.open() if it.kind == "not_with_us"]
+    assert [it.is_unknown_payment for it in left] == [True] * (state == "placed")
+    for it in left:
+        args = (db, it.number, olive, "suspense", WHY, rules, bank.night)
+        assert resolutions.decide(*args) == "proposed"
+        assert resolutions.approve(db, it.number, peter, bank.night) == "resolved"
+    assert _state(db) == "paid"
+
+
+def test_what_files_of_hers_proved_today_leaves_less_for_decisions(day: Day, now: datetime) -> None:
+    db, bank, olive = day.counter.db, day.counter.bank, day.counter.olive
+    buyer, stalls = market.person(db, now, 77), day.quarrel.deal.market
+    bought = market.purchase(db, stalls, now, buyer=buyer, payer=market.msisdn(77))
+    reference = market.pushed(db, bought, now).reference
+    bank.paid_in("RCPT000001", market.TOTAL_CENTS, reference)
+    statement_lines.keep(db, bank.statement("A.c2b"), bank.night, olive.who.id)
+    (proof,) = reconcile.provable(db)
+    assert reconcile.settle(db, proof, Rules(), bank.night, olive) != reconcile.LEFT
+    assert day.books(day.first, market.TOTAL_CENTS + TAKEN - 1) == "proposed"
+    assert day.books(day.second, market.TOTAL_CENTS + TAKEN) == "resolved"
+
+
+def test_what_mpesa_tells_us_itself_is_booked_whatever_its_sum(db: Db, now: datetime) -> None:
+    bank = Bank(db, now)
+    bought = market.pushed(db, market.purchase(db, market.open_market(db, now), now), now)
+    bank.paid_in("RCPT000001", market.TOTAL_CENTS, bought.reference)
+    statement_lines.keep(db, bank.statement("A.c2b"), bank.night)
+    (proof,) = reconcile.provable(db)
+    nothing = Rules(difference_second_above_cents=0, decisions_alone_max_cents=0)
+    reconcile.settle(db, proof, nothing, bank.night)
+    assert _state(db) == "paid"
+
+
 def test_two_decisions_at_the_same_moment_are_of_one_sum(
     new_database: Callable[[], Any], now: datetime
 ) -> None:
@@ -115,3 +175,9 @@ def _somebody_waits(database: Database) -> bool:
                 " WHERE NOT l.granted AND a.datname = current_database()"
             )
         )
+
+
+def _state(db: Db) -> str:
+    """Of the one checkout that is not the quarrel's."""
+    found: str = db.value("SELECT state FROM checkouts ORDER BY id DESC LIMIT 1")
+    return found

@@ -21,7 +21,6 @@ from core.database import Database, Db
 from core.reconcile import Reconciled
 from core.reconcile import __main__ as command
 from core.rules import Rules
-from core.statement_files import Shortcodes
 from core.statement_lines import Line, Statement
 from core.statements import Session
 from tests.core.bank import DAY, Bank
@@ -31,7 +30,6 @@ from tests.core.purse import Purse
 from tests.core.test_kill_points import Killed
 
 THREADS = 8
-OURS = Shortcodes("174379", "600997")
 PROVED = ("RCPT000001", "SG632NMUAB")  # of the lines that are of something of ours
 # What is as it was whatever died on the way; ids and times are not.
 FACTS = {
@@ -74,7 +72,7 @@ class Night:
         self.statements: list[Statement] = bank.statements()
 
     def run(self) -> Reconciled:
-        return reconcile.run(self.database, DAY, self.statements)
+        return reconcile.run(self.database, DAY, Rules(), self.statements)
 
     def at_once(self, *verbs: Callable[[], Any]) -> list[Any]:
         with ThreadPoolExecutor(THREADS) as threads:
@@ -122,13 +120,13 @@ def test_whoever_only_looks_books_nothing_and_whoever_books_is_named(
     night: Night, capsys: Any
 ) -> None:
     def type_in(*given: str) -> str:
-        command.run(night.database, OURS, ["--date", str(DAY), *given])
+        command.run(night.database, Rules(), ["--date", str(DAY), *given])
         return str(capsys.readouterr().out)
 
     for each in night.statements:
         night.in_one(lambda db, each=each: statement_lines.keep(db, each, night.bank.night))
     before = night.facts()["money"]
-    assert "2 lines to be booked as they prove: --by NAME does it." in type_in()
+    assert "2 lines to be booked as proved: --by NAME does it" in type_in()
     assert night.facts()["money"] == before
     said = type_in("--by", "olive")
     assert ("0 lines read, 0 new; 2 booked now." in said, "to be booked" in said) == (True, False)

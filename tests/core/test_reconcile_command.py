@@ -15,14 +15,13 @@ import pytest
 from core import audit, settlements, staff
 from core.database import Database
 from core.reconcile import __main__ as command
-from core.statement_files import Shortcodes
+from core.rules import Rules
 from tests.core.market import open_market, paid, purchase, pushed
 from tests.core.office import at_work, hire
 from tests.core.purse import Purse
 from tests.core.test_statement_files import COLUMNS, HEADING, PAID, SENT
 
 ROOT = Path(__file__).parents[2]
-OURS = Shortcodes("174379", "600997")
 NIGHT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 TABLE = """\
 M-Pesa and our books, Saturday 21 November 2026
@@ -62,7 +61,7 @@ class Office:
 
     def run(self, *arguments: object, by: str | None = "olive") -> tuple[int, str, str]:
         given = ["--date", "2026-11-21", *map(str, arguments), *(["--by", by] if by else [])]
-        code = command.run(self.database, OURS, given)
+        code = command.run(self.database, Rules(), given)
         said = self._say.readouterr()
         return code, said.out, said.err
 
@@ -227,7 +226,7 @@ def test_a_day_that_is_none_or_has_not_come_ends_with_2(
     office: Office, day: str, capsys: Any
 ) -> None:
     try:
-        code = command.run(office.database, OURS, ["--date", day])
+        code = command.run(office.database, Rules(), ["--date", day])
     except SystemExit as ended:
         code = int(ended.code or 0)
     assert (code, capsys.readouterr().out) == (2, "")

@@ -12,7 +12,6 @@ from core import differences, treasury
 from core.differences import Difference
 from core.reconcile import Reconciled
 from core.reconcile import __main__ as command
-from core.statement_files import Shortcodes
 from simulator.world import SANDBOX_B2C_SHORTCODE, SANDBOX_SHORTCODE
 from tests.core.market import TOTAL_CENTS, Purchase, msisdn
 from tests.core.office import hire
@@ -225,15 +224,14 @@ def test_a_bookkeeper_has_mpesa_asked_of_a_day(books: Ledger, capsys: Any) -> No
     bought = books.sell()
     books.sleep()
     books.lie({"kind": "missing", "receipt": books.receipt(bought)})
-    ours = Shortcodes(SANDBOX_SHORTCODE, SANDBOX_B2C_SHORTCODE)
     with books.street.database.begin() as db:
         hire(db, "olive")
     asked = ["--date", str(DAY), "--ask", "--by", "olive"]
-    assert command.run(books.street.database, ours, asked) == 0
+    assert command.run(books.street.database, books.street.work.rules, asked) == 0
     assert "M-Pesa is being asked" in capsys.readouterr().out
     books.street.kinds = {"reconcile_day"}
     books.street.wait(2)
-    assert command.run(books.street.database, ours, asked[:2]) == 1
+    assert command.run(books.street.database, books.street.work.rules, asked[:2]) == 1
     assert "1 difference open" in capsys.readouterr().out
 
 

@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,26 +17,18 @@ from core import (
     days,
     deals,
     deliveries,
-    differences,
     disputes,
-    float_moves,
-    freezes,
+    earnings,
     ledger,
     members,
     opt_outs,
-    payout_queue,
     payouts,
-    resolutions,
     shortages,
-    solvency,
     stock,
-    treasury,
     trips,
-    verdicts,
     withdrawals,
 )
 from core.database import Db
-from core.differences import Difference
 from core.orders import Receiver
 from simulator.books import PAID_IN
 from simulator.c2b import NotPaid
@@ -44,9 +36,7 @@ from simulator.handset import NoSuchSession, SessionClosed
 from simulator.mpesa import PromptGone
 from simulator.operations import NotReversible
 from simulator.world import SANDBOX_SHORTCODE
-from tests.core import office
-from tests.simulation.town import B2C_UTILITY, C2B_UTILITY, PIN, Person, Town
-from worker import reconciliation
+from tests.simulation.town import PIN, Person, Town
 
 WHY = "The photos show it clearly."
 DIAL = "*384*7042#"
@@ -87,7 +77,7 @@ class _Order:
     total_cents: int
 
 
-def _verb(
+def doing(
     town: Town,
     who: str,
     what: str,
@@ -135,25 +125,27 @@ def buys(town: Town, dice: random.Random) -> Deed | None:
             WHERE state IN ('created', 'pending', 'unknown')
             """
         )
-    free = [each for each in town.buyers if each.msisdn not in asked]
+    free = [each for each in town.shoppers if each.msisdn not in asked]
     if dice.random() < 0.1:
-        free = town.buyers
+        free = town.shoppers
     return buying(town, dice, dice.choice(free)) if free else None
 
 
 def buying(town: Town, dice: random.Random, buyer: Person) -> Deed:
     """A basket and its order."""
     tomatoes, beans = dice.randint(1, 4), dice.randint(0, 5)
-    phone = buyer.msisdn if dice.random() < 0.8 else dice.choice(town.buyers).msisdn
+    phone = buyer.msisdn if dice.random() < 0.8 else dice.choice(town.shoppers).msisdn
     wanted = [(town.market.tomatoes, tomatoes * 1000), (town.market.beans, beans * 500)]
     deed = basket(town, buyer, phone, wanted)
     return replace(deed, what=f"buys {tomatoes} tomatoes, {beans} halves of beans")
 
 
 @act(3)
-def has_another_pay(town: Town, dice: random.Random) -> Deed:
+def has_another_pay(town: Town, dice: random.Random) -> Deed | None:
     """A phone that is no member's; the goods are hers, or her mother's, who gets the code."""
-    buyer, tomatoes, beans = dice.choice(town.buyers), dice.randint(1, 3), dice.randint(0, 4)
+    if not town.shoppers:
+        return None
+    buyer, tomatoes, beans = dice.choice(town.shoppers), dice.randint(1, 3), dice.randint(0, 4)
     receiver = dice.choice([None, town.mother])
     wanted = [(town.market.tomatoes, tomatoes * 1000), (town.market.beans, beans * 500)]
     deed = basket(town, buyer, town.sister, wanted, receiver)
@@ -162,9 +154,11 @@ def has_another_pay(town: Town, dice: random.Random) -> Deed:
 
 
 @act(3)
-def buys_much(town: Town, dice: random.Random) -> Deed:
+def buys_much(town: Town, dice: random.Random) -> Deed | None:
     """More than M-Pesa moves at once, mostly."""
-    buyer, mills, beans = dice.choice(town.buyers), dice.choice([1, 3, 3, 4]), dice.randint(0, 2)
+    if not town.shoppers:
+        return None
+    buyer, mills, beans = dice.choice(town.shoppers), dice.choice([1, 3, 3, 4]), dice.randint(0, 2)
     phone = dice.choice([buyer.msisdn, buyer.msisdn, town.sister])
     deed = basket(
         town, buyer, phone, [(town.mills, mills * 1000), (town.market.beans, beans * 500)]
@@ -184,7 +178,7 @@ def wants_no_requests(town: Town, dice: random.Random) -> Deed:
             opt_outs.refuse(db, town.sister, now)
         return "said"
 
-    return _verb(town, "a sister", "may be asked" if allows else "wants not to be asked", verb)
+    return doing(town, "a sister", "may be asked" if allows else "wants not to be asked", verb)
 
 
 def basket(
@@ -219,7 +213,7 @@ def pays_again(town: Town, dice: random.Random) -> Deed | None:
     def verb(db: Db, now: datetime) -> str:
         return checkouts.pay_again(db, order.checkout_id, order.buyer_id, phone, town.rules, now)
 
-    return _verb(town, _name(town, order.buyer_id), f"wants to pay {order.number} again", verb)
+    return doing(town, _name(town, order.buyer_id), f"wants to pay {order.number} again", verb)
 
 
 @act(1)
@@ -231,7 +225,7 @@ def gives_up(town: Town, dice: random.Random) -> Deed | None:
     def verb(db: Db, now: datetime) -> str:
         return checkouts.cancel(db, order.checkout_id, order.buyer_id, now)
 
-    return _verb(town, _name(town, order.buyer_id), f"gives up {order.number}", verb)
+    return doing(town, _name(town, order.buyer_id), f"gives up {order.number}", verb)
 
 
 @act(14)
@@ -377,7 +371,7 @@ def _of_order(
     def do(db: Db, now: datetime) -> object:
         return verb(db, order.id, member_id, now)
 
-    return _verb(town, _name(town, member_id), f"{what} {order.number}", do, *moves)
+    return doing(town, _name(town, member_id), f"{what} {order.number}", do, *moves)
 
 
 # --- sellers --------------------------------------------------------------------------------
@@ -435,7 +429,7 @@ def enters_code(town: Town, dice: random.Random) -> Deed | None:
     wrong = dice.random() < 0.2
 
     def verb(db: Db, order_id: UUID, member_id: UUID, now: datetime) -> str:
-        code = _code(db, order_id, town)
+        code = code_of(db, order_id, town)
         typed = f"{(int(code) + 1) % 10_000:04}" if wrong else code
         return deliveries.enter_code(db, order_id, member_id, typed, town.rules, now)
 
@@ -444,7 +438,7 @@ def enters_code(town: Town, dice: random.Random) -> Deed | None:
     return _sellers(town, dice, verb, what, states, "released")
 
 
-def _code(db: Db, order_id: UUID, town: Town) -> str:
+def code_of(db: Db, order_id: UUID, town: Town) -> str:
     """What the buyer would tell, also of an order that is disputed."""
     generation: int = db.value(
         "SELECT generation FROM deliveries WHERE order_id = %(id)s", {"id": order_id}
@@ -470,7 +464,7 @@ def restocks(town: Town, dice: random.Random) -> Deed:
             return stock.count_out(db, offer_id, -units * 1000, "spoilt", now)
         return stock.receive(db, offer_id, units * 1000, "more", now) or "received"
 
-    return _verb(town, "a seller", f"counts {units:+} units", verb)
+    return doing(town, "a seller", f"counts {units:+} units", verb)
 
 
 def _rich(town: Town) -> list[Person]:
@@ -498,7 +492,20 @@ def withdraws(town: Town, dice: random.Random) -> Deed | None:
         return asked if isinstance(asked, str) else "asked"
 
     what = "all" if cents is None else f"{cents / 100:g}"
-    return _verb(town, member.name, f"withdraws {what}", verb, "asked")
+    return doing(town, member.name, f"withdraws {what}", verb, "asked")
+
+
+@act(1)
+def chooses_when_paid(town: Town, dice: random.Random) -> Deed:
+    """Each sale at once, or when they ask for it."""
+    seller, at_once = dice.choice(town.sellers), dice.random() < 0.5
+
+    def verb(db: Db, now: datetime) -> object:
+        earnings.choose(db, seller.id, at_once, now)
+        return "chosen"
+
+    when = "at once" if at_once else "on request"
+    return doing(town, seller.name, f"wants what is earned {when}", verb)
 
 
 @act(2)
@@ -542,8 +549,10 @@ def asks_with_a_key(town: Town, dice: random.Random) -> Deed | None:
 
 
 @act(3)
-def opens_deal(town: Town, dice: random.Random) -> Deed:
+def opens_deal(town: Town, dice: random.Random) -> Deed | None:
     opener, other = dice.sample(town.people, 2)
+    if not (opener.msisdn and other.msisdn):
+        return None
     side: deals.Side = dice.choice(["buyer", "seller"])
     shillings, ahead = dice.choice([10, 450, 4_500]), dice.randint(1, 2)
     proved = dice.random() < 0.7
@@ -566,14 +575,14 @@ def opens_deal(town: Town, dice: random.Random) -> Deed:
         )
         return opened if isinstance(opened, str) else "opened"
 
-    return _verb(town, opener.name, f"opens a deal with {other.name} as its {side}", verb)
+    return doing(town, opener.name, f"opens a deal with {other.name} as its {side}", verb)
 
 
 @dataclass(frozen=True)
 class _Deal:
     id: UUID
     number: int
-    invited_id: UUID
+    invited_id: UUID | None
 
 
 @act(8)
@@ -586,7 +595,9 @@ def answers_deal(town: Town, dice: random.Random) -> Deed | None:
         return None
     deal, who = dice.choice(found), dice.choice(town.people)
     if dice.random() < 0.7:
-        who = next(each for each in town.people if each.id == deal.invited_id)
+        who = next((each for each in town.people if each.id == deal.invited_id), who)
+    if not who.msisdn:
+        return None
     does = dice.choices(["accepts", "declines", "withdraws"], [8, 1, 1])[0]
 
     def verb(db: Db, now: datetime) -> object:
@@ -601,239 +612,7 @@ def answers_deal(town: Town, dice: random.Random) -> Deed | None:
             case _:
                 return deals.withdraw(db, deal.id, member, now)
 
-    return _verb(town, who.name, f"{does} deal {deal.number}", verb)
-
-
-# --- operators ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Disputed:
-    id: UUID
-    number: int
-    held_cents: int
-
-
-def disputed(town: Town) -> list[_Disputed]:
-    with town.database.look() as db:
-        return disputed_in(db)
-
-
-def disputed_in(db: Db) -> list[_Disputed]:
-    return db.rows(
-        _Disputed,
-        """
-        SELECT d.id, d.number, e.captured_cents - e.released_cents - e.refunded_cents
-            - e.fee_cents AS held_cents
-        FROM disputes d JOIN escrows e ON e.order_id = d.order_id
-        WHERE d.state IN ('open', 'seller_reply', 'review') ORDER BY d.number
-        """,
-    )
-
-
-@act(8)
-def decides(town: Town, dice: random.Random) -> Deed | None:
-    if not (found := disputed(town)):
-        return None
-    dispute = dice.choice(found)
-    shillings = dispute.held_cents // 100
-    buyer_cents = dice.choice([0, shillings, dice.randint(0, shillings)]) * 100
-    seller_cents = dispute.held_cents - buyer_cents + dice.choice([0, 0, 0, 0, 100])
-    what = f"gives the buyer {buyer_cents // 100} of case {dispute.number}"
-
-    def verb(db: Db, now: datetime) -> object:
-        by = office.at_work(db, "olive")
-        return verdicts.decide(db, dispute.id, by, buyer_cents, seller_cents, WHY, town.rules, now)
-
-    return _verb(town, "Olive", what, verb, "decided")
-
-
-@act(3)
-def approves_verdict(town: Town, dice: random.Random) -> Deed | None:
-    if not (found := disputed(town)):
-        return None
-    dispute, name = dice.choice(found), dice.choice(["peter", "peter", "peter", "olive"])
-    agrees = dice.random() < 0.8
-
-    def verb(db: Db, now: datetime) -> object:
-        by = office.at_work(db, name)
-        if agrees:
-            return verdicts.approve(db, dispute.id, by, now)
-        return verdicts.decline(db, dispute.id, by, WHY, now)
-
-    what = f"{'approves' if agrees else 'declines'} the verdict on case {dispute.number}"
-    return _verb(town, name.capitalize(), what, verb, "decided")
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    id: UUID
-    amount_cents: int
-
-
-def waiting_payouts(town: Town) -> list[_Waiting]:
-    with town.database.look() as db:
-        return db.rows(
-            _Waiting,
-            """
-            SELECT id, amount_cents FROM payouts WHERE state = 'requested' ORDER BY created_at, id
-            """,
-        )
-
-
-@act(4)
-def approves_payout(town: Town, dice: random.Random) -> Deed | None:
-    if not (found := waiting_payouts(town)):
-        return None
-    payout, agrees = dice.choice(found), dice.random() < 0.75
-
-    def verb(db: Db, now: datetime) -> object:
-        if agrees:
-            return payouts.approve(db, payout.id, "peter", now)
-        return payouts.reject(db, payout.id, "peter", now)
-
-    what = f"{'approves' if agrees else 'rejects'} a payout of {payout.amount_cents // 100}"
-    return _verb(town, "Peter", what, verb, "rejected")
-
-
-@act(1)
-def freezes_member(town: Town, dice: random.Random) -> Deed:
-    member = dice.choice(town.people)
-
-    def verb(db: Db, now: datetime) -> object:
-        return freezes.freeze(db, member.id, "lost phone", "olive", now)
-
-    return _verb(town, "Olive", f"freezes {member.name}", verb)
-
-
-@act(4)
-def lifts(town: Town, dice: random.Random) -> Deed | None:
-    those = frozen(town) or town.people[:1] * (dice.random() < 0.1)
-    return lifting(town, dice.choice(those)) if those else None
-
-
-def lifting(town: Town, member: Person) -> Deed:
-    def verb(db: Db, now: datetime) -> object:
-        return freezes.lift(db, member.id, "peter", now)
-
-    return _verb(town, "Peter", f"lets {member.name} go on", verb)
-
-
-def frozen(town: Town) -> list[Person]:
-    with town.database.look() as db:
-        return [each for each in town.people if freezes.is_frozen(db, each.id)]
-
-
-def clearing(town: Town) -> list[Deed]:
-    """What the staff does in the evening: everything that waits for a person is ended."""
-
-    def decide(dispute: _Disputed) -> Callable[[Db, datetime], object]:
-        half = dispute.held_cents // 200 * 100
-        rest = dispute.held_cents - half
-
-        def verb(db: Db, now: datetime) -> object:
-            by = office.at_work(db, "olive")
-            done = verdicts.decide(db, dispute.id, by, half, rest, WHY, town.rules, now)
-            if done in ("proposed", "already_proposed"):
-                return verdicts.approve(db, dispute.id, office.at_work(db, "peter"), now)
-            return done
-
-        return verb
-
-    def approve(payout: _Waiting) -> Callable[[Db, datetime], object]:
-        return lambda db, now: payouts.approve(db, payout.id, "peter", now)
-
-    def resume(db: Db, now: datetime) -> object:
-        payout_queue.resume(db, "olive", now, town.rules)
-        return "resumed"
-
-    def deed(who: str, what: str, verb: Callable[[Db, datetime], object]) -> Deed:
-        made = _verb(town, who, what, verb)
-        return Deed(made.who, made.what, made.do)
-
-    return [
-        *(lifting(town, each) for each in frozen(town)),
-        *(deed("Olive", f"decides case {each.number}", decide(each)) for each in disputed(town)),
-        *(deed("Peter", "approves a payout", approve(each)) for each in waiting_payouts(town)),
-        deed("Olive", "resumes payouts", resume),
-    ]
-
-
-@act(1)
-def resumes(town: Town, dice: random.Random) -> Deed:
-    def verb(db: Db, now: datetime) -> object:
-        return f"{len(payout_queue.resume(db, 'olive', now, town.rules))} anew"
-
-    deed = _verb(town, "Olive", "resumes payouts", verb)
-    return Deed(deed.who, deed.what, deed.do)
-
-
-@act(1)
-def fills_float(town: Town, dice: random.Random) -> Deed:
-    key = f"{town.now.isoformat()} {dice.random()}"
-    return filling(town, dice.choice([50_000, 200_000]), key)
-
-
-def filling(town: Town, cents: int, key: str) -> Deed:
-    what = f"adds {cents // 100} of our own"
-    return Deed("Chief", what, lambda: town.fill_float(cents, key))
-
-
-def missing_in_float(town: Town) -> int:
-    """What waits to be sent and no float of ours can spare, in cents."""
-    with town.database.look() as db:
-        waiting = payouts.waiting_cents(db)
-        return max(0, waiting - payouts.free_cents(db, ledger.B2C)) if waiting else 0
-
-
-@act(2)
-def books(town: Town, dice: random.Random) -> Deed:
-    """Chief takes fees to the bank, or tells of charges; Peter agrees, or Chief tries it alone."""
-    kind: treasury.Kind = dice.choice(["fees", "fees", "charges"])
-    shillings, agrees = dice.choice([1, 10, 5_000]), dice.choice(["peter", "peter", "olive"])
-    reference = f"BANK{dice.getrandbits(32)}"
-    books, of = town.world.books, dice.choice(["c2b", "b2c"]) if kind == "charges" else "c2b"
-    utility = C2B_UTILITY if of == "c2b" else B2C_UTILITY
-
-    def do() -> str:
-        with town.database.begin() as db:
-            by = office.at_work(db, "olive")
-            asked = treasury.propose(db, kind, of, shillings * 100, reference, by, town.now)
-        if isinstance(asked, str):
-            return asked
-        with town.database.begin() as db:
-            by = office.at_work(db, agrees)
-            return treasury.book(db, asked.number, by, town.now)
-
-    def moved() -> str:
-        # Our books may still hold what M-Pesa has given back: it moves only what is there.
-        if town.reversed and books.balance_cents(utility) < shillings * 100:
-            return "M-Pesa holds less"
-        try:
-            return do()
-        finally:  # whatever we heard of it: the bank did what is in the books
-            with town.fate.working(None), town.database.look() as db:
-                done = db.value(
-                    "SELECT count(*) FROM bookings WHERE reference = %(it)s AND state = 'booked'",
-                    {"it": reference},
-                )
-            if done:
-                with town.world.journal.change():
-                    books.inject(utility, -shillings * 100, reference, town.now)
-
-    return Deed("Olive", f"books {shillings} of {kind}", moved, frozenset(["booked"]))
-
-
-@act(2)
-def moves_float(town: Town, dice: random.Random) -> Deed:
-    """Olive fills up what is paid out of, from what came in."""
-    shillings = dice.choice([10, 200, 1_000, 50_000])
-
-    def verb(db: Db, now: datetime) -> object:
-        asked = float_moves.request(db, shillings * 100, "olive", now)
-        return asked if isinstance(asked, str) else "asked"
-
-    return _verb(town, "Olive", f"moves {shillings} of the float", verb, "asked")
+    return doing(town, who.name, f"{does} deal {deal.number}", verb)
 
 
 # --- what M-Pesa gives back by itself -------------------------------------------------------
@@ -858,64 +637,107 @@ def gives_back(town: Town, dice: random.Random) -> Deed | None:
     return Deed("M-Pesa", f"gives back {receipt} by itself", do, frozenset())
 
 
+# --- whoever is not M-Pesa ----------------------------------------------------------------------
+
+_RECEIPT: Final = re.compile(rb'(?<=[":])([A-Z0-9]{10})(?=")')
+
+
 @act(2)
-def reconciles(town: Town, dice: random.Random) -> Deed | None:
-    """Olive asks for the statement of the day, when she has heard that something is wrong."""
-    if not town.reversed:
+def forges(town: Town, dice: random.Random) -> Deed | None:
+    """A stranger posts what M-Pesa has told us, by a path that is made up."""
+    if not town.heard:
         return None
+    letter = dice.choice(town.heard)
+    secret = letter.path.split("/")[3]
+    forged = letter.path.replace(secret, f"{dice.getrandbits(128):032x}")
 
     def do() -> str:
-        done = reconciliation.of_day(town.work, days.today(town.now))
-        return f"{done.settled} settled, {done.judged.open} open"
+        said = town.deliver(replace(letter, path=forged))
+        assert said in ("404", "503"), f"what was forged is answered with {said}"
+        return said
 
-    return Deed("Olive", "reconciles the day", do)
-
-
-@act(4)
-def books_what_went_back(town: Town, dice: random.Random) -> Deed | None:
-    found = given_back(town)
-    return booking(town, dice.choice(found)) if found else None
+    return Deed("a stranger", f"forges letter {letter.number}", do, frozenset())
 
 
-def given_back(town: Town) -> list[Difference]:
-    """What the statement showed of it, and nobody has booked."""
+@act(2)
+def tells_otherwise(town: Town, dice: random.Random) -> Deed | None:
+    """What was told and booked is told again, by the same path, under another receipt."""
     with town.database.look() as db:
-        return [each for each in differences.undone(db) if each.kind == "reversed"]
-
-
-def booking(town: Town, case: Difference) -> Deed:
-    """Olive and, above a limit, Peter: each in a transaction, and whoever died begins again."""
-
-    def decide(db: Db) -> str:
-        by = office.at_work(db, "olive")
-        return resolutions.decide(db, case.number, by, "payment", WHY, town.rules, town.now)
+        booked: list[str] = db.value(
+            """
+            SELECT coalesce(array_agg(receipt), '{}') FROM (
+                SELECT receipt FROM receipts UNION SELECT receipt FROM payouts) AS r
+            WHERE receipt IS NOT NULL
+            """
+        )
+    told = [
+        each
+        for each in town.heard
+        if each.name != "payments/c2b"  # there another receipt is another payment
+        and (found := _RECEIPT.search(each.body))
+        and found[1].decode() in booked
+    ]
+    if not told:
+        return None
+    letter = dice.choice(told)
+    other = "".join(dice.choices("ABCDEFGHJK0123456789", k=10))
+    body = _RECEIPT.sub(other.encode(), letter.body)
 
     def do() -> str:
-        with town.database.begin() as db:
-            said = decide(db)
-        if said not in ("proposed", "already_proposed"):
-            return said
-        with town.database.begin() as db:
-            return resolutions.approve(db, case.number, office.at_work(db, "peter"), town.now)
+        return town.deliver(replace(letter, body=body))
 
-    moves = frozenset(["resolved"])
-    return Deed("Olive", f"books what went back, case {case.number}", do, moves)
+    return Deed("M-Pesa", f"says {other} in letter {letter.number}", do, frozenset())
 
 
-def lacking(town: Town, case: Difference) -> int:
-    """The capital that must come in before what went back can be booked, in cents, at most."""
-    with town.database.look() as db:
-        return max(0, -case.gap_cents - solvency.surplus_cents(db))
+@act(2)
+def gets_sim(town: Town, dice: random.Random) -> Deed | None:
+    """A line's card is replaced, by its owner or by somebody else, today or a while ago."""
+    person, days_ago = dice.choice(town.people), dice.choice([0, 0, 13, 14, 100])
+    if not person.msisdn:
+        return None
+    rules = town.world.rulebook.rules
+    day = (town.now - timedelta(days=days_ago)).date()
+
+    def do() -> str:
+        swapped = {**rules.sim_swapped, person.msisdn: day.isoformat()}
+        town.world.rulebook.change({"sim_swapped": swapped})
+        return "replaced"
+
+    return Deed(person.name, f"has a SIM of {days_ago} days", do, frozenset())
 
 
 # --- anybody with a phone in the hand ---------------------------------------------------------
 
 
+@act(2)
+def writes(town: Town, dice: random.Random) -> Deed | None:
+    """An SMS with a word of ours, or an answer to what we wrote; it travels by the post."""
+    person, found = dice.choice(town.people), orders_in(town, "dispatched", "delivered", "paid")
+    if not person.msisdn:
+        return None
+    number, code = 1001, "0000"
+    if found:
+        order = dice.choice(found)
+        number = order.number
+        with town.database.look() as db:
+            code = code_of(db, order.id, town)
+        person = next(each for each in town.people if each.id == order.seller_id)
+    words = (f"OK {number} {code}", f"STATUS {number}", f"PROBLEM {number}", "WALLET", "1", PIN)
+    text = dice.choice(words)
+
+    def do() -> str:
+        town.world.sms.say(person.msisdn, "22384", text)
+        return "sent"
+
+    return Deed(person.name, f"writes {text}", do, frozenset())
+
+
 @act(4)
-def dials(town: Town, dice: random.Random) -> Deed:
+def dials(town: Town, dice: random.Random) -> Deed | None:
     """One hop through our web server: a screen is opened, or answered with what it offers."""
-    person = dice.choice(town.people)
-    handsets = town.world.handsets
+    person, handsets = dice.choice(town.people), town.world.handsets
+    if not person.msisdn:
+        return None
     if person.session is None or dice.random() < 0.05:
 
         def dial() -> str:

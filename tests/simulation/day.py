@@ -12,7 +12,7 @@ from typing import Final
 
 from core import outbox
 from core.days import today
-from tests.simulation import acts, invariants, weathers
+from tests.simulation import acts, invariants, staff, weathers
 from tests.simulation.fate import Fate, Job
 from tests.simulation.town import Ground, Letter, Town
 from tests.simulation.watch import Watch
@@ -103,8 +103,11 @@ class Day:
             town.full = MUTE
         if profile.weather:
             town.world.rulebook.change(self.dice.choice(profile.weather))
-        elif self.dice.random() < 0.8:
+            return
+        if self.dice.random() < 0.8:
             town.world.rulebook.change({"auto": "0"})
+        if self.dice.random() < 0.3:  # M-Pesa asks us only where it was told to
+            town.world.rulebook.change({"validation": False})
 
     def live(self) -> None:
         if self.dice.random() < self.profile.begun:
@@ -124,6 +127,7 @@ class Day:
             self._do_deed("buys", acts.buying(town, self.dice, buyer))
         if self.profile.acts is None and self.dice.random() < 0.4:
             other = self.dice.choice((acts.has_another_pay, acts.buys_much))(town, self.dice)
+            assert other is not None, "everybody has a phone in the morning"
             self._do_deed("buys", other)
         self._run_until_quiet(town.now + timedelta(seconds=20))
         for name in self.dice.choices(("accepts", "sends", "claims_delivery", "complains"), k=6):
@@ -367,7 +371,7 @@ class Day:
             self._clear_desks(number)
             self._run_until_quiet(town.now + timedelta(days=days))
             # What nobody told, the statement does; again while what went back waits for a proof.
-            if (town.lost or town.reversed) if not number else acts.given_back(town):
+            if (town.lost or town.reversed) if not number else staff.given_back(town):
                 self._reconcile()
         self.check()
         found = invariants.broken_at_the_end(town)
@@ -413,17 +417,17 @@ class Day:
     def _clear_desks(self, number: int) -> None:
         """What only people can end: they decide, approve, lift, and pay in what is missing."""
         town = self.town
-        for deed in acts.clearing(town):
+        for deed in staff.clearing(town):
             self._do(Step("clears", deed.who, deed.what, deed.do, deed.moves))
-        missing_cents = acts.missing_in_float(town)  # with what was just approved
+        missing_cents = staff.missing_in_float(town)  # with what was just approved
         if missing_cents:
-            deed = acts.filling(town, missing_cents, f"evening {number}")
+            deed = staff.filling(town, missing_cents, f"evening {number}")
             self._do_deed("fills_float", deed)
-        for case in acts.given_back(town):
-            if missing_cents := acts.lacking(town, case):
+        for case in staff.given_back(town):
+            if missing_cents := staff.lacking(town, case):
                 key = f"evening {number} case {case.number}"
-                self._do_deed("fills_float", acts.filling(town, missing_cents, key))
-            self._do_deed("books_what_went_back", acts.booking(town, case))
+                self._do_deed("fills_float", staff.filling(town, missing_cents, key))
+            self._do_deed("books_what_went_back", staff.booking(town, case))
 
     def _is_due(self) -> bool:
         """Is there something for the relay?"""

@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from core import (
+    approvals,
     checkouts,
     days,
     deals,
@@ -18,8 +19,6 @@ from core import (
     disputes,
     float_moves,
     members,
-    payout_queue,
-    payouts,
     shortages,
     trips,
     verdicts,
@@ -29,7 +28,7 @@ from core.database import Db
 from simulator.books import PAID_IN
 from simulator.world import SANDBOX_SHORTCODE
 from tests.core import office
-from tests.simulation import acts, invariants
+from tests.simulation import acts, invariants, staff
 from tests.simulation.acts import WHY
 from tests.simulation.day import Day, Lived, Profile, Step
 from tests.simulation.fate import FATES, Job, Mercy, Script
@@ -124,13 +123,13 @@ class Story:
         return disputes.open(db, order.id, order.buyer_id, "rotten", None, self.town.now)
 
     def enter_code(self, db: Db, order: Any) -> object:
-        code = acts._code(db, order.id, self.town)
+        code = acts.code_of(db, order.id, self.town)
         return deliveries.enter_code(
             db, order.id, order.seller_id, code, self.town.rules, self.town.now
         )
 
     def decide(self, db: Db, share: float) -> object:
-        (dispute,) = acts.disputed_in(db)
+        (dispute,) = staff.disputed_in(db)
         buyer_cents = int(dispute.held_cents * share) // 100 * 100
         return verdicts.decide(
             db, dispute.id, office.at_work(db, "olive"), buyer_cents,
@@ -138,13 +137,15 @@ class Story:
         )  # fmt: skip
 
     def approve_verdict(self, db: Db) -> object:
-        found = acts.disputed_in(db)
+        found = staff.disputed_in(db)
         if not found:
             return "over"
         return verdicts.approve(db, found[0].id, office.at_work(db, "peter"), self.town.now)
 
     def approve_payout(self, payout_id: UUID) -> Callable[[Db], object]:
-        return lambda db: payouts.approve(db, payout_id, "peter", self.town.now)
+        return lambda db: approvals.approve(
+            db, payout_id, office.at_work(db, "peter"), self.town.now
+        )
 
     def withdraw(self, db: Db, member: Person, cents: int) -> object:
         """A person who hears nothing looks at the balance before asking again."""
@@ -204,12 +205,12 @@ class Story:
         """Until the statement could be had: the nights that follow would have it, too."""
         for _ in range(TRIES_MAX):
             self.does("reconcile", lambda: self.day._reconciled(days.today(self.town.now)))
-            if acts.given_back(self.town):
+            if staff.given_back(self.town):
                 return
 
     def book_reversal(self) -> None:
-        for case in acts.given_back(self.town):
-            self.does("book", acts.booking(self.town, case).do)
+        for case in staff.given_back(self.town):
+            self.does("book", staff.booking(self.town, case).do)
 
     def charge(self) -> tuple[str, int]:
         """The newest charge's account and amount; if one is not paid, that one's."""
@@ -338,10 +339,11 @@ def _sent_at_last(story: Story) -> None:
     story.passes(hours=27)
 
     def resume(db: Db) -> object:
-        return len(payout_queue.resume(db, "olive", story.town.now, story.town.rules))
+        by = office.at_work(db, "olive")
+        return approvals.resume(db, None, by, story.town.rules, story.town.now)
 
     story.tries("resume", resume)
-    for payout in acts.waiting_payouts(story.town):
+    for payout in staff.waiting_payouts(story.town):
         story.tries("approve", story.approve_payout(payout.id))
     story.passes(minutes=10)
 
@@ -590,7 +592,7 @@ def _heard(story: Story) -> None:
 
 @event(_heard)
 def a_dispute_is_split(story: Story) -> None:
-    story.tries("decide", lambda db: story.decide(db, 0.4) if acts.disputed_in(db) else "over")
+    story.tries("decide", lambda db: story.decide(db, 0.4) if staff.disputed_in(db) else "over")
     _sent_at_last(story)
 
 
@@ -603,7 +605,7 @@ def _large(story: Story) -> None:
 
 @event(_large)
 def a_large_dispute_needs_a_second_person(story: Story) -> None:
-    story.tries("decide", lambda db: story.decide(db, 1.0) if acts.disputed_in(db) else "over")
+    story.tries("decide", lambda db: story.decide(db, 1.0) if staff.disputed_in(db) else "over")
     story.tries("approve", story.approve_verdict)
     _sent_at_last(story)
 
@@ -663,17 +665,19 @@ def _dear(story: Story) -> None:
 
 @event(_dear)
 def a_large_payout_is_let_go_by_a_second_person(story: Story) -> None:
-    for payout in acts.waiting_payouts(story.town):
+    for payout in staff.waiting_payouts(story.town):
         story.tries("approve", story.approve_payout(payout.id))
     _sent_at_last(story)
 
 
 @event(_dear)
 def a_large_payout_is_rejected(story: Story) -> None:
-    for payout in acts.waiting_payouts(story.town):
+    for payout in staff.waiting_payouts(story.town):
         story.tries(
             "reject",
-            lambda db, payout=payout: payouts.reject(db, payout.id, "peter", story.town.now),  # type: ignore[misc]
+            lambda db, payout=payout: approvals.reject(  # type: ignore[misc]
+                db, payout.id, WHY, office.at_work(db, "peter"), story.town.now
+            ),
         )
     story.passes(minutes=3)
 

@@ -4,13 +4,23 @@ from typing import Final, LiteralString
 
 from core import stock
 from tests.core import parts
-from tests.simulation.town import B2C_UTILITY, C2B_UTILITY, Town
+from tests.simulation.town import (
+    AUTOMATIC_CENTS,
+    B2C_UTILITY,
+    C2B_UTILITY,
+    DECIDED_ALONE_CENTS,
+    RESOLVED_ALONE_CENTS,
+    Town,
+)
 
 
 def _rows(counted: LiteralString) -> LiteralString:
     """What another suite counts, to be asked whether there is any."""
     return counted.replace("SELECT count(*)", "SELECT", 1)
 
+
+# Of a payout: M-Pesa was called, and has not said yet what became of it.
+_SENT: Final = "p.state IN ('submitting', 'accepted', 'unknown')"
 
 # Each condition finds what is broken. Only what one statement can see: it is asked after each step.
 ALWAYS: Final = {
@@ -37,6 +47,10 @@ ALWAYS: Final = {
             (SELECT coalesce(sum(amount_cents), 0) FROM receipts)
             + (SELECT coalesce(sum(amount_cents), 0) FROM charges
                WHERE state IN ('paid', 'reversed') AND receipt IS NULL)""",
+    "I5 suspense holds what nobody has explained": """
+        SELECT FROM folds WHERE kind = 'L.suspense' HAVING coalesce(-sum(debit_cents), 0) <> (
+            SELECT coalesce(sum(amount_cents), 0) FROM receipts
+            WHERE charge_id IS NULL AND outcome NOT IN ('reversed', 'returned'))""",
     "I6 a paid charge is captured once, by itself or as a part": """
         SELECT FROM charges c WHERE (c.state IN ('paid', 'reversed')) <> EXISTS (
             SELECT FROM transfers t
@@ -55,6 +69,8 @@ ALWAYS: Final = {
             LEFT JOIN receipts r ON r.charge_id = c.id
             WHERE k.buyer_id = m.id AND (c.state IN ('paid', 'reversed') OR r.receipt IS NOT NULL)
               AND (c.msisdn = m.msisdn OR r.receipt <> c.receipt OR c.receipt IS NULL
+                   OR EXISTS (SELECT FROM number_changes n
+                              WHERE n.state = 'done' AND n.from_msisdn = c.msisdn)
                    OR NOT EXISTS (SELECT FROM charge_codes x
                                   WHERE x.charge_id = c.id AND x.meaning = 'paid'
                                     AND x.at <= p.created_at)))""",
@@ -189,6 +205,78 @@ ALWAYS: Final = {
         WHERE kind IN ('A.c2b', 'A.b2c', 'A.transit', 'L.escrow', 'L.buyer', 'L.seller', 'L.out',
                        'L.suspense')
         HAVING coalesce(sum(debit_cents), 0) < 0""",
+    # What holds money back. A call and a word of ours at the same moment may come in any order.
+    "nothing is sent while its member is frozen": f"""
+        SELECT FROM payouts p JOIN freezes f ON f.member_id = p.member_id
+        WHERE {_SENT} AND f.frozen_at < p.claimed_at
+          AND (f.lifted_at IS NULL OR f.lifted_at > p.claimed_at)""",
+    "nothing is sent to a number that its owner has left": f"""
+        SELECT FROM payouts p JOIN number_changes n ON n.from_msisdn = p.msisdn
+        WHERE {_SENT} AND n.state = 'done'
+          AND n.ended_at >= p.created_at AND n.ended_at < p.claimed_at""",
+    "nothing is sent while a number or a PIN is new": f"""
+        SELECT FROM payouts p JOIN number_changes n ON n.to_msisdn = p.msisdn
+        WHERE {_SENT} AND p.kind <> 'reversal' AND n.state = 'done'
+          AND n.ended_at < p.claimed_at AND n.ended_at + interval '24 hours' > p.claimed_at
+        UNION ALL
+        SELECT FROM payouts p JOIN members m ON m.id = p.member_id AND m.msisdn = p.msisdn
+        JOIN pin_resets r ON r.member_id = m.id
+        WHERE {_SENT} AND p.kind <> 'reversal' AND r.state = 'used'
+          AND r.ended_at < p.claimed_at AND r.ended_at + interval '24 hours' > p.claimed_at""",
+    "nothing is sent to a line that nobody asked about, or that got another SIM": f"""
+        SELECT FROM payouts p LEFT JOIN LATERAL (
+            SELECT c.outcome, c.swapped_on FROM sim_checks c
+            WHERE c.msisdn = p.msisdn AND c.ended_at <= p.claimed_at
+              AND c.ended_at > p.claimed_at - interval '15 minutes'
+            ORDER BY c.ended_at DESC LIMIT 1) AS last ON true
+        WHERE {_SENT} AND p.kind <> 'reversal' AND (
+            last.outcome IS NULL OR p.approved_by = 'automatic'
+            AND last.swapped_on > p.claimed_at::date - 13)""",
+    "nobody lets go, decides or changes what is their own": """
+        SELECT FROM staff s
+        JOIN LATERAL (
+            SELECT id FROM members WHERE msisdn = s.msisdn
+            UNION SELECT member_id FROM number_changes
+            WHERE state = 'done' AND from_msisdn = s.msisdn) AS own ON true
+        WHERE EXISTS (SELECT FROM payouts p
+                      WHERE p.approved_by = s.name AND p.member_id = own.id)
+           OR EXISTS (SELECT FROM verdicts v JOIN disputes d ON d.id = v.dispute_id
+                      JOIN orders o ON o.id = d.order_id
+                      WHERE s.id IN (v.decided_by, v.approved_by)
+                        AND own.id IN (o.buyer_id, o.seller_id))
+           OR EXISTS (SELECT FROM pin_resets r
+                      WHERE s.id IN (r.proposed_by, r.decided_by) AND r.member_id = own.id
+                        AND r.state <> 'declined')
+           OR EXISTS (SELECT FROM number_changes n
+                      WHERE s.id IN (n.proposed_by, n.decided_by) AND n.member_id = own.id
+                        AND n.state <> 'declined')
+           OR EXISTS (SELECT FROM explanations x
+                      WHERE s.id IN (x.proposed_by, x.decided_by) AND x.member_id = own.id
+                        AND x.state <> 'declined')
+           OR EXISTS (SELECT FROM freezes f
+                      WHERE f.lifted_by = s.name AND f.member_id = own.id)""",
+    "what is much leaves by two people's word": f"""
+        SELECT FROM payouts p JOIN payouts q ON q.member_id = p.member_id
+        WHERE p.approved_by = 'automatic' AND q.approved_by = 'automatic'
+          AND p.state <> 'failed' AND q.state <> 'failed'
+          AND coalesce(p.sim_swapped_on, q.sim_swapped_on) IS NULL
+          AND q.created_at <= p.created_at AND q.created_at > p.created_at - interval '24 hours'
+          AND NOT EXISTS (SELECT FROM incidents i WHERE i.kind = 'paid_after_failure'
+                            AND i.subject IN (p.id::text, q.id::text))
+        GROUP BY p.id HAVING sum(q.amount_cents) > {AUTOMATIC_CENTS}
+        UNION ALL
+        SELECT FROM verdicts v
+        WHERE v.state = 'carried_out' AND v.approved_by IS NULL
+          AND v.buyer_cents + v.seller_cents > {DECIDED_ALONE_CENTS}
+        UNION ALL
+        SELECT FROM resolutions r
+        WHERE r.state = 'carried_out' AND r.approved_by IS NULL
+          AND abs(r.gap_cents) > {RESOLVED_ALONE_CENTS}""",
+    "whoever lets a payout go is in the audit log": """
+        SELECT FROM payouts p
+        WHERE p.approved_by <> 'automatic' AND NOT EXISTS (
+            SELECT FROM audit_log a WHERE a.subject = 'payout ' || p.id
+              AND a.what = 'payout_approved' AND a.who = p.approved_by)""",
 }
 
 FOLDS: Final = """

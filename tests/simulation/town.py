@@ -53,10 +53,13 @@ CAPITAL_CENTS = 3_000_00
 RICH_CENTS = 400_000_00  # less than a phone may hold, more than M-Pesa moves at once
 WELL_OFF_CENTS = 10_000_00
 MILL_CENTS = 90_000_00  # three of them are more than M-Pesa moves at once
+# Of more, two people decide.
+AUTOMATIC_CENTS, DECIDED_ALONE_CENTS, RESOLVED_ALONE_CENTS = 1_500_00, 1_000_00, 800_00
 PIN = "2580"
 OUR_URL, THEIR_URL = "http://sokoni", "http://pretend"
 # These wait for what we say; everything else travels by the post.
 _ASKED = ("/channels/ussd/", "/validation")
+_MPESA_TELLS = ("payments/stk", "payments/results", "payments/c2b")
 # Weak on purpose: a PIN is typed thousands of times here, and nobody steals these.
 _WEAK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
@@ -79,6 +82,8 @@ class Letter:
 
 @dataclass
 class Person:
+    """msisdn: of the phone she has now; "" while she has none."""
+
     id: UUID
     name: str
     msisdn: str
@@ -136,7 +141,7 @@ def ground(url: str) -> Iterator[Ground]:
     )
     logging.disable()
     try:
-        with mortal_statements(made.database):
+        with mortal_statements(made.database), patch.object(pins, "_HASHER", _WEAK):
             yield made
     finally:
         logging.disable(logging.NOTSET)
@@ -175,6 +180,7 @@ class Town:
         ground.broken.clear()
         ground.clear()
         self.letters: list[Letter] = []
+        self.heard: list[Letter] = []  # of M-Pesa's, which were delivered
         self.lost: list[Letter] = []  # of M-Pesa's, never to be delivered again
         self.queue: list[outbox.Item] = []  # what the broker holds
         self.reversed: list[str] = []  # receipts of what M-Pesa itself gave back
@@ -189,8 +195,9 @@ class Town:
         self.database.random.seed(f"database {seed}")
         self.rules: Rules = replace(
             ground.settings.rules(),
-            payout_automatic_max_cents=1_500_00,
-            dispute_second_above_cents=1_000_00,
+            payout_automatic_max_cents=AUTOMATIC_CENTS,
+            dispute_second_above_cents=DECIDED_ALONE_CENTS,
+            difference_second_above_cents=RESOLVED_ALONE_CENTS,
         )
         self.wire = Wire(ground.pretend, fate, self.wait)
         self.start_workers()
@@ -262,7 +269,11 @@ class Town:
         """What waits in the queue and can be done at once with it comes with it."""
         kind = item.kind
         if kind not in tasks.AT_ONCE:
-            tasks.run(self.work, item.id)
+            try:
+                tasks.run(self.work, item.id)
+            finally:
+                if kind == "change_number":
+                    self._meet_again()
             return "done"
         along = [each for each in self.queue if each.kind == kind]
         self.queue[:] = [each for each in self.queue if each.kind != kind]
@@ -287,6 +298,8 @@ class Town:
         status, _, _ = answer(
             self.ground.web, "POST", OUR_URL + letter.path, letter.headers, letter.body
         )
+        if status == 200 and letter.name in _MPESA_TELLS:
+            self.heard.append(letter)
         return str(status)
 
     def lose(self, letter: Letter) -> str:
@@ -391,12 +404,15 @@ class Town:
     def _open(self, db: Db, on_hand_milli: int) -> Market:
         market = open_market(db, self.now, on_hand_milli=on_hand_milli)
         self.buyers = [
-            Person(market.buyer, "Amina", _msisdn(db, market.buyer)),
-            *(self._person(db, number, name) for number, name in ((8, "Baraka"), (9, "Chebet"))),
+            Person(market.buyer, "Amina", msisdn(1)),
+            *(
+                Person(person(db, self.now, number, name), name, msisdn(number))
+                for number, name in ((8, "Baraka"), (9, "Chebet"))
+            ),
         ]
         self.sellers = [
-            Person(market.wanjiku, "Wanjiku", _msisdn(db, market.wanjiku)),
-            Person(market.otieno, "Otieno", _msisdn(db, market.otieno)),
+            Person(market.wanjiku, "Wanjiku", msisdn(2)),
+            Person(market.otieno, "Otieno", msisdn(3)),
         ]
         for each in [*self.buyers, *self.sellers]:
             peppered = pins._peppered(each.id, PIN, self.rules)
@@ -420,17 +436,25 @@ class Town:
         self.mills = add_offer(
             db, _category(db), "mills", market.wanjiku, MILL_CENTS, 1000, on_hand_milli, self.now
         )
-        for name, roles in (("olive", ["operator", "approver"]), ("peter", ["approver"])):
-            office.hire(db, name, roles)  # type: ignore[arg-type]
+        office.hire(db, "olive", ["operator", "approver"])
+        office.hire(db, "peter", ["approver"])
+        office.hire(db, "wanda", ["operator", "approver"], msisdn(2))  # Wanjiku, in our pay
         return market
+
+    def _meet_again(self) -> None:
+        """Whoever has another number has another phone, with some money on it."""
+        with self.fate.working(None), self.database.look() as db:
+            for each in self.people:
+                number = _msisdn(db, each.id) or ""
+                if number in ("", each.msisdn):
+                    each.msisdn = number
+                    continue
+                each.msisdn, each.session = number, None
+                self._holds(number, WELL_OFF_CENTS)
 
     def _holds(self, phone: str, cents: int) -> None:
         with self.world.journal.change():
             self.world.books.set_balance(phone, cents, self.now)
-
-    def _person(self, db: Db, number: int, name: str) -> Person:
-        found = person(db, self.now, number, name)
-        return Person(found, name, _msisdn(db, found))
 
     @property
     def people(self) -> list[Person]:
@@ -439,7 +463,12 @@ class Town:
     @property
     def payers(self) -> dict[str, str]:
         """Whose phones may be asked to pay: names by number."""
-        return {each.msisdn: each.name for each in self.buyers} | {self.sister: "a sister"}
+        return {self.sister: "a sister"} | {each.msisdn: each.name for each in self.shoppers}
+
+    @property
+    def shoppers(self) -> list[Person]:
+        """The buyers who have a phone."""
+        return [each for each in self.buyers if each.msisdn]
 
 
 def _category(db: Db) -> UUID:
@@ -447,8 +476,8 @@ def _category(db: Db) -> UUID:
     return found
 
 
-def _msisdn(db: Db, member_id: UUID) -> str:
-    found: str = db.value("SELECT msisdn FROM members WHERE id = %(id)s", {"id": member_id})
+def _msisdn(db: Db, member_id: UUID) -> str | None:
+    found: str | None = db.value("SELECT msisdn FROM members WHERE id = %(id)s", {"id": member_id})
     return found
 
 

@@ -86,7 +86,17 @@ _FAULTS: Final = (
 )
 
 
-_KINDS: Final = ("fair", *("push", "payout", "faults") * 2, "status", "float")
+# How the networks answer for SIM cards; and whether M-Pesa asks us before it takes money.
+_LINES: Final[tuple[Weather, ...]] = (
+    {"sim_answer": "callback_first"},
+    {"sim_answer": "reply"},
+    {"sim_answer": "never"},
+    {"sim_says": "Failed"},
+    {"sim_repeats": 2},
+    {"validation": False},
+)
+
+_KINDS: Final = ("fair", *("push", "payout", "faults") * 2, "status", "float", "lines")
 
 
 def change(dice: random.Random) -> tuple[str, Weather]:
@@ -105,6 +115,9 @@ def change(dice: random.Random) -> tuple[str, Weather]:
         if dice.random() < 0.6:
             return f"the next {of} {_said(rules)}", {f"next_{of}": [rules]}
         return f"each {of} {_said(rules)}", {of: rules}
+    if kind == "lines":
+        rules = dict(dice.choice(_LINES))
+        return _said(rules), rules
     fault, when = dice.choice(_FAULTS)
     on = dice.choice(["any", "push", "b2c", "query", "status", "reversal", "topup", "oauth", "sms"])
     chance = dice.choice([1.0, 0.5])

@@ -229,6 +229,7 @@ def a_phone_is_asked_twice_at_once() -> Iterator[object]:
     "I12",
     acts=("buys",),
     pairs=1.0,
+    eager=200,
     steps=20,
     on_hand_milli=5_000,
     begun=0.0,

@@ -37,6 +37,7 @@ class Profile:
     acts: Collection[str] | None = None  # those alone; None: all
     weather: tuple[weathers.Weather, ...] = ()  # those alone; none: all
     pairs: float = 0.08  # how often two jobs are at work at once
+    eager: int = 30  # how often somebody acts, beside the weights of all else
     begun: float = 0.6  # how often the day begins with orders on their way
     is_mute: bool | None = None  # nobody sends SMS; None: as the seed has it
     loses: bool = True  # letters are lost on their way
@@ -166,7 +167,7 @@ class Day:
         """What somebody does now; None: they wait. People do more while nothing else is due."""
         town, dice = self.town, self.dice
         weights = {
-            "act": 30,
+            "act": self.profile.eager,
             "work": 40 if town.queue else 0,
             "post": 25 if town.letters else 0,
             "relay": 20,

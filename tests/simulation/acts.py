@@ -327,9 +327,9 @@ def answers_less(town: Town, dice: random.Random) -> Deed | None:
     """Whoever is asked, or whoever asked; either may try what is the other's."""
     verb = dice.choice((shortages.agree, shortages.agree, shortages.decline, shortages.take_back))
     states = ("paid", "accepted", "dispatched", "delivered")
-    who = dice.choice((_buyers, _sellers))
-    moves = ("agreed", "declined", "taken_back")
-    return who(town, dice, verb, f"{verb.__name__}s about less of", states, *moves)
+    whose = dice.choice(("buyer_id", "seller_id"))
+    moves, what = ("agreed", "declined", "taken_back"), f"{verb.__name__}s about less of"
+    return _of_order(town, dice, verb, what, states, whose, moves, either=True)
 
 
 @act(2)
@@ -352,6 +352,9 @@ def _sellers(
     return _of_order(town, dice, verb, what, states, "seller_id", moves)
 
 
+_NOT_THEIRS: Final = ("not_open", "not_yours", "of no lines")
+
+
 def _of_order(
     town: Town,
     dice: random.Random,
@@ -360,16 +363,22 @@ def _of_order(
     states: Sequence[str],
     whose: str,
     moves: Sequence[str],
+    *,
+    either: bool = False,
 ) -> Deed | None:
+    """either: what the seller may do the buyer may, too, and it says itself whose turn it is."""
     if not (found := orders_in(town, *states)):
         return None
     order = dice.choice(found)
     member_id: UUID = getattr(order, whose)
     if dice.random() < 0.05:
         member_id = dice.choice(town.people).id
+    theirs = {order.buyer_id, order.seller_id} if either else {getattr(order, whose)}
 
     def do(db: Db, now: datetime) -> object:
-        return verb(db, order.id, member_id, now)
+        said = verb(db, order.id, member_id, now)
+        assert member_id in theirs or said in _NOT_THEIRS, f"a stranger {what} {said}"
+        return said
 
     return doing(town, _name(town, member_id), f"{what} {order.number}", do, *moves)
 
@@ -434,8 +443,9 @@ def enters_code(town: Town, dice: random.Random) -> Deed | None:
         return deliveries.enter_code(db, order_id, member_id, typed, town.rules, now)
 
     states = ("dispatched", "delivered", "disputed")
-    what = "enters a wrong code of" if wrong else "enters the code of"
-    return _sellers(town, dice, verb, what, states, "released")
+    if wrong:
+        return _sellers(town, dice, verb, "enters a wrong code of", states)
+    return _sellers(town, dice, verb, "enters the code of", states, "released")
 
 
 def code_of(db: Db, order_id: UUID, town: Town) -> str:

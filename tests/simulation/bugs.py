@@ -385,7 +385,7 @@ def a_refused_withdrawal_takes_what_there_is() -> Iterator[object]:
 
 # --- money that goes out --------------------------------------------------------------------------
 
-_PAID_OUT: Final = {"acts": _TRADING, "begun": 1.0}
+_PAID_OUT: Final = {"acts": _TRADING, "begun": 1.0, "steps": 140}
 
 
 @bug("I10", weather=({"b2c": {"result": "never"}, "auto": "0"},), **_PAID_OUT)

@@ -214,6 +214,9 @@ ALWAYS: Final = {
         SELECT FROM payouts p JOIN number_changes n ON n.from_msisdn = p.msisdn
         WHERE {_SENT} AND n.state = 'done'
           AND n.ended_at >= p.created_at AND n.ended_at < p.claimed_at""",
+    "nobody is asked for money at a number that its owner has left": """
+        SELECT FROM charges c JOIN number_changes n ON n.from_msisdn = c.msisdn
+        WHERE n.state = 'done' AND n.ended_at >= c.created_at AND n.ended_at < c.claimed_at""",
     "nothing is sent while a number or a PIN is new": f"""
         SELECT FROM payouts p JOIN number_changes n ON n.to_msisdn = p.msisdn
         WHERE {_SENT} AND p.kind <> 'reversal' AND n.state = 'done'

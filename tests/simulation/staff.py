@@ -481,7 +481,7 @@ def lacking(town: Town, case: Difference) -> int:
 def clearing(town: Town) -> list[Deed]:
     """What the staff does in the evening: everything that waits for a person is ended."""
     with town.database.look() as db:
-        unexplained = suspense.unexplained(db)
+        unexplained, is_halted = suspense.unexplained(db), bool(db.value(_HALTED))
 
     def decide(dispute: _Disputed) -> Callable[[Db, datetime], object]:
         half = dispute.held_cents // 200 * 100
@@ -520,5 +520,11 @@ def clearing(town: Town) -> list[Deed]:
         *(deed("Olive", f"decides case {each.number}", decide(each)) for each in disputed(town)),
         *(deed("Peter", "approves a payout", approve(each)) for each in waiting_payouts(town)),
         *(deed("Olive", f"gives {it.receipt} back", explain(it.receipt)) for it in unexplained),
-        deed("Olive", "resumes payouts", resume),
+        *([deed("Olive", "resumes payouts", resume)] if is_halted else []),
     ]
+
+
+# Where nothing says so, what waits goes on by itself.
+_HALTED: Final = """
+    SELECT EXISTS (SELECT FROM incidents WHERE closed_at IS NULL
+                     AND kind IN ('payouts_halted', 'payout_failed_by_us'))"""

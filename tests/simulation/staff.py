@@ -14,7 +14,6 @@ from uuid import UUID
 from core import (
     approvals,
     balances,
-    charges,
     days,
     desk,
     differences,
@@ -26,6 +25,7 @@ from core import (
     payouts,
     pin_resets,
     resolutions,
+    settlements,
     solvency,
     suspense,
     treasury,
@@ -273,7 +273,7 @@ def lets_choose_pin(town: Town, dice: random.Random) -> Deed:
 
 # --- what nobody explains -----------------------------------------------------------------------
 
-_EXPLAINED: Final = (*get_args(charges.More), "returned")
+_EXPLAINED: Final = (*get_args(settlements.More), "returned")
 
 
 @act(5)

@@ -34,7 +34,7 @@ def list_waiting(desk: Desk, _given: argparse.Namespace) -> str:
                 f"{_APPROVE[it.what]} {it.called}",
             )
         )
-    heads = ("what", "KSh", "proposed by", "since", "lapses", "to agree, type")
+    heads = ("what", "KSh", "proposed by", "since", "lapses", "to agree, with --by NAME")
     return table(heads, rows, "Nothing waits for a second person.")
 
 

@@ -101,7 +101,9 @@ def resume(db: Db, by: str, now: datetime, rules: Rules, why: Halt | None = None
             requested_by=payouts.SYSTEM, key=f"instead of {failed.id}",
             msisdn=numbers.now_of(db, failed.member_id, failed.msisdn, failed.created_at),
         )  # fmt: skip
-        if not isinstance(outcome, str):
+        if outcome in ("frozen", "insolvent"):
+            continue  # nobody is told of what failed by us, so it stays to be sent anew
+        if not isinstance(outcome, str):  # else she has taken it another way
             again += outcome
         incidents.end(db, "payout_failed_by_us", failed.id, f"resumed by {by}", now)
     for payout_id in payouts.sent(db):

@@ -113,6 +113,19 @@ def test_a_replacement_is_made_once_however_often_it_is_resumed(purse: Purse) ->
     assert purse.cents(payout_id, *made) == SET_ASIDE
 
 
+def test_what_failed_by_us_and_may_not_leave_now_is_sent_anew_by_a_later_resume(
+    purse: Purse,
+) -> None:
+    payout_id = purse.accepted()
+    purse.settle(payout_id, purse.failed(payout_id, "1", ours=True, halts="float"))
+    freezes.freeze(purse.db, purse.member, "lost phone", "asha", purse.now)
+    assert payout_queue.resume(purse.db, OPERATOR, purse.now, RULES) == []
+    assert "payout_failed_by_us" in purse.open_incidents()
+    assert freezes.lift(purse.db, purse.member, "baraka", purse.now) == "lifted"
+    assert len(payout_queue.resume(purse.db, OPERATOR, purse.now, RULES)) == 1
+    assert "payout_failed_by_us" not in purse.open_incidents()
+
+
 def test_another_member_is_not_held_back_by_a_frozen_one(purse: Purse) -> None:
     frozen = purse.ask()
     freezes.freeze(purse.db, purse.member, "lost phone", OPERATOR, purse.now)

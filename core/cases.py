@@ -122,8 +122,7 @@ def close(db: Db, number: int, note: str, now: datetime) -> Literal["closed", "n
     )
     if member_id is None:
         return "not_open"
-    if known := incidents.find_open(db, "call_me", member_id):
-        incidents.close(db, known.id, note, now)
+    incidents.end(db, "call_me", member_id, note, now)
     return "closed"
 
 

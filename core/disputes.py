@@ -313,8 +313,7 @@ def close(db: Db, dispute: Dispute, state: str, now: datetime) -> None:
         {"state": state, "now": now, "id": dispute.id},
     )
     for kind in ("disputed", "dispute_late"):
-        if known := incidents.find_open(db, kind, dispute.order_id):
-            incidents.close(db, known.id, state, now)
+        incidents.end(db, kind, dispute.order_id, state, now)
 
 
 def stands(

@@ -362,8 +362,7 @@ def end_by_hand(
         _fail(db, move, "by_hand", now)
     else:
         _arrive(db, move, receipt, "by_hand", now)
-    if found := incidents.find_open(db, "float_move_unanswered", move_id):
-        incidents.close(db, found.id, "ended by hand", now)
+    incidents.end(db, "float_move_unanswered", move_id, "ended by hand", now)
     return "failed" if receipt is None else "arrived"
 
 
@@ -510,6 +509,4 @@ def _doubt_and_ask(db: Db, move: FloatMove, now: datetime) -> None:
 
 
 def _close(db: Db, kind: str, now: datetime) -> None:
-    found = incidents.find_open(db, kind, "floats")
-    if found is not None:
-        incidents.close(db, found.id, "a move arrived", now)
+    incidents.end(db, kind, "floats", "a move arrived", now)

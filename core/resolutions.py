@@ -476,8 +476,7 @@ def _end(
 
 
 def _close_incident(db: Db, difference: Difference, note: str, now: datetime) -> None:
-    if known := incidents.find_open(db, PENDING, difference.id):
-        incidents.close(db, known.id, note, now)
+    incidents.end(db, PENDING, difference.id, note, now)
 
 
 def _shown(resolution: Resolution) -> dict[str, object]:

@@ -250,9 +250,7 @@ def _mark(db: Db, receipt: str, now: datetime) -> None:
 
 
 def _explain(db: Db, receipt: str, now: datetime) -> None:
-    found = incidents.find_open(db, receipts.UNEXPLAINED, receipt)
-    if found is not None:
-        incidents.close(db, found.id, "M-Pesa does not have it", now)
+    incidents.end(db, receipts.UNEXPLAINED, receipt, "M-Pesa does not have it", now)
 
 
 def _tell(

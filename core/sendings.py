@@ -566,6 +566,4 @@ def _note_halt(db: Db, answer: SendAnswer, now: datetime) -> None:
     if answer.halts:
         incidents.open(db, HALTED, "sms", now, code=answer.code, tried_at=now.isoformat())
     elif answer.outcome in ("accepted", "refused"):
-        halted = incidents.find_open(db, HALTED, "sms")
-        if halted is not None:
-            incidents.close(db, halted.id, "the gateway takes messages again", now)
+        incidents.end(db, HALTED, "sms", "the gateway takes messages again", now)

@@ -269,9 +269,7 @@ def _end(db: Db, check: _Check, outcome: Outcome, swapped_on: date | None, now: 
         """,
         {"id": check.id, "outcome": outcome, "swapped_on": swapped_on, "now": now},
     )
-    unanswered = incidents.find_open(db, UNANSWERED, check.id)
-    if unanswered is not None:
-        incidents.close(db, unanswered.id, "the network answered", now)
+    incidents.end(db, UNANSWERED, check.id, "the network answered", now)
     # Of this line only, and by the line they go to by now: its owner may have another since.
     waiting = db.rows(
         _Waiting,

@@ -47,8 +47,8 @@ def _keep_open(db: Db, kind: str, detail: dict[str, int], now: datetime) -> None
     """Open with these figures while there are any, else closed."""
     if detail:
         incidents.open(db, kind, "books", now, **detail)
-    elif found := incidents.find_open(db, kind, "books"):
-        incidents.close(db, found.id, "it holds again", now)
+    else:
+        incidents.end(db, kind, "books", "it holds again", now)
 
 
 def surplus_after(db: Db, legs: Sequence[ledger.Leg]) -> int:

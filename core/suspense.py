@@ -164,9 +164,7 @@ def approve(
     if booked == "not_in_suspense":
         return booked
     _decide(db, proposed, "booked", by, now)
-    found = incidents.find_open(db, receipts.UNEXPLAINED, receipt)
-    if found is not None:
-        incidents.close(db, found.id, f"explained by {by.name}", now)
+    incidents.end(db, receipts.UNEXPLAINED, receipt, f"explained by {by.name}", now)
     return booked
 
 

@@ -346,8 +346,7 @@ def _decline(db: Db, verdict: Verdict, by: Actor, now: datetime) -> None:
 
 
 def _close_incident(db: Db, dispute: Dispute, note: str, now: datetime) -> None:
-    if known := incidents.find_open(db, PENDING, dispute.order_id):
-        incidents.close(db, known.id, note, now)
+    incidents.end(db, PENDING, dispute.order_id, note, now)
 
 
 def _case(dispute: Dispute) -> str:

@@ -8,11 +8,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from simulator import callbacks, outbound
-from simulator.books import PAID_IN, Books, Movement, account
-from simulator.clock import Clock
-from simulator.journal import Journal, Record
+from simulator.books import PAID_IN, Movement, account
+from simulator.ground import Ground, Part
+from simulator.journal import Record
 from simulator.mpesa import Push, paid_text
-from simulator.rulebook import Rulebook
 
 log = logging.getLogger(__name__)
 
@@ -53,24 +52,11 @@ class NotPaid(Exception):
     """The payment did not happen; the message says why, for the payer."""
 
 
-class C2b:
+class C2b(Part):
     """Registered URLs and payments. Verbs lock the world themselves, but not while they call."""
 
-    def __init__(
-        self,
-        books: Books,
-        clock: Clock,
-        journal: Journal,
-        rulebook: Rulebook,
-        post: outbound.Post,
-        *,
-        tell: Callable[[str, str], None],
-    ) -> None:
-        self._books = books
-        self._clock = clock
-        self._journal = journal
-        self._rulebook = rulebook
-        self._post = post
+    def __init__(self, ground: Ground, *, tell: Callable[[str, str], None]) -> None:
+        super().__init__(ground)
         self._tell = tell
         self._urls: dict[str, Urls] = {}
         self._pullers: set[str] = set()

@@ -1,17 +1,13 @@
 """Phones with an open USSD session: they dial, reply and hang up, through whichever gateway."""
 
 import logging
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 from simulator import outbound
-from simulator.books import Books
-from simulator.clock import Clock
-from simulator.journal import Journal
-from simulator.rulebook import Rulebook
+from simulator.ground import Ground, Part
 from simulator.rules import Rules
 from simulator.ussd import NETWORK_ERROR, Gateway, Request, Session, Status
 
@@ -44,27 +40,13 @@ class TooLong(Exception):
     """More than the network lets a person send."""
 
 
-class Handsets:
+class Handsets(Part):
     """All phones in this world. Verbs lock it themselves, but not while the application answers."""
 
-    def __init__(
-        self,
-        books: Books,
-        clock: Clock,
-        journal: Journal,
-        rulebook: Rulebook,
-        chance: random.Random,
-        post: outbound.Post,
-        gateways: Mapping[str, Gateway],
-    ) -> None:
+    def __init__(self, ground: Ground, gateways: Mapping[str, Gateway]) -> None:
         """gateways: by name; a code is dialled through the first whose service it is."""
+        super().__init__(ground)
         self.gateways = gateways
-        self._books = books
-        self._clock = clock
-        self._journal = journal
-        self._rulebook = rulebook
-        self._chance = chance
-        self._post = post
         self._sessions: dict[str, Session] = {}
         self._open: dict[str, str] = {}  # a phone's open session, by msisdn
         self._newest: dict[str, Session] = {}  # its last one, open or not

@@ -4,18 +4,17 @@ A push is accepted, its prompt appears, somebody (or the rule `auto`) answers or
 then it has its one true result. What the callbacks claim is another matter: the rules decide.
 """
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal
 
-from simulator import callbacks, outbound
-from simulator.books import Books, Movement, account
-from simulator.clock import EAST_AFRICA, Clock
-from simulator.journal import Journal, Record
-from simulator.rulebook import Rulebook
+from simulator import callbacks
+from simulator.books import Movement, account
+from simulator.clock import EAST_AFRICA
+from simulator.ground import Ground, Part
+from simulator.journal import Record
 from simulator.rules import DEFAULTS, Rules
 from simulator.telling import Manner, Teller
 
@@ -69,17 +68,12 @@ class PromptGone(Exception):
     """That prompt has been answered or has run out."""
 
 
-class Mpesa:
+class Mpesa(Part):
     """All pushes. Verbs lock the world themselves and never wait for a network inside."""
 
     def __init__(
         self,
-        books: Books,
-        clock: Clock,
-        journal: Journal,
-        rulebook: Rulebook,
-        chance: random.Random,
-        post: outbound.Post,
+        ground: Ground,
         *,
         is_in_session: Callable[[str], bool],
         tell: Callable[[str, str], None],
@@ -87,12 +81,8 @@ class Mpesa:
     ) -> None:
         """is_in_session: whether a phone has a USSD session open; tell: M-Pesa's SMS to a phone;
         on_paid: what else follows a successful push (the C2B confirmation)."""
-        self._books = books
-        self._clock = clock
-        self._journal = journal
-        self._rulebook = rulebook
-        self._chance = chance
-        self._teller = Teller(clock, post)
+        super().__init__(ground)
+        self._teller = Teller(self._clock, self._post)
         self._is_in_session = is_in_session
         self._tell = tell
         self._on_paid = on_paid

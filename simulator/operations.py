@@ -4,7 +4,6 @@ Each is accepted at once, waits in a queue, is done, and is told of by a Result.
 claim is another matter: the rules decide.
 """
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -12,12 +11,13 @@ from functools import partial
 from typing import Any
 
 from simulator import outbound, results
-from simulator.books import PAID_IN, REVERSAL, Books, Movement, account
-from simulator.clock import EAST_AFRICA, Clock
-from simulator.journal import Journal, Record
+from simulator.books import PAID_IN, REVERSAL, Movement, account
+from simulator.clock import EAST_AFRICA
+from simulator.ground import Ground, Part
+from simulator.journal import Record
 from simulator.mpesa import ksh
 from simulator.results import Facts
-from simulator.rulebook import Operated, Rulebook
+from simulator.rulebook import Operated
 from simulator.rules import DEFAULTS, Rules
 from simulator.telling import Act, Manner, Teller
 
@@ -81,27 +81,13 @@ class NotReversible(Exception):
     """No payment by a customer has that receipt, or it has been given back."""
 
 
-class Operations:
+class Operations(Part):
     """All of them. Verbs lock the world themselves and never wait for a network inside."""
 
-    def __init__(
-        self,
-        books: Books,
-        clock: Clock,
-        journal: Journal,
-        rulebook: Rulebook,
-        chance: random.Random,
-        post: outbound.Post,
-        *,
-        tell: Callable[[str, str], None],
-    ) -> None:
+    def __init__(self, ground: Ground, *, tell: Callable[[str, str], None]) -> None:
         """tell: M-Pesa's SMS to a phone."""
-        self._books = books
-        self._clock = clock
-        self._journal = journal
-        self._rulebook = rulebook
-        self._chance = chance
-        self._teller = Teller(clock, post)
+        super().__init__(ground)
+        self._teller = Teller(self._clock, self._post)
         self._tell = tell
         self._all: dict[str, Operation] = {}  # by OriginatorConversationID, for ever
         self._by_transaction: dict[str, str] = {}

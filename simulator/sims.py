@@ -6,15 +6,13 @@ Talking, Insights, SIM swap state.
 
 import json
 import logging
-import random
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from typing import Any
 
 from simulator import outbound
-from simulator.clock import Clock
-from simulator.rulebook import Rulebook
+from simulator.ground import Ground, Part
 from simulator.rules import Rules
 
 log = logging.getLogger(__name__)
@@ -34,22 +32,11 @@ class Question:
     answer: dict[str, str] | None
 
 
-class Sims:
+class Sims(Part):
     """What every network knows of its lines. Questions are answered as the rules say."""
 
-    def __init__(
-        self,
-        clock: Clock,
-        rulebook: Rulebook,
-        chance: random.Random,
-        post: outbound.Post,
-        *,
-        callback_url: str,
-    ) -> None:
-        self._clock = clock
-        self._rulebook = rulebook
-        self._chance = chance
-        self._post = post
+    def __init__(self, ground: Ground, *, callback_url: str) -> None:
+        super().__init__(ground)
         self._callback_url = callback_url
 
     def ask(self, number: str) -> Question:

@@ -1,18 +1,14 @@
 """Text messages: what Africa's Talking takes from us, what phones hold, and what people send."""
 
 import logging
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from simulator import outbound
-from simulator.books import Books
-from simulator.clock import Clock
-from simulator.journal import Journal
+from simulator.ground import Ground, Part
 from simulator.msisdn import NotANumber, may_hold_mpesa, read
-from simulator.rulebook import Rulebook
 from simulator.ussd import form
 
 log = logging.getLogger(__name__)
@@ -69,27 +65,12 @@ class Recipient:
     id: str | None
 
 
-class Sms:
+class Sms(Part):
     """All phones' messages. Verbs lock the world themselves, but not while they call."""
 
-    def __init__(
-        self,
-        books: Books,
-        clock: Clock,
-        journal: Journal,
-        rulebook: Rulebook,
-        chance: random.Random,
-        post: outbound.Post,
-        *,
-        callback_url: str,
-    ) -> None:
+    def __init__(self, ground: Ground, *, callback_url: str) -> None:
         """callback_url: what the paths of the three callbacks begin with."""
-        self._books = books
-        self._clock = clock
-        self._journal = journal
-        self._rulebook = rulebook
-        self._chance = chance
-        self._post = post
+        super().__init__(ground)
         self._incoming_url = callback_url + "/incoming"
         self._delivery_url = callback_url + "/delivery"
         self._optout_url = callback_url + "/optout"

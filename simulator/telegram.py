@@ -5,7 +5,6 @@ the official Bot API server has them.
 """
 
 import hashlib
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,13 +12,12 @@ from functools import partial
 from typing import Any, Literal
 
 from simulator import formatting, keyboards, msisdn, outbound, pictures
-from simulator.books import Books, NoSuchAccount
-from simulator.clock import Clock
+from simulator.books import NoSuchAccount
 from simulator.flood import Flood
 from simulator.formatting import Entity
-from simulator.journal import Journal, Record
+from simulator.ground import Ground, Part
+from simulator.journal import Record
 from simulator.keyboards import Markup
-from simulator.rulebook import Rulebook
 from simulator.updates import Updates, Webhook
 
 Content = dict[str, Any]
@@ -126,17 +124,12 @@ class Chat:
         return {"id": self.id, "first_name": self.first_name, "type": "private"}
 
 
-class Telegram:
+class Telegram(Part):
     """All chats with the bot. Verbs lock the world themselves."""
 
     def __init__(
         self,
-        books: Books,
-        clock: Clock,
-        journal: Journal,
-        rulebook: Rulebook,
-        chance: random.Random,
-        post: outbound.Post,
+        ground: Ground,
         *,
         token: str,
         webhook_url: str,
@@ -146,20 +139,10 @@ class Telegram:
         """webhook_url: where updates go until the bot asks for another place. perform: does what
         the body of an acknowledgement asks for.
         """
-        self._books = books
-        self._clock = clock
-        self._journal = journal
-        self._rulebook = rulebook
-        self._chance = chance
+        super().__init__(ground)
         self.token = token
         self.updates = Updates(
-            clock,
-            journal,
-            rulebook,
-            chance,
-            post,
-            partial(perform, self),
-            Webhook(webhook_url, secret, DEFAULT_UPDATES),
+            ground, partial(perform, self), Webhook(webhook_url, secret, DEFAULT_UPDATES)
         )
         self._flood = Flood()
         self._chats: dict[str, Chat] = {}  # by msisdn
@@ -169,7 +152,7 @@ class Telegram:
         self._paths: dict[str, File] = {}
         self._photos: dict[str, list[Content]] = {}  # their sizes, by any of their file ids
         self._commands: dict[tuple[str, str], list[Content]] = {}
-        self._next_message_id = chance.randrange(1_000, 1_000_000)
+        self._next_message_id = self._chance.randrange(1_000, 1_000_000)
 
     @property
     def bot(self) -> Content:

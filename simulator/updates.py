@@ -5,7 +5,6 @@ Source: Bot API, "Getting updates", and the queues of the official Bot API serve
 
 import json
 import logging
-import random
 import re
 import threading
 import time
@@ -19,9 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from simulator import outbound
-from simulator.clock import Clock
-from simulator.journal import Journal
-from simulator.rulebook import Rulebook
+from simulator.ground import Ground, Part
 from simulator.rules import Rules
 
 log = logging.getLogger(__name__)
@@ -86,29 +83,21 @@ class Update:
         return self.rules.update_repeats if self.tries == 0 else 1
 
 
-class Updates:
+class Updates(Part):
     """All updates of the one bot. `put` runs inside a `journal.change()`; the others lock it."""
 
     def __init__(
         self,
-        clock: Clock,
-        journal: Journal,
-        rulebook: Rulebook,
-        chance: random.Random,
-        post: outbound.Post,
+        ground: Ground,
         perform: Callable[[outbound.Answer], None],
         webhook: Webhook,
     ) -> None:
         """perform: does what the body of an acknowledgement asks for."""
-        self._clock = clock
-        self._journal = journal
-        self._rulebook = rulebook
-        self._chance = chance
-        self._post = post
+        super().__init__(ground)
         self._perform = perform
         self.webhook = webhook
         # Not from 1: a world that was started anew must not repeat what the system has seen.
-        self._next_id = chance.randrange(100_000_000, 1_000_000_000)
+        self._next_id = self._chance.randrange(100_000_000, 1_000_000_000)
         self._places = count()
         self._pending: dict[int, Update] = {}  # by place
         self._lanes: dict[Lane, deque[Update]] = {}

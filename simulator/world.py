@@ -9,6 +9,7 @@ from simulator import bot_methods, outbound
 from simulator.books import Books, Shortcode
 from simulator.c2b import C2b
 from simulator.clock import Clock
+from simulator.ground import Ground
 from simulator.handset import Handsets
 from simulator.initiator import Initiator
 from simulator.journal import Journal
@@ -87,39 +88,20 @@ class World:
         self.rulebook = Rulebook(random.Random(chance.getrandbits(64)))  # noqa: S311
         self.books = Books(place.shortcodes, self.journal, chance)
         self.tokens = Tokens(chance)
+        ground = Ground(self.books, self.clock, self.journal, self.rulebook, chance, post)
         self.handsets = Handsets(
-            self.books,
-            self.clock,
-            self.journal,
-            self.rulebook,
-            chance,
-            post,
+            ground,
             {
                 "africastalking": AfricasTalking(place.service_code, place.ussd_url),
                 "hubtel": Hubtel(place.hubtel_service_code, place.hubtel_url),
                 "advanta": Advanta(place.advanta_service_code, place.advanta_url),
             },
         )
-        self.sms = Sms(
-            self.books,
-            self.clock,
-            self.journal,
-            self.rulebook,
-            chance,
-            post,
-            callback_url=place.sms_url,
-        )
-        self.sims = Sims(self.clock, self.rulebook, chance, post, callback_url=place.sim_url)
-        self.c2b = C2b(
-            self.books, self.clock, self.journal, self.rulebook, post, tell=self.sms.tell
-        )
+        self.sms = Sms(ground, callback_url=place.sms_url)
+        self.sims = Sims(ground, callback_url=place.sim_url)
+        self.c2b = C2b(ground, tell=self.sms.tell)
         self.mpesa = Mpesa(
-            self.books,
-            self.clock,
-            self.journal,
-            self.rulebook,
-            chance,
-            post,
+            ground,
             is_in_session=self.handsets.is_in_session,
             tell=self.sms.tell,
             on_paid=self.c2b.on_push_paid,
@@ -127,22 +109,9 @@ class World:
         self.initiator = Initiator(
             place.initiator, place.initiator_password, self.journal, self.rulebook, home
         )
-        self.operations = Operations(
-            self.books,
-            self.clock,
-            self.journal,
-            self.rulebook,
-            chance,
-            post,
-            tell=self.sms.tell,
-        )
+        self.operations = Operations(ground, tell=self.sms.tell)
         self.telegram = Telegram(
-            self.books,
-            self.clock,
-            self.journal,
-            self.rulebook,
-            chance,
-            post,
+            ground,
             token=place.telegram_token,
             webhook_url=place.telegram_url,
             secret=place.telegram_secret,

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from flask import Blueprint, Response, jsonify
 
-from core import ledger
+from core import ledger, names
 from core.database import Database, Db
 from core.errors import Unavailable
 
@@ -54,6 +54,7 @@ class _Payout:
     state: str
     waits_for: str | None
     cents: int
+    account: str
     receiver: str
     at: datetime
 
@@ -92,7 +93,7 @@ def read(db: Db) -> dict[str, Any]:
                 "state": each.state,
                 "waits_for": each.waits_for,
                 "cents": each.cents,
-                "to": each.receiver,
+                "to": each.receiver if each.account == "seller" else names.called(each.receiver),
                 "at": each.at.isoformat(),
             }
             for each in _payouts(db)
@@ -109,8 +110,8 @@ def _orders(db: Db) -> list[_Order]:
         _Order,
         """
         SELECT o.id, o.number, o.state, o.total_cents, o.fee_cents, s.name AS seller,
-               split_part(b.name, ' ', 1) AS buyer, c.state AS charge, e.state AS escrow,
-               e.captured_cents, e.released_cents, e.refunded_cents, e.fee_cents AS taken_cents
+               b.name AS buyer, c.state AS charge, e.state AS escrow, e.captured_cents,
+               e.released_cents, e.refunded_cents, e.fee_cents AS taken_cents
         FROM orders o
         JOIN members s ON s.id = o.seller_id
         JOIN members b ON b.id = o.buyer_id
@@ -130,8 +131,7 @@ def _payouts(db: Db) -> list[_Payout]:
         _Payout,
         """
         SELECT p.id, p.kind, p.state, p.waits_for, p.amount_cents AS cents, p.updated_at AS at,
-               CASE p.account WHEN 'seller' THEN m.name ELSE split_part(m.name, ' ', 1) END
-                   AS receiver
+               p.account, m.name AS receiver
         FROM payouts p JOIN members m ON m.id = p.member_id
         ORDER BY p.created_at DESC, p.id DESC LIMIT %(most)s
         """,
@@ -161,7 +161,7 @@ def _shown(order: _Order, events: Mapping[UUID, list[_Event]]) -> dict[str, Any]
         "total_cents": order.total_cents,
         "fee_cents": order.fee_cents,
         "seller": order.seller,
-        "buyer": order.buyer,
+        "buyer": names.called(order.buyer),
         "charge": order.charge,
         "escrow": {
             "state": order.escrow,

@@ -8,6 +8,7 @@ from uuid import UUID
 from core import days, deals, members, money, names, phone
 from core.deals import Deal, Side
 from core.errors import Invalid
+from core.worth import UNDER_WAY
 from flows.account import check_pin, typed_pin
 from flows.answers import hints
 from flows.engine import Ask, Call, Context, End, Flow, Menu, Option, Pick, Typed
@@ -179,7 +180,7 @@ def look(
     side = deal.side_of(context.buyer)
     if side is None:
         return "not_yours"
-    if deal.state == "accepted":
+    if deal.order_state == "placed" or deal.order_state in UNDER_WAY:
         return "bought" if side == "buyer" else "sold"
     if not deal.is_open(context.now):
         return "closed"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from core import days, earnings, money, payouts, phone, wallet, withdrawals
+from core import days, earnings, freezes, money, payouts, phone, wallet, withdrawals
 from core.errors import Invalid
 from core.payouts import Payout
 from core.wallet import Movement
@@ -37,7 +37,9 @@ def balance_line(context: Context, _answers: Any) -> Values:
     }
 
 
-def worth(context: Context, _answers: Any) -> Literal["enough", "too_little", "no_mpesa"]:
+def worth(context: Context, _answers: Any) -> Literal["enough", "too_little", "no_mpesa", "frozen"]:
+    if freezes.is_frozen(context.db, context.buyer.id):
+        return "frozen"
     if not phone.is_kenyan_mobile(context.buyer.msisdn):
         return "no_mpesa"
     return "enough" if wallet.balance(context.db, context.buyer.id).sendable_cents else "too_little"
@@ -180,7 +182,7 @@ WALLET = Flow(
             "worth",
             do=worth,
             effect=False,
-            to={"enough": "how", "too_little": "menu", "no_mpesa": "menu"},
+            to={"enough": "how", "too_little": "menu", "no_mpesa": "menu", "frozen": "frozen"},
         ),
         Menu("how", show=balance_line, to={"all": "all", "part": "amount"}, resume="restart"),
         Call("all", do=all_of_it, effect=False, to={"all": "prospect", "too_little": "menu"}),

@@ -612,6 +612,7 @@ CAUSES: dict[Edge, Cause] = dict(
             "wallet.worth.enough": Cause(start=Street.earn),
             "wallet.worth.too_little": Cause(),
             "wallet.worth.no_mpesa": Cause(phone=FOREIGN),
+            "wallet.worth.frozen": Cause(before=Street.freeze),
             "wallet.all.all": Cause(),
             "wallet.all.too_little": Cause(meanwhile=_meanwhile(_took_out(3_000))),
             "wallet.amount.answered": Cause(typed="500"),

@@ -424,10 +424,7 @@ def lock(db: Db, charge_id: UUID) -> Charge:
     """For whoever changes it; who also changes its checkout has locked that first."""
     charge = db.row(
         Charge,
-        f"""
-        SELECT {_COLUMNS}
-        FROM charges WHERE id = %(id)s FOR NO KEY UPDATE
-        """,
+        f"SELECT {_COLUMNS} FROM charges WHERE id = %(id)s FOR NO KEY UPDATE",
         {"id": charge_id},
     )
     if charge is None:
@@ -439,10 +436,7 @@ def lock_all(db: Db, charge_ids: Sequence[UUID]) -> list[Charge]:
     """The same of several, by id; what is no charge is passed over."""
     return db.rows(
         Charge,
-        f"""
-        SELECT {_COLUMNS}
-        FROM charges WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
-        """,
+        f"SELECT {_COLUMNS} FROM charges WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE",
         {"ids": list(charge_ids)},
     )
 
@@ -571,10 +565,7 @@ def by_token(db: Db, token: str) -> Charge | None:
     """The charge whose callback path holds this token."""
     return db.row(
         Charge,
-        f"""
-        SELECT {_COLUMNS}
-        FROM charges WHERE token_hash = %(hash)s
-        """,
+        f"SELECT {_COLUMNS} FROM charges WHERE token_hash = %(hash)s",
         {"hash": _token_hash(token)},
     )
 
@@ -583,10 +574,7 @@ def by_reference(db: Db, reference: str) -> Charge | None:
     """The charge whose account the payer named, however she typed it."""
     return db.row(
         Charge,
-        f"""
-        SELECT {_COLUMNS}
-        FROM charges WHERE reference = %(reference)s
-        """,
+        f"SELECT {_COLUMNS} FROM charges WHERE reference = %(reference)s",
         {"reference": _as_ours(reference)},
     )
 
@@ -610,25 +598,15 @@ def is_awaited(db: Db, reference: str) -> bool:
 
 
 def by_id(db: Db, charge_id: UUID) -> Charge | None:
-    return db.row(
-        Charge,
-        f"""
-        SELECT {_COLUMNS}
-        FROM charges WHERE id = %(id)s
-        """,
-        {"id": charge_id},
-    )
+    return db.row(Charge, f"SELECT {_COLUMNS} FROM charges WHERE id = %(id)s", {"id": charge_id})
 
 
 def of_checkout(db: Db, checkout_id: UUID) -> list[Charge]:
     """Every attempt for the checkout, oldest first."""
     return db.rows(
         Charge,
-        f"""
-        SELECT {_COLUMNS}
-        FROM charges WHERE checkout_id = %(checkout_id)s ORDER BY created_at, id
-        """,
-        {"checkout_id": checkout_id},
+        f"SELECT {_COLUMNS} FROM charges WHERE checkout_id = %(id)s ORDER BY created_at, id",
+        {"id": checkout_id},
     )
 
 

@@ -369,22 +369,13 @@ def end_by_hand(
 def open_one(db: Db) -> FloatMove | None:
     """The one that is asked for or on its way, locked."""
     return db.row(
-        FloatMove,
-        f"""
-        SELECT {_COLUMNS}
-        FROM float_moves WHERE settled_at IS NULL FOR NO KEY UPDATE
-        """,
+        FloatMove, f"SELECT {_COLUMNS} FROM float_moves WHERE settled_at IS NULL FOR NO KEY UPDATE"
     )
 
 
 def by_id(db: Db, move_id: UUID) -> FloatMove | None:
     return db.row(
-        FloatMove,
-        f"""
-        SELECT {_COLUMNS}
-        FROM float_moves WHERE id = %(id)s
-        """,
-        {"id": move_id},
+        FloatMove, f"SELECT {_COLUMNS} FROM float_moves WHERE id = %(id)s", {"id": move_id}
     )
 
 
@@ -404,10 +395,7 @@ def _wanted_cents(db: Db, rules: Rules) -> int:
 def _lock(db: Db, move_id: UUID) -> FloatMove:
     move = db.row(
         FloatMove,
-        f"""
-        SELECT {_COLUMNS}
-        FROM float_moves WHERE id = %(id)s FOR NO KEY UPDATE
-        """,
+        f"SELECT {_COLUMNS} FROM float_moves WHERE id = %(id)s FOR NO KEY UPDATE",
         {"id": move_id},
     )
     if move is None:

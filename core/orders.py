@@ -229,10 +229,7 @@ def lock_one(db: Db, order_id: UUID) -> Order | None:
     """One order, locked; None: there is no such order."""
     return db.row(
         Order,
-        f"""
-        SELECT {_COLUMNS}
-        FROM orders WHERE id = %(id)s FOR NO KEY UPDATE
-        """,
+        f"SELECT {_COLUMNS} FROM orders WHERE id = %(id)s FOR NO KEY UPDATE",
         {"id": order_id},
     )
 

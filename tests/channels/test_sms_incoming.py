@@ -645,7 +645,7 @@ def test_the_same_message_twice_at_once_has_one_effect(
             gateway.submit(post, text=f"OK {sent.number} {wrong}", id="ATXid_at_once")
             for _ in range(4)
         ]
-        assert {each.result(10) for each in answered} == {200}
+        assert {each.result(60) for each in answered} == {200}
     tries = "SELECT tries FROM deliveries WHERE order_id = %(id)s"
     assert street(lambda at: at.db.value(tries, {"id": sent.id})) == 1
 
@@ -656,7 +656,7 @@ def test_two_messages_of_one_phone_at_once_are_two_turns(
     replies()
     with ThreadPoolExecutor(2) as gateway:
         answered = [gateway.submit(post, text=text) for text in ("BUY tomatoes", "MENU")]
-        assert {each.result(10) for each in answered} == {200}
+        assert {each.result(60) for each in answered} == {200}
     assert len(replies()) == 2
 
 

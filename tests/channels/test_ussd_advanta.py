@@ -216,7 +216,7 @@ def test_the_same_hop_twice_at_one_instant_takes_one_turn(
 
     def one(_number: int) -> str:
         client = app.test_client()
-        gate.wait(5)
+        gate.wait(60)
         return advanta_seen(client.get(ADVANTA, query_string=query)).text
 
     before = turn()

@@ -207,7 +207,7 @@ def together(app: Flask, handset: Handset, *texts: str) -> list[Seen]:
 
     def one(text: str) -> Seen:
         line = WebLine(app.test_client(), PATH)
-        gate.wait(5)
+        gate.wait(60)
         return line.answer(handset.msisdn, handset.session, CODE, text)
 
     with ThreadPoolExecutor(len(texts)) as pool:

@@ -187,7 +187,7 @@ def test_F3_a_callback_while_the_ack_is_being_recorded_waits_for_it(
             while not _somebody_waits(crowd):
                 assert not told.done()
             charges.record_push(db, bought.charge_id, PushAnswer("accepted", "ws_CO_1"), now)
-        assert told.result(10) == "paid"
+        assert told.result(60) == "paid"
 
 
 def _somebody_waits(crowd: Database) -> bool:

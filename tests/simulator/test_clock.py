@@ -35,9 +35,9 @@ def test_what_falls_due_by_something_due_is_done_in_the_same_advance():
 def test_real_time_fires_by_itself_and_is_not_held_up_by_one_slow_act():
     clock, go, fired = Clock(), threading.Event(), threading.Event()
     clock.start()
-    clock.after(0, lambda: go.wait(5))
+    clock.after(0, lambda: go.wait(60))
     clock.after(0.02, fired.set)
-    assert fired.wait(5)
+    assert fired.wait(60)
     go.set()
     clock.stop()
 
@@ -48,7 +48,7 @@ def test_a_broken_act_is_logged_and_the_world_goes_on(caplog):
     with caplog.at_level(logging.ERROR):
         clock.after(0, lambda: 1 / 0)
         clock.after(0.02, fired.set)
-        assert fired.wait(5)
+        assert fired.wait(60)
     assert "ZeroDivisionError" in caplog.text
     clock.stop()
     after = threading.Event()

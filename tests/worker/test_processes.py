@@ -56,7 +56,7 @@ class Provider:
             reference = request.get_json()["AccountReference"]
             self.pushed[reference] += 1
             self.reached.set()
-            self.may_answer.wait(20)
+            self.may_answer.wait(90)
             return {
                 "ResponseCode": "0",
                 "CheckoutRequestID": f"ws_CO_{reference}",
@@ -211,14 +211,14 @@ def test_a_purchase_is_pushed_queried_and_paid_by_the_processes_alone(town: Town
 
     for process in (relay, worker):
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_a_worker_killed_during_the_call_pushes_no_second_time(town: Town) -> None:
     town.provider.may_answer.clear()
     worker, _ = town.start("worker.run"), town.start("worker.relay")
     charge = town.buy()
-    assert town.provider.reached.wait(15)
+    assert town.provider.reached.wait(60)
     kill(worker)
     town.provider.may_answer.set()
     town.start("worker.run")
@@ -236,7 +236,7 @@ def test_a_pool_process_killed_during_the_call_pushes_no_second_time(town: Town)
     town.provider.may_answer.clear()
     worker, _ = town.start("worker.run", "--processes", "1"), town.start("worker.relay")
     charge = town.buy()
-    assert town.provider.reached.wait(15)
+    assert town.provider.reached.wait(60)
     (child,) = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
     os.kill(int(child), signal.SIGKILL)
     town.provider.may_answer.set()

@@ -34,7 +34,7 @@ class Scheduler:
 
     def end(self) -> None:
         self.stop.set()
-        self._thread.join(5)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
 

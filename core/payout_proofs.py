@@ -89,6 +89,9 @@ def settle(db: Db, payout_id: UUID, result: PayoutResult, now: datetime) -> Sett
             return "paid"
         case "failed" if _is_one_of_several(payout):
             return "pending"  # its timer goes on
+        case "failed" if _is_unexplained(payout, result):
+            _forget_call(db, payout, now)
+            return "pending"  # and at its next turn it is called again
         case "failed" if payout.state != "failed":
             _fail(db, payout, result, now)
             return "failed"
@@ -113,6 +116,27 @@ def _is_late(payout: Payout, result: PayoutResult) -> bool:
 def _is_one_of_several(payout: Payout) -> bool:
     """Was a reversal called again, and nobody knows which call is which? Another may yet do it."""
     return payout.state in payouts.SENT and payout.originator_id is None and payout.query_count > 0
+
+
+def _is_unexplained(payout: Payout, result: PayoutResult) -> bool:
+    """Was a reversal declined, and only a status says so, which does not say why?
+
+    It may be that the receipt was reversed before, by an earlier call or by hand: that is no
+    failure, and only the Result of a call tells it from one (R000001).
+    """
+    is_reversal = payout.kind == "reversal" and payout.state in payouts.SENT
+    return is_reversal and result.source == "status"
+
+
+def _forget_call(db: Db, payout: Payout, now: datetime) -> None:
+    """As if its ack had been lost: a receipt is not reversed twice, however often it is called."""
+    db.run(
+        """
+        UPDATE payouts SET originator_id = NULL, conversation_id = NULL, updated_at = %(now)s
+        WHERE id = %(id)s
+        """,
+        {"now": now, "id": payout.id},
+    )
 
 
 def _doubts(db: Db, payout: Payout, result: PayoutResult) -> list[str]:

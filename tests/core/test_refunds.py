@@ -452,6 +452,32 @@ def test_of_a_reversal_that_was_called_twice_the_failure_of_the_named_call_ends_
     assert reversing.balance() == TOTAL_CENTS
 
 
+@pytest.mark.parametrize("earlier", ["done before", "not done"])
+def test_a_reversal_that_a_status_says_was_declined_is_called_again_for_its_result_tells_why(
+    reversing: Back, earlier: str
+) -> None:
+    """It may have been reversed already: to pay it out by the other road would be to pay twice."""
+    payout_id = accept(reversing)
+    declined = result_of(
+        reversing, source="status", verdict="failed", code="Declined", receipt=None
+    )
+    assert settle(reversing, declined) == "pending"
+    assert reversing.balance() == 0
+    reversing.now += timedelta(minutes=10)
+    again = payout_calls.query_due(reversing.db, payout_id, RULES, reversing.now)
+    assert isinstance(again, payout_calls.ClaimedPayout)
+    answer = PayoutAnswer("accepted", "0", "29115-2", "AG_10")
+    payout_calls.record_ack(reversing.db, payout_id, answer, reversing.now)
+    told: dict[str, Any] = {"originator_id": "29115-2", "receipt": None}
+    if earlier == "done before":
+        said = result_of(reversing, verdict="reversed", code="R000001", **told)
+        assert (settle(reversing, said), reversing.refund()) == ("paid", "nothing")
+    else:
+        said = result_of(reversing, verdict="failed", code="1", **told)
+        assert (settle(reversing, said), reversing.refund()) == ("failed", "sent")
+        assert reversing.sent()[-1][0] == "refund"
+
+
 def test_two_people_of_one_basket_are_not_mixed(back: Back) -> None:
     """What comes back to one buyer is nothing to another."""
     other = person(back.db, back.now, 50, "Zawadi")

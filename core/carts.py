@@ -48,7 +48,6 @@ class Cart:
     checkout_id: UUID | None
     lines: Sequence[CartLine]
     total_cents: int
-    sellers_count: int
 
 
 def read(db: Db, buyer_id: UUID, language: str) -> Cart:
@@ -74,7 +73,6 @@ def read(db: Db, buyer_id: UUID, language: str) -> Cart:
         found[0].checkout_id if found else None,
         found,
         sum(line.amount_cents for line in found),
-        len({line.seller_id for line in found}),
     )
 
 

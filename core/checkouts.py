@@ -244,11 +244,6 @@ def ask_next(db: Db, charge_id: UUID, rules: Rules, now: datetime) -> Asked:
     return asked
 
 
-def missing_cents(db: Db, checkout_id: UUID) -> int:
-    """What is still to be paid of a placed checkout."""
-    return captures.missing_cents(db, checkout_id)
-
-
 def remind(db: Db, checkout_id: UUID, now: datetime) -> Literal["reminded", "not_yet", "not_open"]:
     """For the timer payment_reminder: it is not paid, and soon it will be too late; said once.
 

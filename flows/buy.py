@@ -173,7 +173,6 @@ def cart_line(context: Context, answers: Any) -> Values:
     answers.total_cents = cart.total_cents
     return {
         "count": len(cart.lines),
-        "sellers": cart.sellers_count,
         "total": money.show(cart.total_cents),
     }
 

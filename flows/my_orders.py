@@ -5,6 +5,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from core import (
+    captures,
     carts,
     charges,
     checkouts,
@@ -112,7 +113,7 @@ def basket_line(context: Context, answers: Any) -> Values:
     together = order_book.of_checkout(context.db, checkout_id)
     return {
         "orders": ", ".join(str(order.number) for order in together),
-        "total": money.show(checkouts.missing_cents(context.db, checkout_id)),
+        "total": money.show(captures.missing_cents(context.db, checkout_id)),
     }
 
 
@@ -138,7 +139,7 @@ def pay_again(
 def asked_line(context: Context, answers: Any) -> Values:
     """total: what M-Pesa asks for now, all of it or the next part."""
     checkout_id = _order(context, answers).checkout_id
-    missing_cents = checkouts.missing_cents(context.db, checkout_id)
+    missing_cents = captures.missing_cents(context.db, checkout_id)
     asked_cents = min(missing_cents, charges.AMOUNT_CENTS_MAX)
     return {**payer_line(context, answers), "total": money.show(asked_cents)}
 

@@ -98,7 +98,9 @@ def record_ack(db: Db, payout_id: UUID, answer: PayoutAnswer, now: datetime) -> 
         UPDATE payouts
         SET asked_at = coalesce(asked_at, %(now)s), updated_at = %(now)s,
             originator_id = coalesce(originator_id, %(originator_id)s),
-            conversation_id = coalesce(%(conversation_id)s, conversation_id)
+            conversation_id = CASE
+                WHEN originator_id <> %(originator_id)s THEN conversation_id  -- of another call
+                ELSE coalesce(%(conversation_id)s, conversation_id) END
         WHERE id = %(id)s
         """,
         {

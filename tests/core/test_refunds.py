@@ -452,6 +452,19 @@ def test_of_a_reversal_that_was_called_twice_the_failure_of_the_named_call_ends_
     assert reversing.balance() == TOTAL_CENTS
 
 
+def test_an_ack_that_is_recorded_after_that_of_a_later_call_is_not_mixed_with_it(
+    reversing: Back,
+) -> None:
+    claimed = reversing.claim()
+    reversing.now += timedelta(minutes=1)
+    assert payout_calls.query_due(reversing.db, claimed.id, RULES, reversing.now) == claimed
+    for n in (2, 1):
+        answer = PayoutAnswer("accepted", "0", f"29115-{n}", f"AG_{n}")
+        payout_calls.record_ack(reversing.db, claimed.id, answer, reversing.now)
+    said = result_of(reversing, originator_id="29115-2", conversation_id="AG_2")
+    assert settle(reversing, said) == "paid"
+
+
 @pytest.mark.parametrize("earlier", ["done before", "not done"])
 def test_a_reversal_that_a_status_says_was_declined_is_called_again_for_its_result_tells_why(
     reversing: Back, earlier: str

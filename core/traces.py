@@ -148,9 +148,9 @@ class Bought:
 
 def find(db: Db, name: str) -> Trace | None:
     """By an order's number, a receipt, the account its payer names, or a payout's last letters."""
-    if _NUMBER.fullmatch(name):
-        order = orders.numbered(db, int(name))
-        return _of_purchase(db, order.checkout_id) if order else None
+    order = orders.numbered(db, int(name)) if _NUMBER.fullmatch(name) else None
+    if order is not None:
+        return _of_purchase(db, order.checkout_id)
     checkout_id: UUID | None = db.value(
         """
         SELECT c.checkout_id FROM charges c LEFT JOIN receipts r ON r.charge_id = c.id

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -190,6 +191,15 @@ def test_a_payout_nobody_heard_of_is_told_and_asked_about(desk: Watch) -> None:
     assert purse.settle(payout_id, purse.paid(payout_id)) == "paid"
     assert "receipt SG632NMUAB" in desk.ok("trace sg632nmuab")
     assert "nothing to say" in desk.type("ask SG632NMUAB --by olive")[1]
+
+
+def test_a_payout_whose_name_is_all_digits_is_no_order(
+    desk: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purse = Purse(desk.db, desk.now)
+    monkeypatch.setattr(Db, "new_id", lambda _db: UUID(f"{uuid4().hex[:-8]}74816929"))
+    purse.unknown()
+    assert desk.ok("trace 74816929").startswith("Payout 74816929: unknown")
 
 
 def test_why_work_was_put_off_is_shown(desk: Watch) -> None:

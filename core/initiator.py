@@ -4,7 +4,6 @@ Each call with a wrong password brings the operator closer to being locked. So u
 worked on one call made by a word, after a start, a change or a refusal, calls go one at a time.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
@@ -26,12 +25,6 @@ initiators = sa.Table(
 )
 
 
-@dataclass(frozen=True)
-class _Word:
-    probed_at: datetime | None
-    accepted_at: datetime | None
-
-
 def may_call(db: Db, rules: Rules, now: datetime) -> bool:
     """Whether a call may be made by its word now; whoever asks and may, makes it.
 
@@ -47,13 +40,11 @@ def may_call(db: Db, rules: Rules, now: datetime) -> bool:
         """,
         {"hash": hashed, "now": now},
     )
-    word = db.row(
-        _Word,
-        "SELECT probed_at, accepted_at FROM initiators WHERE word_hash = %(hash)s",
+    is_taken: bool = db.value(
+        "SELECT accepted_at IS NOT NULL FROM initiators WHERE word_hash = %(hash)s",
         {"hash": hashed},
     )
-    assert word is not None, "an operator's word was kept, and is not there"
-    if word.accepted_at is not None:
+    if is_taken:
         return True
     return bool(
         db.run(

@@ -35,8 +35,7 @@ OWN: Final = "number_own_change"  # the incident: somebody of ours, and their ow
 VOID: Final = "number_not_changed"  # it was agreed on, and could not be any more
 
 _COLUMNS: Final[LiteralString] = """
-    id, member_id, from_msisdn, to_msisdn, state, reason, proposed_by, proposed_at, decided_by,
-    cool_until"""
+    id, member_id, from_msisdn, to_msisdn, state, reason, proposed_by, proposed_at, decided_by"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,6 @@ class Change:
     proposed_by: UUID
     proposed_at: datetime
     decided_by: UUID | None
-    cool_until: datetime | None
 
 
 def propose(

@@ -6,14 +6,13 @@ from datetime import date, datetime
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
-from core import catalogue, deliveries
+from core import catalogue
 from core.database import Db
 from core.worth import Worth
 
 _ORDER_LINES: Final[LiteralString] = """
         SELECT o.id, o.checkout_id, o.number, o.state, m.name AS seller_name,
-               o.total_cents - o.reduced_cents AS total_cents, o.pay_by,
-               o.created_at AS placed_at
+               o.total_cents - o.reduced_cents AS total_cents, o.pay_by
         FROM orders o JOIN members m ON m.id = o.seller_id"""
 
 _WORTH: Final[LiteralString] = """
@@ -48,7 +47,6 @@ class OrderLine:
     seller_name: str
     total_cents: int
     pay_by: datetime
-    placed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,6 @@ class SellerOrder(Worth):
     accept_by: datetime
     dispatch_by: datetime | None
     inspect_by: datetime | None
-    code_locked: bool
 
     @property
     def items(self) -> list[str]:
@@ -107,7 +104,6 @@ class BuyerOrder(Worth):
     accept_by: datetime | None
     dispatch_by: datetime | None
     inspect_by: datetime | None
-    code_locked: bool
 
     @property
     def goods(self) -> str:
@@ -192,12 +188,10 @@ def for_seller(db: Db, order_id: UUID, seller_id: UUID, language: str) -> Seller
         f"""
         SELECT o.id, o.number, {_WORTH}, o.title, {_LINES} AS lines,
                b.name AS buyer_name, coalesce(o.receiver_name, b.name) AS receiver_name,
-               q.name AS place, o.deliver_on, o.accept_by, o.dispatch_by, o.inspect_by,
-               coalesce(d.tries >= {deliveries.TRIES_MAX}, false) AS code_locked
+               q.name AS place, o.deliver_on, o.accept_by, o.dispatch_by, o.inspect_by
         FROM orders o
         JOIN members b ON b.id = o.buyer_id
         JOIN places q ON q.id = o.place_id
-        LEFT JOIN deliveries d ON d.order_id = o.id
         WHERE o.id = %(order_id)s AND o.seller_id = %(seller_id)s AND o.accept_by IS NOT NULL
         """,
         {"order_id": order_id, "seller_id": seller_id, "language": language},
@@ -211,12 +205,10 @@ def for_buyer(db: Db, order_id: UUID, buyer_id: UUID, language: str) -> BuyerOrd
         f"""
         SELECT o.id, o.checkout_id, o.number, {_WORTH}, o.title, {_LINES} AS lines,
                s.name AS seller_name, q.name AS place, o.deliver_on, o.pay_by,
-               o.accept_by, o.dispatch_by, o.inspect_by,
-               coalesce(d.tries >= {deliveries.TRIES_MAX}, false) AS code_locked
+               o.accept_by, o.dispatch_by, o.inspect_by
         FROM orders o
         JOIN members s ON s.id = o.seller_id
         JOIN places q ON q.id = o.place_id
-        LEFT JOIN deliveries d ON d.order_id = o.id
         WHERE o.id = %(order_id)s AND o.buyer_id = %(buyer_id)s
         """,
         {"order_id": order_id, "buyer_id": buyer_id, "language": language},

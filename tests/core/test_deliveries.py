@@ -486,7 +486,6 @@ def test_the_seller_sees_what_goes_where_by_when_and_what_it_brings(deal: Deal) 
     assert str(seen.deliver_on) == "2026-11-22"
     assert (seen.total_cents, seen.fee_cents, seen.net_cents) == (50_000, 1_300, 48_700)
     assert (seen.state, seen.dispatch_by) == ("accepted", deal.order().dispatch_by)
-    assert not seen.code_locked
 
 
 def test_goods_are_named_in_the_language_of_who_looks(deal: Deal) -> None:
@@ -501,18 +500,6 @@ def test_one_of_a_unit_is_one(deal: Deal) -> None:
     seen = order_book.for_buyer(deal.db, deal.id, deal.buyer, "en")
     assert seen is not None
     assert seen.goods == "1 kilo Tomatoes"
-
-
-def test_a_locked_code_is_seen(deal: Deal) -> None:
-    deal.comes_to("dispatched")
-    for _ in range(5):
-        deal.enter_wrong()
-    buyers = order_book.for_buyer(deal.db, deal.id, deal.buyer, "en")
-    sellers = order_book.for_seller(deal.db, deal.id, deal.seller, "en")
-    assert buyers is not None
-    assert sellers is not None
-    assert buyers.code_locked
-    assert sellers.code_locked
 
 
 def test_an_order_is_shown_to_its_two_people_only(deal: Deal) -> None:

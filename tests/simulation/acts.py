@@ -109,6 +109,19 @@ def orders_in(town: Town, *states: str) -> list[_Order]:
         )
 
 
+def somebody(town: Town, dice: random.Random) -> Person:
+    """Mostly one whose money waits to be sent, if there is one."""
+    with town.database.look() as db:
+        ids: list[UUID] = db.value(
+            """
+            SELECT coalesce(array_agg(DISTINCT member_id), '{}') FROM payouts
+            WHERE state IN ('requested', 'approved')
+            """
+        )
+    waiting = [each for each in town.people if each.id in ids]
+    return dice.choice(waiting if waiting and dice.random() < 0.7 else town.people)
+
+
 def _name(town: Town, member_id: UUID) -> str:
     return next(each.name for each in town.people if each.id == member_id)
 
@@ -702,7 +715,7 @@ def tells_otherwise(town: Town, dice: random.Random) -> Deed | None:
 @act(2)
 def gets_sim(town: Town, dice: random.Random) -> Deed | None:
     """A line's card is replaced, by its owner or by somebody else, today or a while ago."""
-    person, days_ago = dice.choice(town.people), dice.choice([0, 0, 13, 14, 100])
+    person, days_ago = somebody(town, dice), dice.choice([0, 0, 13, 14, 100])
     if not person.msisdn:
         return None
     rules = town.world.rulebook.rules

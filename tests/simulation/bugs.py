@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
+from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
 from uuid import UUID, uuid5
@@ -17,6 +18,7 @@ from core import (
     charges,
     deliveries,
     escrow,
+    freezes,
     incidents,
     ledger,
     messages,
@@ -24,12 +26,15 @@ from core import (
     outbox,
     payout_calls,
     payout_proofs,
+    payout_queue,
     payouts,
     receipts,
     refunds,
     reversals,
     settlements,
+    staff,
     stock,
+    suspense,
     treasury,
     withdrawals,
 )
@@ -617,4 +622,42 @@ def what_mpesa_gave_back_is_booked_twice() -> Iterator[object]:
 @bug("I9 what M-Pesa gave back", **_GIVING_BACK)
 def a_charge_stays_paid_whatever_mpesa_gave_back() -> Iterator[object]:
     with _saying({"UPDATE charges SET state = %(reversed)s": "UPDATE charges SET state = state"}):
+        yield
+
+
+# --- what holds money back ------------------------------------------------------------------------
+
+_HELD: Final = ("accepts", "sends", "has_it", "withdraws", "freezes_member")
+
+
+@bug("nothing is sent while its member is frozen", acts=_HELD, begun=1.0, steps=140)
+def money_that_was_asked_for_leaves_whoever_is_frozen_since() -> Iterator[object]:
+    with patch.object(payout_queue, "freezes", SimpleNamespace(is_frozen=lambda *_: False)):
+        yield
+
+
+@bug("I13 no payout is unknown for ever", acts=_HELD, begun=1.0, steps=140)
+def a_lifted_freeze_wakes_nothing() -> Iterator[object]:
+    with patch.object(freezes, "outbox", SimpleNamespace(put=_never)):
+        yield
+
+
+@bug(
+    "nobody lets go, decides or changes what is their own",
+    acts=("buys", "accepts", "sends", "has_it", "complains", "decides", "lets_choose_pin"),
+    begun=1.0,
+    steps=140,
+)
+def our_own_people_are_no_party_to_anything() -> Iterator[object]:
+    with patch.object(staff, "is_member", lambda *_: False):
+        yield
+
+
+_UNASKED: Final = {"auto": "1032", "validation": False}
+
+
+@bug("the accounts of its kind", acts=("buys", "pays_by_hand", "explains"), weather=(_UNASKED,))
+def what_lay_in_suspense_goes_to_what_was_earned() -> Iterator[object]:
+    changed = SimpleNamespace(**{**vars(ledger), "buyer": ledger.seller})
+    with patch.object(suspense, "ledger", changed):
         yield

@@ -25,7 +25,7 @@ EVENINGS: Final = (1, 2, 3, 12)
 # In the evening, and on most days, nobody tells anybody anything: it costs time, and moves nothing.
 MUTE: Final = frozenset[outbox.Queue]({"receipts", "broadcasts", "reports"})
 ROUNDS_MAX: Final = 1_000  # of an evening
-SCHEDULED: Final = ("check_ledger", "tidy", "nudge", "look_after_money")
+SCHEDULED: Final = ("check_ledger", "tidy", "nudge", "look_after_money", "lapse_proposals")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Final, LiteralString
 from core import stock
 from tests.core import parts
 from tests.simulation.town import (
+    ALONE_A_DAY_CENTS,
     AUTOMATIC_CENTS,
     B2C_UTILITY,
     C2B_UTILITY,
@@ -22,11 +23,51 @@ def _rows(counted: LiteralString) -> LiteralString:
 # Of a payout: M-Pesa was called, and has not said yet what became of it.
 _SENT: Final = "p.state IN ('submitting', 'accepted', 'unknown')"
 
+# What each kind of transfer debits, and what it credits. A difference may be booked anywhere.
+_LEGS: Final = {
+    "capture": ("A.c2b L.buyer", "L.escrow L.buyer"),
+    "part": ("A.c2b", "L.buyer"),
+    "receipt": ("A.c2b L.suspense", "L.suspense L.buyer"),
+    "release": ("L.escrow", "L.seller R.fee"),
+    "refund": ("L.escrow", "L.buyer"),
+    "decision": ("L.escrow", "L.buyer L.seller R.fee"),
+    "payout": ("L.buyer L.seller", "L.out"),
+    "payout_failed": ("L.out", "L.buyer L.seller"),
+    "payout_reopened": ("L.buyer L.seller E.loss", "L.out"),
+    "paid": ("L.out E.mcharges", "A.b2c A.c2b L.mcharges"),
+    "float_move": ("A.transit", "A.c2b"),
+    "float_arrived": ("A.b2c", "A.transit"),
+    "float_failed": ("A.c2b", "A.transit"),
+    "capital": ("A.c2b A.b2c", "Q.capital"),
+    "charges": ("L.mcharges", "A.c2b A.b2c"),
+    "fees": ("A.bank", "A.c2b"),
+}
+_FITTING: Final = ", ".join(
+    f"'{kind} {side} {account}'"
+    for kind, sides in _LEGS.items()
+    for side, accounts in zip(("debits", "credits"), sides, strict=True)
+    for account in accounts.split()
+)
+
+# What one of ours decided of other people's money, and nobody else agreed to.
+_ALONE: Final = """
+    SELECT id, decided_by AS who, decided_at AS at, buyer_cents + seller_cents AS cents
+    FROM verdicts WHERE state = 'carried_out' AND approved_by IS NULL
+    UNION ALL
+    SELECT id, decided_by, decided_at, abs(gap_cents)
+    FROM resolutions WHERE state = 'carried_out' AND approved_by IS NULL"""
+
 # Each condition finds what is broken. Only what one statement can see: it is asked after each step.
 ALWAYS: Final = {
     "I1 each transfer sums to zero": """
         SELECT FROM transfers t LEFT JOIN entries e ON e.transfer_id = t.id
         GROUP BY t.id HAVING count(e.id) < 2 OR sum(e.amount_cents) <> 0""",
+    "each transfer moves between the accounts of its kind": f"""
+        SELECT FROM entries e JOIN transfers t ON t.id = e.transfer_id
+        JOIN accounts a ON a.id = e.account_id
+        WHERE t.kind <> 'difference' AND concat_ws(
+            ' ', t.kind, CASE WHEN e.amount_cents > 0 THEN 'debits' ELSE 'credits' END, a.kind)
+            NOT IN ({_FITTING})""",
     "I2 no account of other people's money and no float is below zero": """
         SELECT FROM folds WHERE kind LIKE 'L.%%' AND debit_cents > 0
                              OR kind LIKE 'A.%%' AND debit_cents < 0""",
@@ -64,6 +105,8 @@ ALWAYS: Final = {
     "I6 what only another phone had paid goes back to no other": """
         SELECT FROM payouts p JOIN members m ON m.id = p.member_id
         WHERE p.kind = 'refund' AND p.requested_by = 'system' AND p.msisdn = m.msisdn
+          AND NOT EXISTS (SELECT FROM explanations x
+                          WHERE x.member_id = m.id AND x.state = 'booked')
           AND NOT EXISTS (
             SELECT FROM checkouts k JOIN charges c ON c.checkout_id = k.id
             LEFT JOIN receipts r ON r.charge_id = c.id
@@ -274,7 +317,11 @@ ALWAYS: Final = {
         UNION ALL
         SELECT FROM resolutions r
         WHERE r.state = 'carried_out' AND r.approved_by IS NULL
-          AND abs(r.gap_cents) > {RESOLVED_ALONE_CENTS}""",
+          AND abs(r.gap_cents) > {RESOLVED_ALONE_CENTS}
+        UNION ALL
+        SELECT FROM ({_ALONE}) AS a JOIN ({_ALONE}) AS b
+            ON b.who = a.who AND b.at <= a.at AND b.at > a.at - interval '24 hours'
+        GROUP BY a.id HAVING sum(b.cents) > {ALONE_A_DAY_CENTS}""",
     "whoever lets a payout go is in the audit log": """
         SELECT FROM payouts p
         WHERE p.approved_by <> 'automatic' AND NOT EXISTS (

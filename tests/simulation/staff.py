@@ -36,7 +36,7 @@ from core.differences import Difference
 from core.staff import Actor
 from tests.core import office
 from tests.core.market import msisdn
-from tests.simulation.acts import WHY, Deed, act, doing, orders_in
+from tests.simulation.acts import WHY, Deed, act, doing, orders_in, somebody
 from tests.simulation.town import B2C_UTILITY, C2B_UTILITY, PIN, Person, Town
 from worker import reconciliation
 
@@ -163,9 +163,9 @@ def resumes(town: Town, dice: random.Random) -> Deed:
 # --- what holds a member's money back -----------------------------------------------------------
 
 
-@act(1)
+@act(2)
 def freezes_member(town: Town, dice: random.Random) -> Deed:
-    member = dice.choice(town.people)
+    member = somebody(town, dice)
 
     def verb(db: Db, by: Actor, now: datetime) -> object:
         return desk.freeze(db, [member.id], "lost phone", by, now)
@@ -204,7 +204,7 @@ def gives_number(town: Town, dice: random.Random) -> Deed:
 
         what = f"{_does(agrees)} the number of {member.name}"
         return by_staff(town, dice.choice(_APPROVERS), what, decide)
-    member = dice.choice(town.people)
+    member = somebody(town, dice)
     taken = dice.choice([town.sister, dice.choice(town.people).msisdn or None, None])
     number = msisdn(dice.randint(200, 215)) if dice.random() < 0.7 else taken
 
@@ -246,7 +246,7 @@ def lets_choose_pin(town: Town, dice: random.Random) -> Deed:
     with town.database.look() as db:
         resets = pin_resets.unfinished(db, town.now)
     if not resets or dice.random() < 0.1:
-        member = dice.choice(town.people)
+        member = somebody(town, dice)
 
         def propose(db: Db, by: Actor, now: datetime) -> object:
             return pin_resets.propose(db, member.id, WHY, by, now)

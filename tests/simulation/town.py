@@ -55,6 +55,7 @@ WELL_OFF_CENTS = 10_000_00
 MILL_CENTS = 90_000_00  # three of them are more than M-Pesa moves at once
 # Of more, two people decide.
 AUTOMATIC_CENTS, DECIDED_ALONE_CENTS, RESOLVED_ALONE_CENTS = 1_500_00, 1_000_00, 800_00
+ALONE_A_DAY_CENTS = 1_200_00
 PIN = "2580"
 OUR_URL, THEIR_URL = "http://sokoni", "http://pretend"
 # These wait for what we say; everything else travels by the post.
@@ -198,6 +199,7 @@ class Town:
             payout_automatic_max_cents=AUTOMATIC_CENTS,
             dispute_second_above_cents=DECIDED_ALONE_CENTS,
             difference_second_above_cents=RESOLVED_ALONE_CENTS,
+            decisions_alone_max_cents=ALONE_A_DAY_CENTS,
         )
         self.wire = Wire(ground.pretend, fate, self.wait)
         self.start_workers()

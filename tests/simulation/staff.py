@@ -479,7 +479,10 @@ def lacking(town: Town, case: Difference) -> int:
 
 
 def clearing(town: Town) -> list[Deed]:
-    """What the staff does in the evening: everything that waits for a person is ended."""
+    """What the staff does in the evening: everything that waits for a person is ended.
+
+    Wanda tries first, whatever is her own.
+    """
     with town.database.look() as db:
         unexplained, is_halted = suspense.unexplained(db), bool(db.value(_HALTED))
 
@@ -488,8 +491,11 @@ def clearing(town: Town) -> list[Deed]:
         rest = dispute.held_cents - half
 
         def verb(db: Db, now: datetime) -> object:
-            by = office.at_work(db, "olive")
-            done = verdicts.decide(db, dispute.id, by, half, rest, WHY, town.rules, now)
+            for name in ("wanda", "olive"):
+                by = office.at_work(db, name)
+                done = verdicts.decide(db, dispute.id, by, half, rest, WHY, town.rules, now)
+                if done != "party":
+                    break
             if done in ("proposed", "already_proposed"):
                 return verdicts.approve(db, dispute.id, office.at_work(db, "peter"), now)
             return done
@@ -497,7 +503,13 @@ def clearing(town: Town) -> list[Deed]:
         return verb
 
     def approve(payout: _Waiting) -> Callable[[Db, datetime], object]:
-        return lambda db, now: approvals.approve(db, payout.id, office.at_work(db, "peter"), now)
+        def verb(db: Db, now: datetime) -> object:
+            done = approvals.approve(db, payout.id, office.at_work(db, "wanda"), now)
+            if done == "own":
+                return approvals.approve(db, payout.id, office.at_work(db, "peter"), now)
+            return done
+
+        return verb
 
     def explain(receipt: str) -> Callable[[Db, datetime], object]:
         def verb(db: Db, now: datetime) -> object:

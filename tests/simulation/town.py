@@ -54,8 +54,8 @@ RICH_CENTS = 400_000_00  # less than a phone may hold, more than M-Pesa moves at
 WELL_OFF_CENTS = 10_000_00
 MILL_CENTS = 90_000_00  # three of them are more than M-Pesa moves at once
 # Of more, two people decide.
-AUTOMATIC_CENTS, DECIDED_ALONE_CENTS, RESOLVED_ALONE_CENTS = 1_500_00, 1_000_00, 800_00
-ALONE_A_DAY_CENTS = 1_200_00
+AUTOMATIC_CENTS, DECIDED_ALONE_CENTS, RESOLVED_ALONE_CENTS = 1_500_00, 600_00, 600_00
+ALONE_A_DAY_CENTS = 800_00
 PIN = "2580"
 OUR_URL, THEIR_URL = "http://sokoni", "http://pretend"
 # These wait for what we say; everything else travels by the post.

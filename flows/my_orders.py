@@ -273,7 +273,7 @@ MY_ORDERS = Flow(
     "my_orders",
     Answers,
     (
-        Pick("order", options=orders, to="stands", empty="none"),
+        Pick("order", options=orders, to="stands", empty="none", resume="restart"),
         Call(
             "stands",
             do=stands,
@@ -321,6 +321,7 @@ MY_ORDERS = Flow(
             "preparing",
             show=order_line,
             to={"code": "pin", "cancel": "sure", "again": "again"},
+            resume="restart",
         ),
         Menu("sure", show=order_line, to={"cancel": "cancel", "keep": "stands"}, resume="restart"),
         Call("cancel", do=cancel, to={"cancelled": "cancelled", "not_open": "order"}),
@@ -333,6 +334,7 @@ MY_ORDERS = Flow(
                 "problem": "@problem",
                 "less": "line",
             },
+            resume="restart",
         ),
         Pick("line", options=on_the_road, show=order_line, to="came", empty="stands"),
         Ask("came", parse=came, show=sent_line, to="sure_less"),
@@ -360,6 +362,7 @@ MY_ORDERS = Flow(
             "disputed",
             show=case_line,
             to={"more": "@problem", "withdraw": "sure_withdraw"},
+            resume="restart",
         ),
         Menu(
             "sure_withdraw",
@@ -387,8 +390,8 @@ MY_ORDERS = Flow(
         ask_pin("pin", to="code"),
         Menu("code", show=code_line, to={"renew": "new_code"}, resume="restart", hides="code"),
         Call("new_code", do=new_code, to={"renewed": "code", "not_open": "order"}),
-        Menu("decided", show=verdict_line, to={"again": "again"}),
-        Menu("over", show=order_line, to={"again": "again"}),
+        Menu("decided", show=verdict_line, to={"again": "again"}, resume="restart"),
+        Menu("over", show=order_line, to={"again": "again"}, resume="restart"),
         Call(
             "again",
             do=again,

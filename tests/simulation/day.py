@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -22,6 +22,9 @@ STEPS: Final = 70
 # Faults stop; the staff clears its desks, so many days pass, and again: by the end of the last one
 # everything must have ended. After the first one the day is reconciled, as on every day.
 EVENINGS: Final = (1, 2, 3, 12)
+# And so many days more, one at a time, while what M-Pesa gave back by itself is not booked: that
+# waits for what is being sent to the same people, and that for the money of the evening before.
+EVENINGS_MORE: Final = 3
 # In the evening, and on most days, nobody tells anybody anything: it costs time, and moves nothing.
 MUTE: Final = frozenset[outbox.Queue]({"receipts", "broadcasts", "reports"})
 ROUNDS_MAX: Final = 1_000  # of an evening
@@ -368,7 +371,7 @@ class Day:
         town.full = MUTE
         town.restart()
         self._say("evening", "faults stop, the staff clears its desks", "")
-        for number, days in enumerate(EVENINGS):
+        for number, days in enumerate(self._evenings()):
             self._clear_desks(number)
             self._run_until_quiet(town.now + timedelta(days=days))
             # What nobody told, the statement does; again while what went back waits for a proof.
@@ -378,6 +381,13 @@ class Day:
         found = invariants.broken_at_the_end(town)
         if found:
             raise Broken("; ".join(found))
+
+    def _evenings(self) -> Iterator[int]:
+        """The days between one and the next."""
+        yield from EVENINGS
+        for _ in range(EVENINGS_MORE):
+            if staff.given_back(self.town):
+                yield 1
 
     def _reconcile(self) -> None:
         """Each day on which money moved at M-Pesa."""

@@ -684,8 +684,14 @@ def forges(town: Town, dice: random.Random) -> Deed | None:
 
 @act(2)
 def tells_otherwise(town: Town, dice: random.Random) -> Deed | None:
-    """What was told and booked is told again, by the same path, under another receipt."""
+    """What was told and booked is told again, by the same path, under another receipt.
+
+    Not before all that was heard is booked: who has paid by hand, and whose prompt says something
+    for the first time, has paid twice as far as anybody can tell.
+    """
     with town.database.look() as db:
+        if db.value("SELECT EXISTS (SELECT FROM inbox WHERE processed_at IS NULL)"):
+            return None
         booked: list[str] = db.value(
             """
             SELECT coalesce(array_agg(receipt), '{}') FROM (

@@ -11,7 +11,7 @@ from tests.simulation.town import Ground
 # Many days in one test, perhaps beside another suite.
 pytestmark = pytest.mark.timeout(600)
 
-SEEDS, BATCH = 60, 5
+SEEDS, BATCH = 20, 5
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BATCH), ids=lambda it: f"{it}-{it + BATCH - 1}")
